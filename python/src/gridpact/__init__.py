@@ -1,0 +1,1 @@
+"""Gridpact: energy management in which every boundary is a contract."""
