@@ -12,6 +12,6 @@ timed() {
   local words="$1" began=$SECONDS
   shift 2
   printf '%s: %s ... ' "$program" "$words"
-  "$@"
+  "$@" || return
   printf '%d s\n' $((SECONDS - began))
 }
