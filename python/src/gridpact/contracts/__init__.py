@@ -1,0 +1,1 @@
+"""Everything generated from contracts/: nothing in this package is written by hand."""
