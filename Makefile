@@ -1,0 +1,57 @@
+# Everything one does with this repository; `make` lists it.
+# The targets install what they need: scripts/setup* do nothing when nothing changed.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo up down status test test-full check generate format lint lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what running needs (Python packages; Julia, if there is one in reach)
+	@scripts/setup
+	@scripts/setup-julia
+
+setup-dev:
+	@scripts/setup dev
+	@scripts/setup-julia
+	@scripts/setup-web
+
+demo: setup ## start everything, plan a week of a real site, show it, stop
+	@.venv/bin/gridpact demo
+
+up: setup ## start the platform and keep it running; Ctrl-C stops it
+	@.venv/bin/gridpact up
+
+down: setup ## stop the platform that `make up` started
+	@.venv/bin/gridpact down
+
+status: setup ## what is running, and where
+	@.venv/bin/gridpact status
+
+test: setup-dev ## run every test suite
+	@.venv/bin/python scripts/test
+
+test-full: setup-dev ## the same with the long tests and new random examples
+	@.venv/bin/python scripts/test --full
+
+check: setup-dev ## formatter, linter, types, imports, contracts, generated files
+	@scripts/check
+
+generate: setup-dev ## write the code that the contracts define
+	@.venv/bin/python -m gridpact.codegen
+
+format: setup-dev ## format the Python code and the proto files
+	@.venv/bin/ruff check --quiet --select I --fix .
+	@.venv/bin/ruff format .
+	@cd contracts && ../.venv/bin/buf format --write
+
+lint: setup-dev ## the checks that a change fails most often
+	@scripts/check format lint types imports
+
+lock: setup-dev ## lock the Python packages that python/pyproject.toml asks for
+	@scripts/lock
+
+clean: ## remove what set-up, tests and checks made; .gridpact, the platform's state, stays
+	rm -rf .venv .tools .setup.lock web/node_modules
+	find . -name .git -prune -o -type d \( -name __pycache__ -o -name '.*_cache' -o -name .hypothesis \) \
+		-exec rm -rf {} +
