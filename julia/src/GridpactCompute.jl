@@ -14,5 +14,14 @@ module GridpactCompute
 include("wire/errors.jl")
 include("wire/float64ext.jl")
 include("wire/msgpack.jl")
+include("wire/zstd.jl")
+include("wire/websocket.jl")
+
+include("model/linear_program.jl")
+include("model/dispatch.jl")
+
+include("solve/highs.jl")
+include("solve/dispatch.jl")
+include("solve/explain.jl")
 
 end

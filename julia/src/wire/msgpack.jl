@@ -29,27 +29,33 @@ Struct-like writers emit a map field by field, in the contract's order:
 Refused with `ContractError("MESSAGE_MALFORMED", …)`: trailing bytes, a truncated value, keys that
 are not strings or occur twice, text that is no UTF-8, the reserved byte 0xc1, an extension type
 other than 1, NaN and infinities (reading and writing), nesting deeper than `max_depth`. Refused with
-`ContractError("MESSAGE_TOO_LARGE", …)`: more bytes than `max_bytes`. A count never makes the reader
-allocate more items than bytes are left to read.
+`ContractError("MESSAGE_TOO_LARGE", …)`: what is above the other `Limits`. A count never makes the
+reader allocate more items than bytes are left to read.
 """
 module MsgPack
 
 import ..ContractError, ..malformed, ..all_finite, ..float64_from_bytes, ..FLOAT64_EXT_TYPE
 
-"What a reader accepts: bytes in all, and how deep arrays and maps may nest."
+"What a reader accepts; the defaults are the contract's (`x-limits` of asyncapi.yaml)."
 struct Limits
-    max_bytes::Int
-    max_depth::Int
+    max_bytes::Int        # of the message
+    max_depth::Int        # arrays and maps inside one another
+    max_text_bytes::Int   # of one text
+    max_items::Int        # of one array or map
 end
-Limits(; max_bytes = 64 * 1024 * 1024, max_depth = 32) = Limits(max_bytes, max_depth)
+Limits(; max_bytes = 64 * 1024 * 1024, max_depth = 32, max_text_bytes = 8 * 1024 * 1024,
+    max_items = 65536) = Limits(max_bytes, max_depth, max_text_bytes, max_items)
 
 # ---------------------------------------------------------------------------------- reading
 
 mutable struct Reader
     bytes::Vector{UInt8}
     position::Int
-    max_depth::Int
+    limits::Limits
 end
+
+too_large(what, size, limit) = throw(ContractError("MESSAGE_TOO_LARGE", "",
+    "a $what has the size $size, at most $limit is read"))
 
 remaining(reader::Reader) = length(reader.bytes) - reader.position + 1
 
@@ -59,9 +65,8 @@ remaining(reader::Reader) = length(reader.bytes) - reader.position + 1
 Decode exactly one value that fills `bytes`. Throws `ContractError` and nothing else.
 """
 function unpack(bytes::Vector{UInt8}; limits::Limits = Limits())
-    length(bytes) <= limits.max_bytes || throw(ContractError("MESSAGE_TOO_LARGE", "",
-        "the message has $(length(bytes)) bytes, at most $(limits.max_bytes) are read"))
-    reader = Reader(bytes, 1, limits.max_depth)
+    length(bytes) <= limits.max_bytes || too_large("message", length(bytes), limits.max_bytes)
+    reader = Reader(bytes, 1, limits)
     value = unpack_value(reader, 0)
     remaining(reader) == 0 || malformed("$(remaining(reader)) bytes follow the message")
     return value
@@ -130,6 +135,8 @@ finite(value::Float64) = isfinite(value) ? value : malformed("a number is not fi
 narrow(value::UInt64) = value <= typemax(Int64) ? Int64(value) : value
 
 function unpack_text(reader::Reader, byte_count::Int)
+    byte_count <= reader.limits.max_text_bytes ||
+        too_large("text", byte_count, reader.limits.max_text_bytes)
     first = take!(reader, byte_count)
     text = GC.@preserve reader unsafe_string(pointer(reader.bytes, first), byte_count)
     isvalid(text) || malformed("a text is not UTF-8")
@@ -148,14 +155,16 @@ function unpack_ext(reader::Reader, byte_count::Int)
 end
 
 "Go one level down; refuse nesting beyond the limit and counts that the rest cannot hold."
-function descend(reader::Reader, depth::Int, least_bytes::Int)
-    depth < reader.max_depth || malformed("values nest deeper than $(reader.max_depth)")
-    least_bytes <= remaining(reader) || malformed("the message ends inside a value")
+function descend(reader::Reader, depth::Int, count::Int, bytes_per_item::Int)
+    depth < reader.limits.max_depth ||
+        malformed("values nest deeper than $(reader.limits.max_depth)")
+    count <= reader.limits.max_items || too_large("container", count, reader.limits.max_items)
+    count * bytes_per_item <= remaining(reader) || malformed("the message ends inside a value")
     return depth + 1
 end
 
 function unpack_array(reader::Reader, count::Int, depth::Int)
-    inner = descend(reader, depth, count)
+    inner = descend(reader, depth, count, 1)
     items = Vector{Any}(undef, count)
     for i in 1:count
         items[i] = unpack_value(reader, inner)
@@ -164,7 +173,7 @@ function unpack_array(reader::Reader, count::Int, depth::Int)
 end
 
 function unpack_map(reader::Reader, count::Int, depth::Int)
-    inner = descend(reader, depth, 2 * count)
+    inner = descend(reader, depth, count, 2)
     entries = Dict{String,Any}()
     for _ in 1:count
         key = unpack_value(reader, inner)

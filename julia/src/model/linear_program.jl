@@ -1,0 +1,58 @@
+"""
+A mixed-integer linear program, grown column by column: the compressed sparse columns that a solver
+reads are written directly, nothing is converted afterwards.
+
+    minimise  Σ cost[j] x[j]   with   row_lower ≤ A x ≤ row_upper,   lower ≤ x ≤ upper
+"""
+struct LinearProgram
+    cost::Vector{Float64}
+    lower::Vector{Float64}
+    upper::Vector{Float64}
+    is_integer::Vector{Bool}
+    start::Vector{Int32}       # column j owns entries start[j] + 1 to start[j + 1]
+    row::Vector{Int32}         # zero-based, as the solver wants them
+    coefficient::Vector{Float64}
+    row_lower::Vector{Float64}
+    row_upper::Vector{Float64}
+end
+
+LinearProgram() = LinearProgram(Float64[], Float64[], Float64[], Bool[], Int32[0], Int32[],
+    Float64[], Float64[], Float64[])
+
+column_count(lp::LinearProgram) = length(lp.cost)
+row_count(lp::LinearProgram) = length(lp.row_lower)
+
+"Announce the final size, so that nothing is moved while the program grows."
+function Base.sizehint!(lp::LinearProgram, columns, rows, entries)
+    foreach(v -> sizehint!(v, columns), (lp.cost, lp.lower, lp.upper, lp.is_integer, lp.start))
+    foreach(v -> sizehint!(v, entries), (lp.row, lp.coefficient))
+    foreach(v -> sizehint!(v, rows), (lp.row_lower, lp.row_upper))
+    return lp
+end
+
+"Add the row `lower ≤ … ≤ upper`; columns name it by the index returned."
+function constraint!(lp::LinearProgram, lower, upper)
+    push!(lp.row_lower, lower)
+    push!(lp.row_upper, upper)
+    return row_count(lp)
+end
+
+"""
+    variable!(lp, lower, upper, cost, terms; is_integer = false) -> index
+
+Add a variable with all its terms: its cost, and `row => coefficient` for every row it is part of.
+Row 0 stands for "no such row in this program"; its term is left out.
+"""
+function variable!(lp::LinearProgram, lower, upper, cost, terms; is_integer::Bool = false)
+    push!(lp.cost, cost)
+    push!(lp.lower, lower)
+    push!(lp.upper, upper)
+    push!(lp.is_integer, is_integer)
+    for (row, coefficient) in terms
+        row == 0 && continue
+        push!(lp.row, row - 1)
+        push!(lp.coefficient, coefficient)
+    end
+    push!(lp.start, length(lp.row))
+    return column_count(lp)
+end

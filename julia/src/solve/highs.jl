@@ -1,0 +1,136 @@
+"""
+HiGHS by its C API (https://ergo-code.github.io/HiGHS/). One process solves one program at a time.
+
+The library is the one named by `GRIDPACT_LIBHIGHS`, or else the system's.
+"""
+module Highs
+
+using Libdl
+import ..LinearProgram, ..column_count, ..row_count, ..ContractError
+
+"Entry points of the library, looked up once a process."
+const ENTRY = Dict{Symbol,Ptr{Cvoid}}()
+
+function entry(name::Symbol)
+    return get!(ENTRY, name) do
+        configured = get(ENV, "GRIDPACT_LIBHIGHS", "")
+        path = isempty(configured) ? Libdl.find_library(["libhighs.so.1", "libhighs"]) : configured
+        isempty(path) && error("no HiGHS library found; set GRIDPACT_LIBHIGHS")
+        Libdl.dlsym(Libdl.dlopen(path), name)
+    end
+end
+
+version() = unsafe_string(ccall(entry(:Highs_version), Cstring, ()))
+
+# Constants of highs_c_api.h
+const STATUS_ERROR = Int32(-1)
+const COLUMN_WISE = Int32(1)
+const MINIMISE = Int32(1)
+const CONTINUOUS, INTEGER = Int32(0), Int32(1)
+const FEASIBLE_POINT = Int32(2)
+const MODEL_STATUS = Dict{Int32,Symbol}(
+    0 => :not_set, 1 => :load_error, 2 => :model_error, 3 => :presolve_error, 4 => :solve_error,
+    5 => :postsolve_error, 6 => :model_empty, 7 => :optimal, 8 => :infeasible,
+    9 => :unbounded_or_infeasible, 10 => :unbounded, 11 => :objective_bound,
+    12 => :objective_target, 13 => :time_limit, 14 => :iteration_limit, 15 => :unknown,
+    16 => :solution_limit, 17 => :interrupt)
+
+"""
+What the solver found. `status` is `:optimal`, `:infeasible`, `:time_limit` or another name of
+`MODEL_STATUS`. Values are there when `has_plan`; duals (change of the minimum per unit of right-hand
+side or bound) only for programs without integers.
+"""
+struct Solution
+    status::Symbol
+    has_plan::Bool
+    objective::Float64
+    relative_gap::Float64
+    value::Vector{Float64}
+    reduced_cost::Vector{Float64}
+    row_dual::Vector{Float64}
+end
+
+set_option(highs, name, value::Bool) = check(ccall(entry(:Highs_setBoolOptionValue), Int32,
+    (Ptr{Cvoid}, Cstring, Int32), highs, name, value), name)
+set_option(highs, name, value::Integer) = check(ccall(entry(:Highs_setIntOptionValue), Int32,
+    (Ptr{Cvoid}, Cstring, Int32), highs, name, value), name)
+set_option(highs, name, value::AbstractFloat) = check(ccall(entry(:Highs_setDoubleOptionValue),
+    Int32, (Ptr{Cvoid}, Cstring, Float64), highs, name, value), name)
+set_option(highs, name, value::AbstractString) = check(ccall(entry(:Highs_setStringOptionValue),
+    Int32, (Ptr{Cvoid}, Cstring, Cstring), highs, name, value), name)
+
+check(status::Int32, what) =
+    status == STATUS_ERROR ? failed("HiGHS refuses $what") : nothing
+failed(message) = throw(ContractError("SOLVER_FAILED", "", message))
+
+function double_info(highs, name)
+    value = Ref(0.0)
+    check(ccall(entry(:Highs_getDoubleInfoValue), Int32, (Ptr{Cvoid}, Cstring, Ref{Float64}),
+        highs, name, value), name)
+    return value[]
+end
+
+function int_info(highs, name)
+    value = Ref(Int32(0))
+    check(ccall(entry(:Highs_getIntInfoValue), Int32, (Ptr{Cvoid}, Cstring, Ref{Int32}),
+        highs, name, value), name)
+    return value[]
+end
+
+"""
+    solve(lp; time_limit_s, relative_gap) -> Solution
+
+Minimise. Throws `ContractError("SOLVER_FAILED")` when HiGHS cannot even take the program.
+"""
+function solve(lp::LinearProgram; time_limit_s::Float64, relative_gap::Float64)
+    highs = ccall(entry(:Highs_create), Ptr{Cvoid}, ())
+    try
+        set_option(highs, "output_flag", false)
+        set_option(highs, "threads", 1)
+        set_option(highs, "time_limit", time_limit_s)
+        set_option(highs, "mip_rel_gap", relative_gap)
+        pass(highs, lp)
+        check(ccall(entry(:Highs_run), Int32, (Ptr{Cvoid},), highs), "to solve the program")
+        return solution(highs, lp)
+    finally
+        ccall(entry(:Highs_destroy), Cvoid, (Ptr{Cvoid},), highs)
+    end
+end
+
+function pass(highs, lp::LinearProgram)
+    columns, rows, entries = column_count(lp), row_count(lp), length(lp.row)
+    if any(lp.is_integer)
+        kinds = Int32[is_integer ? INTEGER : CONTINUOUS for is_integer in lp.is_integer]
+        check(ccall(entry(:Highs_passMip), Int32,
+            (Ptr{Cvoid}, Int32, Int32, Int32, Int32, Int32, Float64, Ptr{Float64}, Ptr{Float64},
+             Ptr{Float64}, Ptr{Float64}, Ptr{Float64}, Ptr{Int32}, Ptr{Int32}, Ptr{Float64},
+             Ptr{Int32}),
+            highs, columns, rows, entries, COLUMN_WISE, MINIMISE, 0.0, lp.cost, lp.lower,
+            lp.upper, lp.row_lower, lp.row_upper, lp.start, lp.row, lp.coefficient, kinds),
+            "the program")
+    else
+        check(ccall(entry(:Highs_passLp), Int32,
+            (Ptr{Cvoid}, Int32, Int32, Int32, Int32, Int32, Float64, Ptr{Float64}, Ptr{Float64},
+             Ptr{Float64}, Ptr{Float64}, Ptr{Float64}, Ptr{Int32}, Ptr{Int32}, Ptr{Float64}),
+            highs, columns, rows, entries, COLUMN_WISE, MINIMISE, 0.0, lp.cost, lp.lower,
+            lp.upper, lp.row_lower, lp.row_upper, lp.start, lp.row, lp.coefficient),
+            "the program")
+    end
+end
+
+function solution(highs, lp::LinearProgram)
+    code = ccall(entry(:Highs_getModelStatus), Int32, (Ptr{Cvoid},), highs)
+    status = get(MODEL_STATUS, code, :unknown)
+    has_plan = status == :optimal || int_info(highs, "primal_solution_status") == FEASIBLE_POINT
+    has_plan || return Solution(status, false, NaN, NaN, Float64[], Float64[], Float64[])
+    value, reduced_cost = zeros(column_count(lp)), zeros(column_count(lp))
+    activity, row_dual = zeros(row_count(lp)), zeros(row_count(lp))
+    check(ccall(entry(:Highs_getSolution), Int32,
+        (Ptr{Cvoid}, Ptr{Float64}, Ptr{Float64}, Ptr{Float64}, Ptr{Float64}),
+        highs, value, reduced_cost, activity, row_dual), "to tell the solution")
+    objective = double_info(highs, "objective_function_value")
+    gap = any(lp.is_integer) ? double_info(highs, "mip_gap") : 0.0
+    return Solution(status, true, objective, gap, value, reduced_cost, row_dual)
+end
+
+end
