@@ -1,0 +1,84 @@
+"""Where the lines of the processes go: a bounded file each, and the terminal when there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+# A process keeps between one and two of these: <name>.log and <name>.log.1.
+LOG_BYTES = 4 * 1024 * 1024
+
+_COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
+
+
+class LogFile:
+    """Appends lines to a file; past LOG_BYTES the file becomes ``.1`` and a fresh one begins."""
+
+    def __init__(self, path: Path, limit: int = LOG_BYTES) -> None:
+        self._path = path
+        self._limit = limit
+        self._open()
+
+    def write(self, line: str) -> None:
+        content = line.encode() + b"\n"
+        if self._size and self._size + len(content) > self._limit:
+            self.close()
+            self._path.replace(self._path.with_name(self._path.name + ".1"))
+            self._open()
+        self._file.write(content)
+        self._size += len(content)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _open(self) -> None:
+        # Unbuffered: a line is in the file before the next one is read.
+        self._file = self._path.open("ab", buffering=0)
+        self._size = self._file.tell()
+
+
+class Terminal:
+    """Shows lines after the coloured name of their process."""
+
+    def __init__(self, stream: TextIO, names: Sequence[str]) -> None:
+        self._stream: TextIO | None = stream
+        self._width = max(map(len, names))
+        coloured = stream.isatty() and "NO_COLOR" not in os.environ
+        self._colours = (
+            {name: _COLOURS[rank % len(_COLOURS)] for rank, name in enumerate(names)}
+            if coloured
+            else {}
+        )
+
+    def write(self, name: str, line: str) -> None:
+        if self._stream is None:
+            return
+        prefix = f"{name:<{self._width}} |"
+        if colour := self._colours.get(name):
+            prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
+        try:
+            self._stream.write(f"{prefix} {line}\n")
+            self._stream.flush()
+        except OSError:
+            # The reader is gone (`gridpact up | head`, a closed window). The log files go on,
+            # and a platform must not end because nobody watches it.
+            self._stream = None
+
+
+class Output:
+    """Hands each line to the process's log file and to the terminal, if any."""
+
+    def __init__(self, folder: Path, names: Sequence[str], stream: TextIO | None) -> None:
+        self._files = {name: LogFile(folder / f"{name}.log") for name in names}
+        self._terminal = None if stream is None else Terminal(stream, names)
+
+    def write(self, name: str, line: str) -> None:
+        self._files[name].write(line)
+        if self._terminal is not None:
+            self._terminal.write(name, line)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()

@@ -1,0 +1,183 @@
+"""The process table: what the embedded platform consists of, and what waits for what.
+
+initdb ── postgres ── migrate ──┬── first-admin
+                                ├── services ──┬── bridge
+redis ──────────────────────────┤              └── api
+                                └── relay
+compute-julia    compute-python
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from gridpact.kit.settings import Address
+from gridpact.platform.compute import ComputeNode
+from gridpact.platform.lineage import PlatformError, dies_with_parent
+from gridpact.platform.options import PlatformOptions
+from gridpact.platform.postgres import Postgres, database_url
+from gridpact.platform.probes import grpc_is_serving, http_is_ready
+from gridpact.platform.redis import prepare_redis, redis_url
+from gridpact.platform.state import Secrets
+from gridpact.platform.supervisor import ProcessSpec
+
+Addresses = Mapping[str, Address]
+
+
+def listeners(computes: Sequence[ComputeNode]) -> tuple[str, ...]:
+    """The processes that need an address."""
+    return ("postgres", "redis", "services", "api", *(node.name for node in computes))
+
+
+def platform_environment(
+    state_dir: Path, broker: str, secrets: Secrets, addresses: Addresses
+) -> dict[str, str]:
+    """The variables of `gridpact.kit.settings` that describe this platform."""
+    computes = [address for name, address in addresses.items() if name.startswith("compute-")]
+    return {
+        "GRIDPACT_STATE_DIR": str(state_dir),
+        "GRIDPACT_DATABASE_URL": database_url(addresses["postgres"], secrets.database_password),
+        "GRIDPACT_REDIS_URL": redis_url(addresses["redis"], secrets.redis_password),
+        "GRIDPACT_RPC_ADDRESS": str(addresses["services"]),
+        "GRIDPACT_API_ADDRESS": str(addresses["api"]),
+        "GRIDPACT_COMPUTE_URLS": ",".join(f"ws://{address}/compute" for address in computes),
+        "GRIDPACT_COMPUTE_SECRET": secrets.compute_secret,
+        "GRIDPACT_BRIDGE_SECRET": secrets.bridge_secret,
+        "GRIDPACT_BROKER": broker,
+    }
+
+
+def process_table(
+    options: PlatformOptions,
+    secrets: Secrets,
+    addresses: Addresses,
+    computes: Sequence[ComputeNode],
+) -> tuple[ProcessSpec, ...]:
+    """The rows for these options. Writes what the servers need to start. Raises PlatformError."""
+    environment = platform_environment(options.state_dir, options.broker, secrets, addresses)
+    rows = (
+        *_database_rows(options, secrets, addresses["postgres"]),
+        ProcessSpec(
+            name="redis",
+            command=prepare_redis(
+                options.state_dir / "redis", addresses["redis"], secrets.redis_password
+            ),
+            ready_line=re.compile("Ready to accept connections"),
+            address=str(addresses["redis"]),
+        ),
+        ProcessSpec(
+            name="migrate",
+            command=_python("gridpact.platform.migrate"),
+            environment=environment,
+            after=("postgres",),
+            one_shot=True,
+        ),
+        ProcessSpec(
+            name="first-admin",
+            command=_python("gridpact.identity.bootstrap_admin"),
+            environment={
+                **environment,
+                "GRIDPACT_ADMIN_EMAIL": secrets.admin_email,
+                "GRIDPACT_ADMIN_PASSWORD": secrets.admin_password,
+            },
+            after=("migrate",),
+            one_shot=True,
+        ),
+        ProcessSpec(
+            name="services",
+            command=_python("gridpact.services"),
+            environment=environment,
+            after=("migrate", "redis"),
+            probe=partial(grpc_is_serving, addresses["services"]),
+            address=str(addresses["services"]),
+        ),
+        ProcessSpec(
+            name="relay",
+            command=_python("gridpact.relay"),
+            environment=environment,
+            after=("migrate", "redis"),
+        ),
+        ProcessSpec(
+            name="bridge",
+            command=_python("gridpact.bridge"),
+            environment=environment,
+            after=("services",),
+        ),
+        ProcessSpec(
+            name="api",
+            command=_python("gridpact.api"),
+            environment=environment,
+            after=("services",),
+            probe=partial(http_is_ready, addresses["api"], "/health/ready"),
+            address=str(addresses["api"]),
+        ),
+        *(_compute_row(node, secrets, addresses[node.name], options.workers) for node in computes),
+    )
+    mortal = tuple(replace(row, command=dies_with_parent(row.command)) for row in rows)
+    if not options.only:
+        return mortal
+    making = ("initdb",) if "postgres" in options.only and rows[0].name == "initdb" else ()
+    return _narrowed(mortal, (*making, *options.only))
+
+
+def _database_rows(
+    options: PlatformOptions, secrets: Secrets, address: Address
+) -> tuple[ProcessSpec, ...]:
+    folder = options.state_dir / "postgres"
+    folder.mkdir(exist_ok=True)
+    postgres = Postgres.find(folder)
+    server = ProcessSpec(
+        name="postgres",
+        command=postgres.server_command(address),
+        after=() if postgres.is_initialised() else ("initdb",),
+        ready_line=re.compile("database system is ready to accept connections"),
+        # The fast shutdown: it does not wait for clients to leave.
+        stop_signal=signal.SIGINT,
+        stop_seconds=20.0,
+        address=str(address),
+    )
+    if postgres.is_initialised():
+        postgres.prepare()
+        return (server,)
+    initdb = ProcessSpec(
+        name="initdb",
+        command=_python("gridpact.platform.postgres", str(folder)),
+        environment={"GRIDPACT_DATABASE_PASSWORD": secrets.database_password},
+        one_shot=True,
+    )
+    return (initdb, server)
+
+
+def _compute_row(
+    node: ComputeNode, secrets: Secrets, address: Address, workers: int
+) -> ProcessSpec:
+    arguments = ("--host", address.host, "--port", str(address.port), "--workers", str(workers))
+    return ProcessSpec(
+        name=node.name,
+        command=(*node.command, *arguments),
+        environment={"GRIDPACT_COMPUTE_SECRET": secrets.compute_secret, **node.environment},
+        # Julia compiles its packages at the first start of all.
+        ready_seconds=120.0,
+        address=str(address),
+    )
+
+
+def _python(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments)
+
+
+def _narrowed(rows: Sequence[ProcessSpec], names: Sequence[str]) -> tuple[ProcessSpec, ...]:
+    """The named rows, waiting for none that is left out."""
+    if unknown := set(names) - {row.name for row in rows}:
+        raise PlatformError(f"no such process: {', '.join(sorted(unknown))}")
+    return tuple(
+        replace(row, after=tuple(name for name in row.after if name in names))
+        for row in rows
+        if row.name in names
+    )
