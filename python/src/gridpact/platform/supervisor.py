@@ -122,7 +122,7 @@ class Supervisor:
             for name in kept.spec.after:
                 await self._kept[name].ready.wait()
             while await self._live(kept):
-                await asyncio.sleep(kept.backoff_seconds())
+                await self._back_off(kept)
         finally:
             if kept.state not in ("done", "failed"):
                 self._change(kept, "stopped")
@@ -153,9 +153,12 @@ class Supervisor:
         if spec.one_shot or kept.failed_starts > FAILED_STARTS_ALLOWED:
             self._give_up(kept, "\n".join((f"{spec.name} {problem}; its last lines:", *last_lines)))
             return False
-        self._change(kept, "restarting")
         self._say(f"{spec.name} {problem}; starting it again in {kept.backoff_seconds():.1f} s")
         return True
+
+    async def _back_off(self, kept: _Kept) -> None:
+        self._change(kept, "restarting")
+        await asyncio.sleep(kept.backoff_seconds())
 
     async def _watch(self, kept: _Kept, life: Life) -> int:
         """Sees a life through to its exit code; cancelled, waits until nobody needs it."""
@@ -313,7 +316,8 @@ class Life:
         if self._spec.one_shot:
             await asyncio.Event().wait()  # its exit says it all
         await self._ready_line_seen.wait()
-        while self._spec.probe is not None and not await self._spec.probe():
+        # Nothing announces that a server answers; asking again is all there is.
+        while self._spec.probe is not None and not await self._spec.probe():  # noqa: ASYNC110
             await asyncio.sleep(_PROBE_INTERVAL_SECONDS)
 
     def _wait(self) -> None:

@@ -73,7 +73,7 @@ def process_table(
         ),
         ProcessSpec(
             name="migrate",
-            command=_python("gridpact.platform.migrate"),
+            command=_python("gridpact.migrations"),
             environment=environment,
             after=("postgres",),
             one_shot=True,
