@@ -1,0 +1,49 @@
+"""gRPC for Python: betterproto2 messages and grpclib stubs by buf, and the descriptor set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path, PurePosixPath
+
+from gridpact.codegen.documents import ContractFault, Contracts
+from gridpact.codegen.emit.output import PYTHON, header
+
+
+def emit(contracts: Contracts) -> dict[PurePosixPath, bytes]:
+    files: dict[PurePosixPath, bytes] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        _buf(contracts.root, "generate", "--output", str(out))
+        for path in sorted(out.rglob("*")):
+            if path.is_file():
+                name = PYTHON / "proto" / path.relative_to(out).as_posix()
+                text = path.read_bytes()
+                files[name] = header("proto/").encode() + text if text else text
+        descriptors = out / "descriptors.binpb"
+        _buf(contracts.root, "build", "--as-file-descriptor-set", "--output", str(descriptors))
+        files[PYTHON / "proto" / "descriptors.binpb"] = descriptors.read_bytes()
+    return files
+
+
+def lint(contracts: Contracts) -> None:
+    """Raises ContractFault with every complaint of ``buf lint``."""
+    _buf(contracts.root, "lint")
+
+
+def _buf(root: Path, *arguments: str) -> None:
+    # buf and its plugin are installed beside the interpreter, whether or not that is on PATH.
+    tools = str(Path(sys.executable).parent)
+    environment = os.environ | {"PATH": tools + os.pathsep + os.environ.get("PATH", "")}
+    done = subprocess.run(
+        ["buf", *arguments],  # noqa: S607  # found through the PATH made above
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ContractFault(f"buf {arguments[0]}: {done.stdout}{done.stderr}".strip())

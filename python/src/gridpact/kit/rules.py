@@ -1,0 +1,175 @@
+"""The vocabulary of ``x-rules``: what a schema demands beyond single values.
+
+A rule reads the members of a built object (a message or a REST model), where defaults are filled in.
+Paths are dotted; ``[]`` after a member means each of its items. julia/src/wire/rules.jl says the
+same in Julia.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from msgspec import UNSET
+
+from gridpact.kit.shapes import number
+from gridpact.kit.violation import Violation
+
+# Rounding must not refuse what is exactly at a limit.
+RELATIVE_TOLERANCE = 1e-9
+
+
+class Rule(Protocol):
+    """What every rule can do."""
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        """The violations of ``value``, their fields relative to it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """``field`` must not exceed ``limit``; holds when either is absent. ``names`` is to blame."""
+
+    field: str
+    limit: str
+    names: str | None = None
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        for (_, low), (_, high) in zip(
+            present(value, self.field), present(value, self.limit), strict=False
+        ):
+            if low <= high:
+                continue
+            if self.names == self.limit:
+                words = f"must be at least {number(low)} ({self.field}); it is {number(high)}"
+            else:
+                words = f"must be at most {number(high)} ({self.limit}); it is {number(low)}"
+            yield Violation(self.names or self.field, "at-most", words)
+
+
+@dataclass(frozen=True, slots=True)
+class LengthEquals:
+    """Each list at ``field`` must have as many items as the number ``count`` says."""
+
+    field: str
+    count: str
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        for _, count in present(value, self.count):
+            for field, items in present(value, self.field):
+                if len(items) != count:
+                    words = f"must have {count} values ({self.count}); it has {len(items)}"
+                    yield Violation(field, "length-equals", words)
+
+
+@dataclass(frozen=True, slots=True)
+class Unique:
+    """No value may occur twice, all ``fields`` taken together."""
+
+    fields: tuple[str, ...]
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        first_at: dict[Any, str] = {}
+        for field, item in (found for path in self.fields for found in present(value, path)):
+            taken_at = first_at.setdefault(item, field)
+            if taken_at != field:
+                words = f"must differ from {taken_at}; both are {item!r}"
+                yield Violation(field, "unique", words)
+
+
+@dataclass(frozen=True, slots=True)
+class ReachableEnergy:
+    """Each battery must be able to reach its final energy from its initial one in the time given.
+
+    Reads ``slots`` and ``slot_duration_s`` beside the batteries. Charging all the time adds
+    ``max_charge_power_kw * charge_efficiency`` kWh an hour, discharging takes out
+    ``max_discharge_power_kw / discharge_efficiency``.
+    """
+
+    field: str
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        hours = value.slots * value.slot_duration_s / 3600
+        batteries = self.field.rpartition(".")[0]
+        finals = dict(present(value, self.field))
+        for path, item in present(value, batteries):
+            final = finals.get(field := f"{path}.{self.field.rpartition('.')[2]}")
+            if final is None:
+                continue
+            initial, battery = item.initial_energy_kwh, item.battery
+            gain = hours * battery.max_charge_power_kw * battery.charge_efficiency
+            loss = hours * battery.max_discharge_power_kw / battery.discharge_efficiency
+            slack = RELATIVE_TOLERANCE * max(1.0, abs(initial), abs(final))
+            if final - initial > gain + slack:
+                words = (
+                    f"must be at most {number(initial + gain)}: charging with full power for "
+                    f"{number(hours)} h adds {number(gain)} kWh to the initial {number(initial)}; "
+                    f"it is {number(final)}"
+                )
+            elif initial - final > loss + slack:
+                words = (
+                    f"must be at least {number(initial - loss)}: discharging with full power for "
+                    f"{number(hours)} h takes {number(loss)} kWh from the initial "
+                    f"{number(initial)}; it is {number(final)}"
+                )
+            else:
+                continue
+            yield Violation(field, "reachable-energy", words)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberCount:
+    """Between ``least`` and ``most`` of the optional members ``fields`` must be present."""
+
+    fields: tuple[str, ...]
+    least: int = 0
+    most: int | None = None
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        count = sum(1 for path in self.fields for _ in present(value, path))
+        if count < self.least:
+            words = f"must have at least {self.least} of {', '.join(self.fields)}; it has {count}"
+            yield Violation("", "min-properties", words)
+        elif self.most is not None and count > self.most:
+            words = f"must have at most {self.most} of {', '.join(self.fields)}; it has {count}"
+            yield Violation("", "max-properties", words)
+
+
+def present(value: Any, path: str, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value that ``path`` leads to, with its concrete path; what is absent is left out."""
+    step, _, rest = path.partition(".")
+    name = step.removesuffix("[]")
+    member = getattr(value, name)
+    if member is None or member is UNSET:
+        return
+    field = f"{at}.{name}" if at else name
+    found = (
+        [(f"{field}[{i}]", item) for i, item in enumerate(member)]
+        if step.endswith("[]")
+        else [(field, member)]
+    )
+    for place, item in found:
+        if rest:
+            yield from present(item, rest, place)
+        else:
+            yield place, item
+
+
+def violations_of_rules(value: Any, field: str = "") -> Iterator[Violation]:
+    """Every violation of the rules of ``value``, a built object, and of the objects within it."""
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from violations_of_rules(item, f"{field}[{i}]")
+        return
+    names = getattr(value, "__struct_fields__", None)
+    if names is None:
+        return
+    for rule in getattr(value, "__rules__", ()):
+        for found in rule.check(value):
+            at = ".".join(part for part in (field, found.field) if part)
+            yield Violation(at, found.rule, found.message)
+    for name in names:
+        at = f"{field}.{name}" if field else name
+        yield from violations_of_rules(getattr(value, name), at)
