@@ -141,6 +141,15 @@ class Model:
             visit(title)
         return list(ordered.values())
 
+    def tag_of(self, title: str) -> str:
+        """The text by which a union knows the object ``title``."""
+        definition = self.definitions[title]
+        if isinstance(definition, Object) and definition.tag is not None:
+            tag = constant(definition.tag)
+            assert tag is not None
+            return tag
+        raise ContractFault(f"{title} stands in a union but has no required member with a const")
+
     def _define(self, schema: Json, origin: str) -> None:
         title = schema.get("title")
         if not isinstance(title, str):
