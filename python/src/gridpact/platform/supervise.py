@@ -117,7 +117,7 @@ class Supervision:
         self._state = "ready"
         self._record()
         elapsed = time.monotonic() - self._start_instant
-        self._say(f"ready in {elapsed:.1f} s: http://{self._addresses['api']}")
+        self._say(f"ready in {elapsed:.1f} s, API at http://{self._addresses['api']}")
         self._report("platform", "ready")
 
     def _record(self) -> None:
