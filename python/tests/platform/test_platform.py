@@ -18,7 +18,6 @@ import psutil
 import psycopg
 import pytest
 import redis
-from tests.platform.processes import family, still_alive
 
 from gridpact.platform import commands
 from gridpact.platform.lineage import PlatformError
@@ -32,6 +31,7 @@ from gridpact.platform.running import (
     running_platform,
     start_keeper,
 )
+from tests.platform.processes import family, still_alive
 
 GONE_SECONDS = 20
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.platform.processes import still_alive
 
 from gridpact.platform.lineage import PlatformError
 from gridpact.platform.state import ProcessRecord
 from gridpact.platform.supervisor import ProcessSpec, Supervisor
+from tests.platform.processes import still_alive
 
 SERVE = "echo event=ready; exec sleep 1000"
 
