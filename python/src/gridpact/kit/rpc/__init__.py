@@ -1,0 +1,1 @@
+"""gRPC as every service serves it and every client calls it."""

@@ -1,0 +1,142 @@
+"""The gRPC client side: calls carry token, trace and deadline, and fail with our errors."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, cast
+
+from grpclib.client import Channel, Stream
+from grpclib.config import Configuration
+from grpclib.events import SendRequest, listen
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from grpclib.metadata import Deadline
+from multidict import MultiDict
+
+from gridpact.contracts.errors import Reason
+from gridpact.kit.caller import current_token
+from gridpact.kit.errors import GridpactError, unavailable
+from gridpact.kit.log import Log
+from gridpact.kit.rpc.status import StatusDetails, from_grpc
+from gridpact.kit.settings import Address
+from gridpact.kit.trace import traceparent
+
+log = Log(__name__)
+
+DEFAULT_DEADLINE_S = 10.0
+
+Credentials = Callable[[], Awaitable[str | None]]
+
+
+async def callers_token() -> str | None:
+    """The token of the request being served: whoever calls us calls on through us."""
+    return current_token.get()
+
+
+class RpcChannel(Channel):
+    """A connection to a gRPC server, made at the first call and again after a loss.
+
+    Generated stubs work on it unchanged. Calls raise GridpactError: the service's own,
+    UNAVAILABLE when the server is out of reach, DEADLINE_EXCEEDED after ``deadline_s`` (unless the
+    call has a deadline of its own). Close it with ``close()``.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        credentials: Credentials = callers_token,
+        deadline_s: float = DEFAULT_DEADLINE_S,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(
+            address.host,
+            address.port,
+            status_details_codec=StatusDetails(),
+            ssl=tls,
+            # A peer that is gone without a word is found out while calls wait for it.
+            config=Configuration(
+                _keepalive_time=5.0,
+                _keepalive_timeout=5.0,
+                _http2_max_pings_without_data=0,
+                _http2_min_sent_ping_interval_without_data=5.0,
+            ),
+        )
+        self._credentials = credentials
+        self._deadline_s = deadline_s
+        listen(self, SendRequest, self._complete)
+
+    def request(  # pyright: ignore[reportIncompatibleMethodOverride]  # its generics say no more
+        self,
+        name: str,
+        cardinality: Any,
+        request_type: Any,
+        reply_type: Any,
+        *,
+        timeout: float | None = None,
+        deadline: Deadline | None = None,
+        metadata: Any = None,
+    ) -> Stream[Any, Any]:
+        """The call of a stub, with the default deadline where it has none."""
+        if timeout is None and deadline is None:
+            timeout = self._deadline_s
+        if timeout is not None:
+            ends = Deadline.from_timeout(timeout)
+            deadline = ends if deadline is None else min(ends, deadline)
+        return _Call(
+            self,
+            name,
+            cast("Any", MultiDict(metadata or ())),
+            cardinality,
+            request_type,
+            reply_type,
+            codec=self._codec,
+            status_details_codec=self._status_details_codec,
+            dispatch=self.__dispatch__,
+            deadline=deadline,
+        )
+
+    async def _complete(self, event: SendRequest) -> None:
+        event.metadata["traceparent"] = traceparent()
+        if "authorization" not in event.metadata:
+            token = await self._credentials()
+            if token is not None:
+                event.metadata["authorization"] = f"Bearer {token}"
+
+
+class _Call(Stream[Any, Any]):
+    """A call whose failures are GridpactErrors."""
+
+    async def __aenter__(self) -> _Call:
+        try:
+            await super().__aenter__()
+        except TimeoutError as error:
+            raise _translated(error) from error
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        try:
+            await super().__aexit__(exc_type, exc_val, exc_tb)
+        except Exception as error:
+            raise _translated(error) from error
+        if isinstance(exc_val, Exception):
+            raise _translated(exc_val) from exc_val
+
+
+def _translated(error: Exception) -> Exception:
+    match error:
+        case GRPCError():
+            return from_grpc(error)
+        case TimeoutError():
+            return GridpactError(Reason.DEADLINE_EXCEEDED, "the service took too long")
+        case OSError() | StreamTerminatedError() | ProtocolError():
+            log.warning("service-unreachable", cause=f"{type(error).__name__}: {error}")
+            return unavailable("the service does not answer")
+        case _:
+            return error

@@ -1,0 +1,193 @@
+"""The gRPC server: every call is sized, traced, authenticated, authorised and timed here."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any, cast
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpclib.const import Status
+from grpclib.events import RecvRequest, listen
+from grpclib.exceptions import GRPCError
+from grpclib.health.v1 import health_pb2
+from grpclib.reflection.service import ServerReflection
+from grpclib.reflection.v1 import reflection_pb2
+from grpclib.server import Server, Stream
+from grpclib.stream import StreamIterator
+
+from gridpact.contracts.errors import Reason
+from gridpact.kit.caller import Access, current_caller, current_token
+from gridpact.kit.errors import GridpactError, unavailable
+from gridpact.kit.log import Log
+from gridpact.kit.rpc.access import RpcService, access_by_path, method_paths
+from gridpact.kit.rpc.health import Check, Health
+from gridpact.kit.rpc.status import StatusDetails, to_grpc
+from gridpact.kit.settings import Address
+from gridpact.kit.tokens import TokenVerifier, bearer_token
+from gridpact.kit.trace import begin_trace
+from gridpact.kit.violation import ContractError
+
+log = Log(__name__)
+
+# A task's input or result of 16 MiB, and the fields beside it.
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024 + 64 * 1024
+# For callers that set no deadline of their own.
+DEFAULT_DEADLINE_S = 30.0
+DRAIN_S = 3.0
+
+
+@asynccontextmanager
+async def serving_rpc(
+    services: Collection[RpcService],
+    address: Address,
+    verifier: TokenVerifier,
+    checks: Mapping[str, Check],
+) -> AsyncIterator[None]:
+    """Serves these services, grpc.health.v1 and reflection on ``address`` while entered.
+
+    Health says SERVING while every check passes. On leaving, health says NOT_SERVING, new calls are
+    UNAVAILABLE, and calls under way have three seconds to end.
+    """
+    calls = _Calls(access_by_path(services), verifier)
+    names = frozenset(path.split("/")[1] for path in method_paths(services))
+    health = Health(checks, names)
+    open_to_all = ServerReflection.extend([*services, health], pool=_descriptors())
+    calls.table |= {
+        path: Access.PUBLIC for path in method_paths(open_to_all) if path not in calls.table
+    }
+    server = Server(open_to_all, status_details_codec=StatusDetails())
+    listen(server, RecvRequest, calls.on_request)
+    await server.start(address.host, address.port)
+    try:
+        yield
+    finally:
+        health.drain()
+        await calls.drained(DRAIN_S)
+        server.close()
+        await server.wait_closed()
+
+
+class _Calls:
+    """The calls under way, and the way into each."""
+
+    def __init__(self, table: dict[str, Access], verifier: TokenVerifier) -> None:
+        self.table = table
+        self._verifier = verifier
+        self._count = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+
+    async def drained(self, seconds: float) -> None:
+        """Takes no new call and waits for those under way, at most this long."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("calls-cut-off", count=self._count)
+
+    async def on_request(self, event: RecvRequest) -> None:
+        """Puts everything that every call needs around the method."""
+        method, metadata, access = event.method_func, event.metadata, self.table[event.method_name]
+        given_time = event.deadline is not None
+        name = event.method_name
+
+        async def call(stream: Stream[Any, Any]) -> None:
+            # Every call runs in a task of its own, so these context variables are its own too.
+            begin_trace(_text(metadata.get("traceparent")))
+            self._count += 1
+            self._idle.clear()
+            try:
+                await self._authorise(_text(metadata.get("authorization")), access)
+                async with asyncio.timeout(None if given_time else DEFAULT_DEADLINE_S):
+                    await method(cast("Stream[Any, Any]", _Sized(stream)))
+            except Exception as error:
+                raise _as_grpc(error, name) from error
+            finally:
+                self._count -= 1
+                if not self._count:
+                    self._idle.set()
+
+        event.method_func = call
+
+    async def _authorise(self, authorization: str | None, access: Access) -> None:
+        if self._draining:
+            raise unavailable("the service is about to end")
+        if access is Access.PUBLIC:
+            return
+        token = bearer_token(authorization)
+        caller = await self._verifier.caller(token)
+        caller.require(access)
+        current_caller.set(caller)
+        current_token.set(token)
+
+
+class _Sized(StreamIterator[Any]):
+    """A stream that refuses a message by its stated size, before it is read.
+
+    grpclib reads whatever size a peer states. It offers no hook between the five bytes that state
+    it and the message, hence the look inside.
+    """
+
+    def __init__(self, stream: Stream[Any, Any]) -> None:
+        self._stream = stream
+
+    async def recv_message(self) -> Any:
+        inner: Any = self._stream
+        prefix = await inner._stream.recv_data(5)
+        if not prefix:
+            return None
+        compressed, size = struct.unpack(">?I", prefix)
+        if compressed:
+            raise GRPCError(Status.UNIMPLEMENTED, "compressed messages are not taken")
+        if size > MAX_MESSAGE_BYTES:
+            words = f"a message may have {MAX_MESSAGE_BYTES} bytes; this one has {size}"
+            raise GridpactError(Reason.MESSAGE_TOO_LARGE, words, limit_bytes=MAX_MESSAGE_BYTES)
+        data = await inner._stream.recv_data(size)
+        try:
+            return inner._codec.decode(data, inner._recv_type)
+        except Exception as error:
+            words = "the message is no well-formed protobuf"
+            raise GridpactError(Reason.MESSAGE_MALFORMED, words) from error
+
+    async def send_message(self, message: Any) -> None:
+        await self._stream.send_message(message)
+
+
+def _as_grpc(error: Exception, method: str) -> GRPCError:
+    match error:
+        case GRPCError():
+            return error
+        case GridpactError():
+            pass
+        case ContractError():
+            error = GridpactError.of(error)
+        case TimeoutError():
+            error = GridpactError(Reason.DEADLINE_EXCEEDED, "the call took too long")
+        case _:
+            log.exception("call-failed", method=method)
+            error = GridpactError(Reason.INTERNAL, "internal error")
+    if error.reason is Reason.INTERNAL and error.__cause__ is not None:
+        log.error("call-failed", method=method, cause=str(error))
+    return to_grpc(error)
+
+
+def _descriptors() -> DescriptorPool:
+    """The pool that reflection shows: the contracts' descriptors and those of health."""
+    pool = DescriptorPool()
+    ours = files("gridpact.contracts.proto") / "descriptors.binpb"
+    for file in FileDescriptorSet.FromString(ours.read_bytes()).file:
+        pool.AddSerializedFile(file.SerializeToString())
+    for theirs in (health_pb2, reflection_pb2):
+        pool.AddSerializedFile(theirs.DESCRIPTOR.serialized_pb)
+    return pool
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value if isinstance(value, str) else None
