@@ -6,10 +6,14 @@ Layers, each using only those above it:
 - `wire`: bytes. MsgPack, Zstd, WebSocket.
 - `contracts`: generated message types and limits.
 - `model`: an optimisation problem in the words of its field.
-- `solve`: the solver behind it.
+- `solve`: the solver behind it, and why its answer is as it is.
 - `serve`: the front process, the workers, the channel between them.
 """
 module GridpactCompute
+
+using Dates: Dates
+using SHA: hmac_sha256
+using Sockets
 
 include("wire/errors.jl")
 include("wire/float64ext.jl")
@@ -23,5 +27,16 @@ include("model/dispatch.jl")
 include("solve/highs.jl")
 include("solve/dispatch.jl")
 include("solve/explain.jl")
+
+include("serve/log.jl")
+include("serve/process.jl")
+include("serve/messages.jl")
+include("serve/auth.jl")
+include("serve/link.jl")
+include("serve/kinds.jl")
+include("serve/worker.jl")
+include("serve/pool.jl")
+include("serve/front.jl")
+include("serve/main.jl")
 
 end

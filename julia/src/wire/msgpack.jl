@@ -28,9 +28,9 @@ Struct-like writers emit a map field by field, in the contract's order:
 
 Refused with `ContractError("MESSAGE_MALFORMED", …)`: trailing bytes, a truncated value, keys that
 are not strings or occur twice, text that is no UTF-8, the reserved byte 0xc1, an extension type
-other than 1, NaN and infinities (reading and writing), nesting deeper than `max_depth`. Refused with
-`ContractError("MESSAGE_TOO_LARGE", …)`: what is above the other `Limits`. A count never makes the
-reader allocate more items than bytes are left to read.
+other than 1, NaN and infinities (reading and writing), and what is above `Limits`; more than
+`max_bytes` is `ContractError("MESSAGE_TOO_LARGE", …)`. A count never makes the reader allocate more
+items than bytes are left to read.
 """
 module MsgPack
 
@@ -54,9 +54,6 @@ mutable struct Reader
     limits::Limits
 end
 
-too_large(what, size, limit) = throw(ContractError("MESSAGE_TOO_LARGE", "",
-    "a $what has the size $size, at most $limit is read"))
-
 remaining(reader::Reader) = length(reader.bytes) - reader.position + 1
 
 """
@@ -65,7 +62,8 @@ remaining(reader::Reader) = length(reader.bytes) - reader.position + 1
 Decode exactly one value that fills `bytes`. Throws `ContractError` and nothing else.
 """
 function unpack(bytes::Vector{UInt8}; limits::Limits = Limits())
-    length(bytes) <= limits.max_bytes || too_large("message", length(bytes), limits.max_bytes)
+    length(bytes) <= limits.max_bytes || throw(ContractError("MESSAGE_TOO_LARGE", "",
+        "the message has $(length(bytes)) bytes, at most $(limits.max_bytes) are read"))
     reader = Reader(bytes, 1, limits)
     value = unpack_value(reader, 0)
     remaining(reader) == 0 || malformed("$(remaining(reader)) bytes follow the message")
@@ -136,7 +134,7 @@ narrow(value::UInt64) = value <= typemax(Int64) ? Int64(value) : value
 
 function unpack_text(reader::Reader, byte_count::Int)
     byte_count <= reader.limits.max_text_bytes ||
-        too_large("text", byte_count, reader.limits.max_text_bytes)
+        malformed("a text has $byte_count bytes, at most $(reader.limits.max_text_bytes) are read")
     first = take!(reader, byte_count)
     text = GC.@preserve reader unsafe_string(pointer(reader.bytes, first), byte_count)
     isvalid(text) || malformed("a text is not UTF-8")
@@ -158,7 +156,8 @@ end
 function descend(reader::Reader, depth::Int, count::Int, bytes_per_item::Int)
     depth < reader.limits.max_depth ||
         malformed("values nest deeper than $(reader.limits.max_depth)")
-    count <= reader.limits.max_items || too_large("container", count, reader.limits.max_items)
+    count <= reader.limits.max_items ||
+        malformed("a container has $count items, at most $(reader.limits.max_items) are read")
     count * bytes_per_item <= remaining(reader) || malformed("the message ends inside a value")
     return depth + 1
 end

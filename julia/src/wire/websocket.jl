@@ -36,17 +36,16 @@ struct Limits
     message_bytes::Int
     header_bytes::Int
     handshake_timeout_s::Float64
-    ping_interval_s::Float64
     silence_timeout_s::Float64
     send_buffer_bytes::Int
     control_frames_per_s::Float64   # sustained; bursts of ten times that are accepted
     message_fragments::Int
 end
 Limits(; message_bytes = 64 * 1024 * 1024, header_bytes = 8192, handshake_timeout_s = 5.0,
-    ping_interval_s = 5.0, silence_timeout_s = 15.0, send_buffer_bytes = 64 * 1024 * 1024,
-    control_frames_per_s = 20.0, message_fragments = 65536) =
-    Limits(message_bytes, header_bytes, handshake_timeout_s, ping_interval_s, silence_timeout_s,
-        send_buffer_bytes, control_frames_per_s, message_fragments)
+    silence_timeout_s = 15.0, send_buffer_bytes = 64 * 1024 * 1024, control_frames_per_s = 20.0,
+    message_fragments = 65536) =
+    Limits(message_bytes, header_bytes, handshake_timeout_s, silence_timeout_s, send_buffer_bytes,
+        control_frames_per_s, message_fragments)
 
 "The peer broke the protocol; the connection ends with this close code."
 struct Violation <: Exception
@@ -138,6 +137,7 @@ mutable struct Connection
     outbox_bytes::Int
     outbox_changed::Condition
     close_sent::Bool
+    close_received::Bool
     ended::Bool
     end_text::String             # why it ended, for the log
     watchdog::Union{Timer,Nothing}
@@ -174,10 +174,11 @@ function accept(socket::TCPSocket, limits::Limits; authorize = request -> nothin
     Sockets.nagle(socket, false)
     now = now_s()
     connection = Connection(socket, limits, now, 10 * limits.control_frames_per_s, now,
-        Vector{UInt8}[], 0, Condition(), false, false, "", nothing)
+        Vector{UInt8}[], 0, Condition(), false, false, false,
+        "", nothing)
     @async write_outbox(connection)
-    connection.watchdog = Timer(_ -> watch(connection), limits.ping_interval_s;
-        interval = limits.ping_interval_s)
+    interval_s = limits.silence_timeout_s / 4
+    connection.watchdog = Timer(_ -> watch(connection), interval_s; interval = interval_s)
     return connection
 end
 
@@ -206,9 +207,7 @@ end
 function watch(connection::Connection)
     silent_s = now_s() - connection.last_receive_s
     if silent_s > connection.limits.silence_timeout_s
-        abort(connection, "peer silent for $(round(Int, silent_s)) s")
-    elseif is_open(connection)
-        enqueue(connection, frame(PING, UInt8[]))
+        abort(connection, "peer silent for $(round(silent_s; digits = 1)) s")
     end
 end
 
@@ -245,7 +244,8 @@ function write_outbox(connection::Connection)
     try
         while !connection.ended
             if isempty(connection.outbox)
-                connection.close_sent && return shut(connection)
+                connection.close_sent && connection.close_received &&
+                    return abort(connection, connection.end_text)
                 wait(connection.outbox_changed)
             else
                 bytes = connection.outbox[1]
@@ -260,10 +260,10 @@ function write_outbox(connection::Connection)
     end
 end
 
-"After our close frame is out: give the peer a moment to answer it, then end."
-shut(connection::Connection) = (Timer(_ -> abort(connection, connection.end_text), 1.0); nothing)
+"How long a peer may take to read our close frame and what is queued before it."
+const CLOSE_GRACE_S = 1.0
 
-"Send a close frame behind what is queued; the first caller's code counts."
+"Send a close frame behind what is queued, then end the connection; the first caller's code counts."
 function close(connection::Connection, code::Integer, text::AbstractString = "")
     is_open(connection) || return nothing
     payload = UInt8[code >> 8, code & 0xff]
@@ -272,7 +272,15 @@ function close(connection::Connection, code::Integer, text::AbstractString = "")
     connection.close_sent = true
     isempty(connection.end_text) && (connection.end_text = "closed with $code $text")
     notify(connection.outbox_changed)
+    Timer(_ -> abort(connection, connection.end_text), CLOSE_GRACE_S)
     return nothing
+end
+
+"Return when the connection has ended and its socket is closed."
+function wait_for_end(connection::Connection)
+    while !connection.ended
+        wait(connection.outbox_changed)
+    end
 end
 
 # ------------------------------------------------------------------------------------ receiving
@@ -359,6 +367,7 @@ is_close_code(code) =
     3000 <= code <= 4999
 
 function answer_close(connection::Connection, payload::Vector{UInt8})
+    connection.close_received = true
     isempty(payload) && return close(connection, NORMAL)
     length(payload) >= 2 || violate(PROTOCOL_ERROR, "close frame of one byte")
     code = Int(payload[1]) << 8 | payload[2]

@@ -1,0 +1,7 @@
+# Starts a compute node:
+#   julia --project=julia julia/bin/compute.jl [--host H] [--port P] [--workers N]
+# The secret shared with the bridge comes from GRIDPACT_COMPUTE_SECRET.
+
+using GridpactCompute
+
+exit(GridpactCompute.main(ARGS))

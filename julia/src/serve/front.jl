@@ -1,0 +1,185 @@
+# The front process: holds the sockets, hands tasks to workers, computes nothing.
+
+const HELLO_TIMEOUT_S = 10.0
+"A bridge that drops the line may be back at once; what is nearly done is let finish first."
+const ORPHAN_GRACE_S = 2.0
+const MOST_CONNECTIONS = 64
+
+"A compute node: who it is, who may connect, and its workers."
+struct Node
+    id::String
+    secret::String
+    gate::Gate
+    pool::Pool
+    limits::WebSocket.Limits
+    sessions::Set{Any}
+end
+
+"The node's side of one connection to a bridge."
+mutable struct Session
+    node::Node
+    connection::WebSocket.Connection
+    jobs::Dict{Tuple{String,Int},Job}    # by task id and fencing token
+    sequence::Int                        # of the last heartbeat sent
+end
+
+"""
+    serve(; host, port, capacity, secret, node_id)
+
+Run a compute node until the process is told to end. Prints `event=ready` once the workers are warm
+and the socket listens.
+"""
+function serve(; host::String, port::Int, capacity::Int, secret::String, node_id::String)
+    listener = listen(getaddrinfo(host), port)
+    pool = Pool(capacity)
+    node = Node(node_id, secret, Gate(secret), pool, channel_limits(), Set{Any}())
+    stopped = in_background(wait_for_signal, "signals")
+    in_background("ready") do
+        wait_until_ready(pool)
+        in_background(() -> accept_connections(node, listener), "accept")
+        log_event(:info, "ready"; address = "$host:$port", workers = capacity,
+            julia = VERSION, highs = Highs.version())
+    end
+    wait(stopped)
+    log_event(:info, "stopping")
+    close(listener)
+    for session in node.sessions
+        WebSocket.close(session.connection, WebSocket.GOING_AWAY, "node stops")
+    end
+    sleep(0.05)     # lets the close frames out
+    close(pool)
+    return nothing
+end
+
+function accept_connections(node::Node, listener)
+    open_sockets = 0
+    while isopen(listener)
+        socket = try
+            accept(listener)
+        catch err
+            err isa Base.IOError || rethrow()
+            isopen(listener) || return nothing
+            log_event(:warning, "accept-failed"; error = sprint(showerror, err))
+            sleep(0.1)      # out of file descriptors, mostly
+            continue
+        end
+        if open_sockets >= MOST_CONNECTIONS
+            close(socket)
+            continue
+        end
+        open_sockets += 1
+        in_background("connection") do
+            try
+                serve_connection(node, socket)
+            finally
+                close(socket)
+                open_sockets -= 1
+            end
+        end
+    end
+end
+
+function serve_connection(node::Node, socket)
+    connection = try
+        WebSocket.accept(socket, node.limits; authorize = request -> authorize(node.gate, request))
+    catch err
+        err isa WebSocket.Refused || rethrow()
+        log_event(:warning, "connection-refused"; status = err.status, why = err.text)
+        return nothing
+    end
+    session = Session(node, connection, Dict{Tuple{String,Int},Job}(), 0)
+    push!(node.sessions, session)
+    try
+        converse(session)
+    finally
+        delete!(node.sessions, session)
+        abandon(session)
+        WebSocket.wait_for_end(connection)
+        log_event(:info, "connection-ended"; why = connection.end_text)
+    end
+end
+
+"Answer `hello`, then take messages until the connection ends."
+function converse(session::Session)
+    connection = session.connection
+    impatient = Timer(_ -> WebSocket.close(connection, WebSocket.POLICY_VIOLATION, "no hello"),
+        HELLO_TIMEOUT_S)
+    heart = nothing
+    try
+        payload = WebSocket.receive(connection)
+        payload === nothing && return nothing
+        close(impatient)
+        greet(session, unpack_from_bridge(payload))
+        heart = Timer(_ -> beat(session), HEARTBEAT_INTERVAL_S; interval = HEARTBEAT_INTERVAL_S)
+        while (payload = WebSocket.receive(connection)) !== nothing
+            handle(session, unpack_from_bridge(payload), payload)
+        end
+    catch err
+        err isa ContractError || rethrow()
+        log_event(:warning, "message-refused"; reason = err.reason, error = err.message)
+        deliver(session, pack_error(nothing, err))
+        WebSocket.close(connection, WebSocket.POLICY_VIOLATION, err.reason)
+    finally
+        close(impatient)
+        heart === nothing || close(heart)
+    end
+    return nothing
+end
+
+deliver(session::Session, message::Vector{UInt8}) = WebSocket.send(session.connection, message)
+
+greet(::Session, message) =
+    throw(ContractError("PROTOCOL_VIOLATION", "type", "the first message must be hello"))
+
+function greet(session::Session, hello::Hello)
+    node = session.node
+    log_event(:info, "bridge-connected"; bridge = hello.bridge_id)
+    deliver(session, pack_welcome(node.id, node.pool.capacity, proof(node.secret, hello.nonce)))
+end
+
+function beat(session::Session)
+    session.sequence += 1
+    deliver(session, pack_heartbeat(session.sequence, busy_count(session.node.pool)))
+end
+
+handle(::Session, message, payload) =
+    throw(ContractError("PROTOCOL_VIOLATION", "type", "not expected from a bridge now"))
+
+handle(::Session, ::Heartbeat, payload) = nothing    # having arrived is all it says
+
+function handle(session::Session, task::TaskMessage, payload)
+    node, key = session.node, (task.task_id, task.fencing_token)
+    haskey(session.jobs, key) && return nothing          # the same attempt, said twice
+    job = Job(task.task_id, task.fencing_token, payload, bytes -> deliver(session, bytes),
+        job -> delete!(session.jobs, key), nothing, nothing)
+    if !(task.kind in KINDS)
+        deliver(session, pack_error(job, ContractError("KIND_UNKNOWN", "kind",
+            "this node does not know the kind $(task.kind)")))
+    elseif live_jobs(node) >= node.pool.capacity
+        deliver(session, pack_error(job, ContractError("NODE_BUSY", "",
+            "all $(node.pool.capacity) workers of this node are taken")))
+    else
+        session.jobs[key] = job
+        assign!(node.pool, job, task.remaining_ms)
+    end
+end
+
+function handle(session::Session, cancel::Cancel, payload)
+    job = get(session.jobs, (cancel.task_id, cancel.fencing_token), nothing)
+    job === nothing ||
+        end_with(session.node.pool, job, ContractError("CANCELLED", "", "cancelled"))
+end
+
+"Jobs whose bridge is still there. Orphans give way, so they do not count."
+live_jobs(node::Node) = mapreduce(session -> length(session.jobs), +, node.sessions; init = 0)
+
+"The bridge has gone: nobody will take these results."
+function abandon(session::Session)
+    jobs, pool = collect(values(session.jobs)), session.node.pool
+    isempty(jobs) && return nothing
+    foreach(job -> job.worker === nothing && stop!(pool, job), jobs)
+    Timer(ORPHAN_GRACE_S) do _
+        foreach(job -> stop!(pool, job), values(session.jobs) |> collect)
+    end
+    return nothing
+end

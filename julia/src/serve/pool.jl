@@ -1,0 +1,256 @@
+# The worker processes: as many at work as the node announces, one more warmed up in reserve.
+
+"One attempt at a task, from its arrival until its end."
+mutable struct Job
+    task_id::String
+    fencing_token::Int
+    payload::Vector{UInt8}               # the task message as it came
+    deliver::Function                    # deliver(bytes): to the bridge that sent it
+    ended::Function                      # ended(job): once, when no more will be delivered
+    worker::Any                          # the Worker at work on it, or nothing
+    deadline::Union{Timer,Nothing}
+end
+
+mutable struct Worker
+    id::Int
+    process::Base.Process
+    link::Union{IO,Nothing}              # nothing until it is ready
+    job::Union{Job,Nothing}
+    given_up::Bool                       # killed by us: its death is no news
+end
+
+"""
+    Pool(capacity)
+
+Starts `capacity` workers and then the spare. `assign!(pool, job)` hands a job to a ready worker, or
+keeps it until one is ready; nobody may have more than `capacity` jobs in the pool. `stop!(pool, job)`
+ends a job by killing its worker, whose place the spare takes at once.
+"""
+mutable struct Pool
+    capacity::Int
+    command::Cmd
+    folder::String                       # private to this user; holds the socket
+    listener::Base.IOServer
+    workers::Dict{Int,Worker}
+    idle::Vector{Worker}
+    waiting::Vector{Job}
+    next_id::Int
+    restart_delay_s::Float64
+    target::Int                          # processes wanted: capacity, then one more
+    ready_changed::Condition
+    closed::Bool
+end
+
+const LONGEST_RESTART_DELAY_S = 30.0
+
+function Pool(capacity::Int; command::Cmd = worker_command())
+    folder = mktempdir(; prefix = "gridpact-", cleanup = false)
+    pool = Pool(capacity, command, folder, listen(joinpath(folder, "front")), Dict{Int,Worker}(),
+        Worker[], Job[], 1, 0.0, capacity, Condition(), false)
+    in_background(() -> greet_workers(pool), "greet-workers")
+    restock(pool)
+    return pool
+end
+
+"Return once the first `capacity` workers are ready; the spare is started then."
+function wait_until_ready(pool::Pool)
+    while length(pool.idle) + busy_count(pool) < pool.capacity
+        wait(pool.ready_changed)
+    end
+    pool.target = pool.capacity + 1
+    restock(pool)
+    return nothing
+end
+
+busy_count(pool::Pool) = count(worker -> worker.job !== nothing, values(pool.workers))
+job_count(pool::Pool) = busy_count(pool) + length(pool.waiting)
+
+# ------------------------------------------------------------------------- the life of a worker
+
+worker_command() = `$(Base.julia_cmd()) --startup-file=no --project=$(project_folder())
+    $(joinpath(project_folder(), "bin", "worker.jl"))`
+
+project_folder() = dirname(dirname(@__DIR__))
+
+function restock(pool::Pool)
+    while !pool.closed && length(pool.workers) < pool.target
+        start_worker(pool)
+    end
+end
+
+function start_worker(pool::Pool)
+    id = pool.next_id
+    pool.next_id += 1
+    command = `$(pool.command) $(joinpath(pool.folder, "front")) $id $(getpid())`
+    # A worker solves on one core; threads of the linear algebra library would only fight for it.
+    command = setenv(command, merge(ENV |> Dict{String,String}, Dict("OPENBLAS_NUM_THREADS" => "1")))
+    process = run(pipeline(command; stdin = devnull, stdout = stdout, stderr = stderr); wait = false)
+    worker = Worker(id, process, nothing, nothing, false)
+    pool.workers[id] = worker
+    in_background("watch-worker") do
+        wait_for_end(process)
+        lost(pool, worker)
+    end
+    return worker
+end
+
+wait_for_end(process::Base.Process) = process_exited(process) || wait(process)
+
+function greet_workers(pool::Pool)
+    while !pool.closed
+        link = try
+            accept(pool.listener)
+        catch err
+            err isa Base.IOError && pool.closed && return
+            rethrow()
+        end
+        in_background(() -> greet(pool, link), "read-worker")
+    end
+end
+
+function greet(pool::Pool, link)
+    try
+        tag, payload = read_link(link)
+        worker = get(pool.workers, tag == READY ? parse(Int, String(payload)) : 0, nothing)
+        worker === nothing && return close(link)
+        worker.link = link
+        pool.restart_delay_s = 0.0
+        log_event(:info, "worker-ready"; worker = worker.id, pid = getpid(worker.process))
+        release(pool, worker)
+        while true
+            tag, payload = read_link(link)
+            worker.job === nothing || heard(pool, worker, tag, payload)
+        end
+    catch err
+        # Its death is dealt with where the process is watched.
+        err isa Union{EOFError,Base.IOError} || rethrow()
+    end
+end
+
+"A worker said something about its job."
+function heard(pool::Pool, worker::Worker, tag::UInt8, payload::Vector{UInt8})
+    job = worker.job
+    job.deliver(payload)
+    tag == PROGRESS && return nothing
+    worker.job = nothing
+    finish(job)
+    release(pool, worker)
+end
+
+"The worker is free: it takes what waits, or stands by."
+function release(pool::Pool, worker::Worker)
+    if isempty(pool.waiting)
+        push!(pool.idle, worker)
+    else
+        give!(pool, worker, popfirst!(pool.waiting))
+    end
+    notify(pool.ready_changed)
+    return nothing
+end
+
+"The process of a worker has ended."
+function lost(pool::Pool, worker::Worker)
+    forget(pool, worker)
+    pool.closed && return nothing
+    if !worker.given_up
+        log_event(:warning, "worker-lost"; worker = worker.id, exit_code = worker.process.exitcode,
+            signal = worker.process.termsignal, task_id = worker.job === nothing ? "-" : worker.job.task_id)
+    end
+    if worker.job !== nothing
+        job, worker.job = worker.job, nothing
+        fail(job, ContractError("WORKER_LOST", "", "the worker died while it computed"))
+    end
+    if worker.link === nothing && !worker.given_up
+        # It never became ready; the next one probably will not either.
+        pool.restart_delay_s = clamp(2 * pool.restart_delay_s, 1.0, LONGEST_RESTART_DELAY_S)
+        Timer(_ -> restock(pool), pool.restart_delay_s)
+    else
+        restock(pool)
+    end
+    return nothing
+end
+
+function forget(pool::Pool, worker::Worker)
+    delete!(pool.workers, worker.id)
+    filter!(!=(worker), pool.idle)
+    worker.link === nothing || close(worker.link)
+    return nothing
+end
+
+"Kill a worker and start its successor without waiting for the body."
+function give_up(pool::Pool, worker::Worker)
+    worker.given_up = true
+    worker.job = nothing
+    process_running(worker.process) && kill(worker.process, SIGNAL_KILL)
+    forget(pool, worker)
+    restock(pool)
+    return nothing
+end
+
+# ---------------------------------------------------------------------------- the life of a job
+
+"Take on a job. The caller has made sure that fewer than `capacity` are in the pool."
+function assign!(pool::Pool, job::Job, remaining_ms::Int)
+    job.deadline = Timer(_ -> expire(pool, job), remaining_ms / 1000)
+    isempty(pool.idle) ? push!(pool.waiting, job) : give!(pool, popfirst!(pool.idle), job)
+    return nothing
+end
+
+function give!(pool::Pool, worker::Worker, job::Job)
+    worker.job = job
+    job.worker = worker
+    job.deliver(pack_accepted(job))
+    payload = job.payload
+    job.payload = UInt8[]
+    # In a task of its own: a worker that does not read must not hold up the front.
+    in_background("give-task") do
+        try
+            write_link(worker.link, TASK, payload)
+        catch err
+            err isa Union{Base.IOError,EOFError,ArgumentError} || rethrow()   # it has died
+        end
+    end
+    return nothing
+end
+
+"End a job now, wherever it is; nothing more of it is delivered."
+function stop!(pool::Pool, job::Job)
+    filter!(!=(job), pool.waiting)
+    job.worker === nothing || job.worker.job !== job || give_up(pool, job.worker)
+    finish(job)
+    return nothing
+end
+
+expire(pool::Pool, job::Job) = end_with(pool, job,
+    ContractError("TASK_TIMEOUT", "", "the task ran out of time"))
+
+"Stop a job and say why."
+function end_with(pool::Pool, job::Job, err::ContractError)
+    stop!(pool, job)
+    job.deliver(pack_error(job, err))
+    return nothing
+end
+
+function fail(job::Job, err::ContractError)
+    finish(job)
+    job.deliver(pack_error(job, err))
+    return nothing
+end
+
+function finish(job::Job)
+    job.deadline === nothing || close(job.deadline)
+    job.ended(job)
+    return nothing
+end
+
+"End every worker and remove the socket."
+function Base.close(pool::Pool)
+    pool.closed = true
+    close(pool.listener)
+    for worker in collect(values(pool.workers))
+        worker.given_up = true
+        process_running(worker.process) && kill(worker.process, SIGNAL_KILL)
+    end
+    rm(pool.folder; recursive = true, force = true)
+    return nothing
+end
