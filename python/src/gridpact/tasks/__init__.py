@@ -1,0 +1,1 @@
+"""Compute tasks: the state machine, their payloads and results, leases and the outbox."""

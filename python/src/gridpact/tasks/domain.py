@@ -1,0 +1,321 @@
+"""The life of a task as pure rules.
+
+    QUEUED ──open_attempt──► RUNNING ──end_attempt──► SUCCEEDED, FAILED, CANCELLED
+       ▲                        │
+       └── handed back, lease lapsed
+
+Every transition takes a task and the time, and gives the task as it is afterwards; nothing else
+changes a task. SUCCEEDED, FAILED and CANCELLED never change again.
+
+**The fencing token of an attempt is its number.** It grows with every attempt of a task, and only
+the newest attempt, while the task is RUNNING, may renew, report or end.
+
+**Leases** say from when on another attempt may take over; safety rests on the fencing token alone.
+`now` is always the clock of the database, so that any number of processes agree. When that clock is
+set forward, leases end early: at worst a second worker computes, and the first one is refused. When
+it is set back, a lease would last as much longer; one that lies further ahead than any lease can is
+therefore no lease (`Task.is_leased`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from gridpact.kit.violation import Violation
+
+
+class TaskState(StrEnum):
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class Encoding(StrEnum):
+    """How a body is packed."""
+
+    IDENTITY = "identity"
+    ZSTD = "zstd"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """MsgPack bytes as they travel."""
+
+    encoding: Encoding
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the newest attempt is; ``fraction`` is 0 to 1."""
+
+    fraction: float
+    stage: str
+    objective: float | None = None
+    relative_gap: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task ended FAILED or CANCELLED."""
+
+    reason: str
+    message: str
+    violations: tuple[Violation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an attempt may not be opened, renewed or ended."""
+
+    reason: str
+    retry_after: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The attempt brought a result that keeps to the contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt showed that the task cannot be done."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The worker was stopped."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """The attempt came to nothing; another may do better."""
+
+    reason: str
+    message: str
+
+
+Outcome = Succeeded | Failed | Cancelled | HandedBack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnd:
+    """How an attempt ended. ``digest`` tells two ends apart; the same end has the same digest."""
+
+    outcome: Outcome
+    digest: str
+    engine: str | None = None
+    engine_version: str | None = None
+    solve_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The numbers that the rules go by.
+
+    lease_duration: how long an attempt may be silent before another may take over.
+    max_attempts: how many attempts a task has.
+    reclaim_delay: how long after the end of its lease a RUNNING task goes back to the queue by
+        itself. Until then its message is expected to come back and to open the next attempt.
+    republish_delay: how long a QUEUED task waits for its first sign of delivery before its message
+        counts as lost; doubles with each publication, up to ``republish_delay_max``.
+    """
+
+    lease_duration: timedelta
+    max_attempts: int
+    reclaim_delay: timedelta
+    republish_delay: timedelta
+    republish_delay_max: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A computation that was asked for, and how it stands."""
+
+    task_id: str
+    organisation_id: str
+    kind: str
+    engine_choice: str
+    site_id: str | None = None
+    label: str | None = None
+    submitted_time: datetime
+    timeout_time: datetime
+    state: TaskState = TaskState.QUEUED
+    # When its message was last put into the outbox, and how often that was.
+    queued_time: datetime
+    publish_count: int = 1
+    attempt_count: int = 0
+    lease_end_time: datetime | None = None
+    bridge_id: str | None = None
+    cancel_requested: bool = False
+    progress: Progress | None = None
+    started_time: datetime | None = None
+    finished_time: datetime | None = None
+    engine: str | None = None
+    engine_version: str | None = None
+    solve_ms: float | None = None
+    failure: Failure | None = None
+    # How the newest attempt ended; None while it has not.
+    outcome_digest: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state not in (TaskState.QUEUED, TaskState.RUNNING)
+
+    @property
+    def fencing_token(self) -> int:
+        return self.attempt_count
+
+    def is_leased(self, now: datetime, policy: Policy, grace: timedelta = timedelta(0)) -> bool:
+        """Whether the newest attempt holds the task against every other, or did ``grace`` ago."""
+        end = self.lease_end_time
+        return end is not None and now - grace < end <= now + policy.lease_duration
+
+    # What the bridge does
+
+    def open_attempt(
+        self, now: datetime, policy: Policy, bridge_id: str
+    ) -> tuple[Task, Refusal | None]:
+        """Takes the lease for a new attempt, which has the next fencing token."""
+        if self.has_ended:
+            return self, Refusal("TASK_TERMINAL")
+        if self.lease_end_time is not None and self.is_leased(now, policy):
+            return self, Refusal("LEASE_HELD", self.lease_end_time - now)
+        if self.cancel_requested:
+            return self._cancelled(now), Refusal("TASK_TERMINAL")
+        if now >= self.timeout_time:
+            return self.time_out(now), Refusal("TASK_TIMEOUT")
+        if self.attempt_count >= policy.max_attempts:
+            return self._exhausted(now, _FELL_SILENT), Refusal("ATTEMPTS_EXHAUSTED")
+        opened = replace(
+            self,
+            state=TaskState.RUNNING,
+            attempt_count=self.attempt_count + 1,
+            lease_end_time=now + policy.lease_duration,
+            bridge_id=bridge_id,
+            started_time=self.started_time or now,
+            progress=None,
+            outcome_digest=None,
+        )
+        return opened, None
+
+    def renew_lease(
+        self, fencing_token: int, now: datetime, policy: Policy
+    ) -> tuple[Task, Refusal | None]:
+        """Extends the lease of the newest attempt, even one that has lapsed meanwhile."""
+        if not self._is_newest(fencing_token):
+            return self, Refusal("LEASE_STALE")
+        return replace(self, lease_end_time=now + policy.lease_duration), None
+
+    def report(self, fencing_token: int, progress: Progress) -> Task:
+        """Takes note of progress; that of a stale attempt is dropped."""
+        return replace(self, progress=progress) if self._is_newest(fencing_token) else self
+
+    def end_attempt(
+        self, fencing_token: int, end: AttemptEnd, now: datetime, policy: Policy
+    ) -> tuple[Task, Refusal | None]:
+        """Ends the newest attempt. The same end once more is accepted and changes nothing."""
+        if fencing_token == self.fencing_token and end.digest == self.outcome_digest:
+            return self, None
+        if self.has_ended:
+            return self, Refusal("TASK_TERMINAL")
+        if not self._is_newest(fencing_token):
+            return self, Refusal("LEASE_STALE")
+        ended = replace(self, outcome_digest=end.digest)
+        match end.outcome:
+            case HandedBack() as handed_back:
+                return ended._handed_back(handed_back, now, policy), None
+            case Cancelled(message):
+                return ended._cancelled(now, message), None
+            case Failed(failure):
+                ended = ended._ended(TaskState.FAILED, now, failure)
+            case Succeeded():
+                ended = ended._ended(TaskState.SUCCEEDED, now)
+        return replace(
+            ended, engine=end.engine, engine_version=end.engine_version, solve_ms=end.solve_ms
+        ), None
+
+    # What the owner does
+
+    def request_cancel(self, now: datetime) -> tuple[Task, Refusal | None]:
+        """Ends a QUEUED task; a RUNNING one ends when its worker has stopped."""
+        match self.state:
+            case TaskState.QUEUED:
+                return replace(self, cancel_requested=True)._cancelled(now), None
+            case TaskState.RUNNING:
+                return replace(self, cancel_requested=True), None
+            case TaskState.CANCELLED:
+                return self, None
+            case _:
+                return self, Refusal("TASK_NOT_CANCELLABLE")
+
+    # What time does
+
+    def time_out(self, now: datetime) -> Task:
+        """Ends a task that is past its timeout, queued or running."""
+        if self.has_ended or now < self.timeout_time:
+            return self
+        seconds = (self.timeout_time - self.submitted_time).total_seconds()
+        message = f"not done {seconds:g} s after its submission"
+        return self._ended(TaskState.FAILED, now, Failure("TASK_TIMEOUT", message))
+
+    def reclaim(self, now: datetime, policy: Policy) -> Task:
+        """Puts a task whose lease lapsed long ago back into the queue and publishes it again.
+
+        Normally its message comes back and opens the next attempt; this is for a message that
+        was lost with its broker.
+        """
+        if self.state is not TaskState.RUNNING or self.is_leased(now, policy, policy.reclaim_delay):
+            return self
+        queued = self._handed_back(_FELL_SILENT, now, policy)
+        return queued if queued.has_ended else queued._published(now)
+
+    def republish(self, now: datetime, policy: Policy) -> Task:
+        """Publishes a QUEUED task again when its message may have been lost.
+
+        Harmless when it was not: whichever message comes second finds the lease held or the task
+        ended. The delay doubles, so that a platform without workers does not fill its broker.
+        """
+        doublings = min(self.publish_count - 1, 16)
+        delay = min(policy.republish_delay * 2**doublings, policy.republish_delay_max)
+        if self.state is not TaskState.QUEUED or now < self.queued_time + delay:
+            return self
+        return self._published(now)
+
+    def _is_newest(self, fencing_token: int) -> bool:
+        return self.state is TaskState.RUNNING and fencing_token == self.fencing_token
+
+    def _handed_back(self, why: HandedBack, now: datetime, policy: Policy) -> Task:
+        if self.cancel_requested:
+            return self._cancelled(now)
+        if self.attempt_count >= policy.max_attempts:
+            return self._exhausted(now, why)
+        return replace(self, state=TaskState.QUEUED, lease_end_time=None, progress=None)
+
+    def _published(self, now: datetime) -> Task:
+        return replace(self, queued_time=now, publish_count=self.publish_count + 1)
+
+    def _exhausted(self, now: datetime, last: HandedBack) -> Task:
+        message = (
+            f"none of {self.attempt_count} attempts succeeded; "
+            f"the last one: {last.reason}: {last.message}"
+        )
+        return self._ended(TaskState.FAILED, now, Failure("ATTEMPTS_EXHAUSTED", message))
+
+    def _cancelled(self, now: datetime, message: str = "cancelled as requested") -> Task:
+        return self._ended(TaskState.CANCELLED, now, Failure("CANCELLED", message))
+
+    def _ended(self, state: TaskState, now: datetime, failure: Failure | None = None) -> Task:
+        assert not self.has_ended, "a terminal state is never rewritten"
+        return replace(self, state=state, finished_time=now, lease_end_time=None, failure=failure)
+
+
+_FELL_SILENT = HandedBack("WORKER_LOST", "its lease ended without a word")

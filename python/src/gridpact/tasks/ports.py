@@ -1,0 +1,147 @@
+"""What the use cases of tasks need from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from gridpact.kit.pages import Cursor
+from gridpact.tasks.domain import Body, Policy, Task, TaskState
+
+Decided = TypeVar("Decided")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A task to be stored, its input checked and packed.
+
+    ``task_id`` is what the task is called unless the key names one already; ``fingerprint`` is the
+    SHA-256 of the request.
+    """
+
+    task_id: str
+    organisation_id: str
+    idempotency_key: str
+    fingerprint: bytes
+    kind: str
+    engine_choice: str
+    site_id: str | None
+    label: str | None
+    timeout: timedelta
+    payload: Body
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The task that an idempotency key names, and the fingerprint of the request that made it."""
+
+    task: Task
+    fingerprint: bytes
+    created: bool
+
+
+class Batch(Protocol):
+    """Tasks locked for one transaction."""
+
+    @property
+    def now(self) -> datetime:
+        """The clock of the store, read when every lock was held."""
+        ...
+
+    def get(self, task_id: str) -> Task | None:
+        """The task as it is by now in this batch; None when there is none of that id."""
+        ...
+
+    def put(self, task: Task, result: Body | None = None) -> None:
+        """Changes a task that ``get`` gave; a result is stored with it."""
+        ...
+
+
+class TaskStore(Protocol):
+    """The truth about tasks. Every method is one transaction."""
+
+    async def submit(self, submissions: Sequence[Submission]) -> list[Submitted]:
+        """Stores task, payload, idempotency key and outbox row of each submission.
+
+        A submission whose key was used within 24 hours stores nothing and gives the task of that
+        key; of several with the same new key in one call, one is stored.
+        """
+        ...
+
+    async def change(
+        self, task_ids: Sequence[str], decide: Callable[[Batch], Decided]
+    ) -> tuple[Decided, list[Task]]:
+        """Locks the tasks, lets ``decide`` change them, and commits; nothing when it raises.
+
+        A task that was published again (its ``publish_count`` grew) gets an outbox row. Gives what
+        ``decide`` gave and the tasks that changed.
+        """
+        ...
+
+    async def find(self, organisation_id: str, task_id: str) -> Task | None:
+        """The task, unless it is another organisation's."""
+        ...
+
+    async def find_result(self, organisation_id: str, task_id: str) -> tuple[Task, Body] | None:
+        """A task that SUCCEEDED with its result."""
+        ...
+
+    async def list_page(
+        self,
+        organisation_id: str,
+        *,
+        before: Cursor | None,
+        site_id: str | None,
+        state: TaskState | None,
+        limit: int,
+    ) -> list[Task]:
+        """Up to ``limit`` tasks, newest first, that are older than ``before``."""
+        ...
+
+    async def due(self, policy: Policy, limit: int) -> list[str]:
+        """Up to ``limit`` tasks that are past their timeout, silent for long, or seem lost.
+
+        A QUEUED task seems lost when it has waited for `Policy.republish_delay` and either a task
+        of the same topic that was published that much later was delivered before it, or nothing is
+        running at all. A queue that is merely long gives no such sign, so that overload does not
+        make it longer.
+        """
+        ...
+
+    async def expire_idempotency_keys(self) -> int:
+        """Deletes the keys that are older than 24 hours; how many."""
+        ...
+
+
+class InputContract(Protocol):
+    """The schemas of the task kinds."""
+
+    def pack_input(self, kind: str, data: bytes) -> Body:
+        """Checks the MsgPack of an input and packs it for the way to the worker.
+
+        Raises ContractError, its violations relative to the input.
+        """
+        ...
+
+    def fault_of_result(self, kind: str, body: Body) -> str | None:
+        """What is wrong with the bytes of a result; None when nothing is."""
+        ...
+
+
+class Sites(Protocol):
+    """The sites of the caller's organisation."""
+
+    async def exists(self, site_id: str) -> bool:
+        """Whether the caller may see such a site."""
+        ...
+
+
+class Events(Protocol):
+    """Tells the world what has been committed. Never fails and never waits: the truth is stored."""
+
+    def publish(self, tasks: Sequence[Task]) -> None:
+        """Announces each task as it is now, and the wish to cancel it if there is one."""
+        ...

@@ -1,0 +1,376 @@
+"""Tasks in PostgreSQL.
+
+The rules are in `domain`; here rows are locked, given to the rules, and written back. However many
+tasks a call touches, the number of statements stays the same: small columns travel as one JSON
+document, bodies as one array of bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+from psycopg.rows import DictRow, dict_row
+
+from gridpact.kit.database import Connection, Database
+from gridpact.kit.pages import Cursor
+from gridpact.tasks.domain import Body, Encoding, Policy, Task, TaskState
+from gridpact.tasks.ports import Batch, Submission, Submitted
+
+Decided = TypeVar("Decided")
+
+IDEMPOTENCY_DURATION = timedelta(hours=24)
+
+_IDENTIFIERS = ("task_id", "organisation_id", "site_id")
+
+_COLUMNS = ", ".join(
+    f"task.{column.name}::text" if column.name in _IDENTIFIERS else f"task.{column.name}"
+    for column in fields(Task)
+)
+
+# The columns that no transition changes.
+_FIXED = {*_IDENTIFIERS, "kind", "engine_choice", "label", "submitted_time", "timeout_time"}
+
+_PROPERTIES = """jsonb_strip_nulls(jsonb_build_object(
+    'task_id', {task}.task_id, 'kind', {task}.kind, 'encoding', {body}.encoding,
+    'traceparent', {traceparent}))"""
+
+# One statement is one transaction. A key that another transaction holds is waited for; the order
+# keeps two batches from waiting for each other.
+_SUBMIT = f"""
+WITH draft AS MATERIALIZED (
+    SELECT * FROM ROWS FROM (
+        json_to_recordset(%(drafts)s::json) AS (
+            task_id uuid, organisation_id uuid, idempotency_key text, fingerprint text,
+            kind text, engine_choice text, site_id uuid, label text, timeout_s float8,
+            encoding text, traceparent text),
+        unnest(%(bodies)b::bytea[])
+    ) AS draft(task_id, organisation_id, idempotency_key, fingerprint, kind, engine_choice,
+               site_id, label, timeout_s, encoding, traceparent, body),
+    clock_timestamp() AS now
+), claimed AS (
+    INSERT INTO tasks.idempotency_keys AS held
+        (organisation_id, idempotency_key, task_id, fingerprint, created_time)
+    SELECT organisation_id, idempotency_key, task_id, decode(fingerprint, 'hex'), now
+    FROM draft ORDER BY organisation_id, idempotency_key
+    ON CONFLICT (organisation_id, idempotency_key) DO UPDATE
+        SET task_id = excluded.task_id, fingerprint = excluded.fingerprint,
+            created_time = excluded.created_time
+        WHERE held.created_time <= excluded.created_time - %(idempotency_duration)s::interval
+    RETURNING task_id
+), task AS (
+    INSERT INTO tasks.tasks AS task
+        (task_id, organisation_id, kind, engine_choice, site_id, label, submitted_time,
+         timeout_time, state, queued_time, publish_count)
+    SELECT task_id, organisation_id, kind, engine_choice, site_id, label, now,
+           now + timeout_s * interval '1 second', 'QUEUED', now, 1
+    FROM draft JOIN claimed USING (task_id)
+    RETURNING {_COLUMNS}
+), payload AS (
+    INSERT INTO tasks.payloads (task_id, organisation_id, encoding, body)
+    SELECT task_id, organisation_id, encoding, body FROM draft JOIN claimed USING (task_id)
+), message AS (
+    INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
+    SELECT organisation_id, 'compute-tasks-' || engine_choice, task_id::text,
+           {_PROPERTIES.format(task="draft", body="draft", traceparent="draft.traceparent")}
+    FROM draft JOIN claimed USING (task_id)
+)
+SELECT * FROM task
+"""
+
+_TASKS_OF_KEYS = f"""
+SELECT {_COLUMNS}, held.idempotency_key, held.fingerprint
+FROM json_to_recordset(%s::json) AS wanted(organisation_id uuid, idempotency_key text)
+JOIN tasks.idempotency_keys AS held USING (organisation_id, idempotency_key)
+JOIN tasks.tasks AS task USING (task_id)
+"""
+
+# The clock is read again with every row, so that the last row's reading is after the last lock.
+_LOCK = f"""
+WITH task AS MATERIALIZED (
+    SELECT * FROM tasks.tasks WHERE task_id = ANY(%s::uuid[]) ORDER BY task_id FOR UPDATE
+)
+SELECT {_COLUMNS}, clock_timestamp() AS now FROM task
+"""
+
+_UPDATE = """
+UPDATE tasks.tasks AS task SET {assignments}
+FROM json_populate_recordset(NULL::tasks.tasks, %s::json) AS changed
+WHERE task.task_id = changed.task_id
+""".format(
+    assignments=", ".join(
+        f"{column.name} = changed.{column.name}"
+        for column in fields(Task)
+        if column.name not in _FIXED
+    )
+)
+
+_INSERT_RESULTS = """
+INSERT INTO tasks.results (task_id, organisation_id, encoding, body)
+SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %b::bytea[])
+"""
+
+_PUBLISH_AGAIN = f"""
+INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
+SELECT task.organisation_id, 'compute-tasks-' || engine_choice, task_id::text,
+       {_PROPERTIES.format(task="task", body="payload", traceparent="NULL::text")}
+FROM tasks.tasks AS task JOIN tasks.payloads AS payload USING (task_id)
+WHERE task_id = ANY(%s::uuid[])
+"""
+
+_DUE = """
+WITH clock AS (SELECT clock_timestamp() AS now)
+(SELECT task_id::text FROM tasks.tasks, clock
+ WHERE state IN ('QUEUED', 'RUNNING') AND timeout_time <= now
+ LIMIT %(limit)s)
+UNION
+(SELECT task_id::text FROM tasks.tasks, clock
+ WHERE state = 'RUNNING'
+   AND lease_end_time NOT BETWEEN now - %(reclaim_delay)s::interval
+                              AND now + %(lease_duration)s::interval
+ LIMIT %(limit)s)
+UNION
+(SELECT waiting.task_id::text
+ FROM clock,
+      (VALUES ('auto'), ('julia'), ('python')) AS topic(engine_choice),
+      LATERAL (SELECT max(queued_time) AS newest FROM tasks.tasks AS delivered
+               WHERE delivered.engine_choice = topic.engine_choice AND attempt_count > 0
+              ) AS delivered,
+      LATERAL (SELECT * FROM tasks.tasks AS task
+               WHERE state = 'QUEUED' AND task.engine_choice = topic.engine_choice
+                 AND queued_time <= now - %(republish_delay)s::interval
+               ORDER BY queued_time LIMIT %(limit)s
+              ) AS waiting
+ WHERE queued_time <= now - least(
+           %(republish_delay)s::interval * power(2, least(publish_count - 1, 16)),
+           %(republish_delay_max)s::interval)
+   AND (queued_time <= newest - %(republish_delay)s::interval
+        OR NOT EXISTS (SELECT FROM tasks.tasks WHERE state = 'RUNNING'))
+   -- What the relay has not published yet is not lost.
+   AND NOT EXISTS (SELECT FROM tasks.outbox WHERE key = waiting.task_id::text))
+LIMIT %(limit)s
+"""
+
+
+@dataclass(slots=True)
+class _LockedTasks:
+    """The Batch of one transaction."""
+
+    tasks: dict[str, Task]
+    now: datetime
+    changed: dict[str, Task] = field(default_factory=dict[str, Task])
+    results: dict[str, Body] = field(default_factory=dict[str, Body])
+
+    def get(self, task_id: str) -> Task | None:
+        return self.changed.get(task_id) or self.tasks.get(task_id)
+
+    def put(self, task: Task, result: Body | None = None) -> None:
+        if task != self.get(task.task_id):
+            self.changed[task.task_id] = task
+        if result is not None:
+            self.results[task.task_id] = result
+
+    def published_again(self) -> list[str]:
+        return [
+            task_id
+            for task_id, task in self.changed.items()
+            if task.publish_count > self.tasks[task_id].publish_count
+        ]
+
+
+class PostgresTaskStore:
+    """The TaskStore in PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def submit(self, submissions: Sequence[Submission]) -> list[Submitted]:
+        # A statement can claim a key only once: the rest of the same key finds it taken.
+        drafts = {_key_of(submission): submission for submission in reversed(submissions)}
+        async with self._database.transaction() as connection:
+            created = await self._insert(connection, [*drafts.values()])
+            known = {
+                key: Submitted(created[draft.task_id], draft.fingerprint, created=True)
+                for key, draft in drafts.items()
+                if draft.task_id in created
+            }
+            if taken := [key for key in drafts if key not in known]:
+                known |= await self._tasks_of_keys(connection, taken)
+        return [
+            replace(found, created=found.task.task_id == submission.task_id)
+            for submission in submissions
+            for found in [known[_key_of(submission)]]
+        ]
+
+    async def change(
+        self, task_ids: Sequence[str], decide: Callable[[Batch], Decided]
+    ) -> tuple[Decided, list[Task]]:
+        async with self._database.transaction() as connection:
+            locked = _locked(await _rows(connection, _LOCK, [[*set(task_ids)]]))
+            decided = decide(locked)
+            if locked.changed:
+                await self._write(connection, locked)
+        return decided, [*locked.changed.values()]
+
+    async def find(self, organisation_id: str, task_id: str) -> Task | None:
+        async with self._database.transaction() as connection:
+            rows = await _rows(
+                connection,
+                f"SELECT {_COLUMNS} FROM tasks.tasks AS task"
+                " WHERE organisation_id = %s AND task_id = %s",
+                [organisation_id, task_id],
+            )
+        return _task(rows[0]) if rows else None
+
+    async def find_result(self, organisation_id: str, task_id: str) -> tuple[Task, Body] | None:
+        async with self._database.transaction() as connection:
+            rows = await _rows(
+                connection,
+                f"SELECT {_COLUMNS}, result.encoding, result.body"
+                " FROM tasks.tasks AS task JOIN tasks.results AS result USING (task_id)"
+                " WHERE task.organisation_id = %s AND task.task_id = %s",
+                [organisation_id, task_id],
+            )
+        return next(
+            ((_task(row), Body(Encoding(row["encoding"]), row["body"])) for row in rows), None
+        )
+
+    async def list_page(
+        self,
+        organisation_id: str,
+        *,
+        before: Cursor | None,
+        site_id: str | None,
+        state: TaskState | None,
+        limit: int,
+    ) -> list[Task]:
+        conditions = ["organisation_id = %s"]
+        values: list[object] = [organisation_id]
+        if before is not None:
+            conditions.append("(submitted_time, task_id) < (%s, %s)")
+            values += [before.time, before.identifier]
+        if site_id is not None:
+            conditions.append("site_id = %s")
+            values.append(site_id)
+        if state is not None:
+            conditions.append("state = %s")
+            values.append(state)
+        async with self._database.transaction() as connection:
+            rows = await _rows(
+                connection,
+                f"SELECT {_COLUMNS} FROM tasks.tasks AS task WHERE {' AND '.join(conditions)}"
+                " ORDER BY submitted_time DESC, task_id DESC LIMIT %s",
+                [*values, limit],
+            )
+        return [_task(row) for row in rows]
+
+    async def due(self, policy: Policy, limit: int) -> list[str]:
+        async with self._database.transaction() as connection:
+            rows = await _rows(
+                connection,
+                _DUE,
+                {
+                    "limit": limit,
+                    "lease_duration": policy.lease_duration,
+                    "reclaim_delay": policy.reclaim_delay,
+                    "republish_delay": policy.republish_delay,
+                    "republish_delay_max": policy.republish_delay_max,
+                },
+            )
+        return [row["task_id"] for row in rows]
+
+    async def expire_idempotency_keys(self) -> int:
+        async with self._database.transaction() as connection:
+            deleted = await connection.execute(
+                "DELETE FROM tasks.idempotency_keys"
+                " WHERE created_time <= clock_timestamp() - %s::interval",
+                [IDEMPOTENCY_DURATION],
+            )
+        return deleted.rowcount
+
+    async def _insert(
+        self, connection: Connection, drafts: Sequence[Submission]
+    ) -> dict[str, Task]:
+        rows = await _rows(
+            connection,
+            _SUBMIT,
+            {
+                "drafts": _json([_draft(draft) for draft in drafts]),
+                "bodies": [draft.payload.data for draft in drafts],
+                "idempotency_duration": IDEMPOTENCY_DURATION,
+            },
+        )
+        return {row["task_id"]: _task(row) for row in rows}
+
+    async def _tasks_of_keys(
+        self, connection: Connection, keys: Iterable[tuple[str, str]]
+    ) -> dict[tuple[str, str], Submitted]:
+        wanted = [{"organisation_id": owner, "idempotency_key": key} for owner, key in keys]
+        rows = await _rows(connection, _TASKS_OF_KEYS, [_json(wanted)])
+        return {
+            (row["organisation_id"], row["idempotency_key"]): Submitted(
+                _task(row), row["fingerprint"], created=False
+            )
+            for row in rows
+        }
+
+    async def _write(self, connection: Connection, locked: _LockedTasks) -> None:
+        await connection.execute(_UPDATE, [_json([*locked.changed.values()])])
+        if results := locked.results:
+            await connection.execute(
+                _INSERT_RESULTS,
+                [
+                    [*results],
+                    [locked.tasks[task_id].organisation_id for task_id in results],
+                    [str(body.encoding) for body in results.values()],
+                    [body.data for body in results.values()],
+                ],
+            )
+        if published := locked.published_again():
+            await connection.execute(_PUBLISH_AGAIN, [published])
+
+
+async def _rows(
+    connection: Connection, statement: str, parameters: Sequence[object] | Mapping[str, object]
+) -> list[DictRow]:
+    # Binary: times and bodies arrive without text in between.
+    async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
+        await cursor.execute(statement.encode(), parameters)
+        return await cursor.fetchall()
+
+
+def _key_of(submission: Submission) -> tuple[str, str]:
+    return submission.organisation_id, submission.idempotency_key
+
+
+def _draft(submission: Submission) -> dict[str, Any]:
+    return {
+        "task_id": submission.task_id,
+        "organisation_id": submission.organisation_id,
+        "idempotency_key": submission.idempotency_key,
+        "fingerprint": submission.fingerprint.hex(),
+        "kind": submission.kind,
+        "engine_choice": submission.engine_choice,
+        "site_id": submission.site_id,
+        "label": submission.label,
+        "timeout_s": submission.timeout.total_seconds(),
+        "encoding": submission.payload.encoding,
+        "traceparent": submission.traceparent,
+    }
+
+
+def _locked(rows: Sequence[DictRow]) -> _LockedTasks:
+    # Without a row there is nothing to judge, and any time will do.
+    now = max((row["now"] for row in rows), default=datetime.min.replace(tzinfo=UTC))
+    return _LockedTasks({row["task_id"]: _task(row) for row in rows}, now)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _task(row: Mapping[str, Any]) -> Task:
+    return msgspec.convert(row, Task)
