@@ -1,0 +1,215 @@
+"""Linear and mixed-integer programs, written down block by block and solved by HiGHS.
+
+A block is an array of variables or rows, mostly one a slot, so that a model reads as its formulas do:
+
+    program = LinearProgram()
+    imported = program.variables(slots, upper=limit_kw, cost=price)
+    exported = program.variables(slots, upper=limit_kw, cost=-earning)
+    balance = program.equal(load_kw, (1, imported), (-1, exported))
+    solution = program.solve(time_limit_s=60)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import highspy
+import numpy as np
+from highspy import HighsCallbackEvent, HighsModelStatus
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Coefficient = float | Floats
+Block = NDArray[np.int32]
+"""Variables or rows of one program, by their numbers; indexing gives a part of the block."""
+Term = tuple[Coefficient, Block]
+"""Coefficients and variables, one pair a row."""
+
+
+class Outcome(Enum):
+    """How a solve ended."""
+
+    OPTIMAL = "optimal"
+    TIME_LIMIT = "time limit"
+    INFEASIBLE = "infeasible"
+
+
+class SolverError(Exception):
+    """HiGHS ended in a way that is neither a solution, nor infeasible, nor out of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What HiGHS found; ``has_values`` only where a feasible point is known.
+
+    Duals are those of a linear program: ``dual(rows)`` is how the minimum changes with the
+    right-hand side. ``bound`` is what no feasible point can undercut.
+    """
+
+    outcome: Outcome
+    has_values: bool
+    objective: float
+    bound: float
+    relative_gap: float
+    _values: Floats
+    _row_duals: Floats
+
+    def value(self, variables: Block) -> Floats:
+        return self._values[variables]
+
+    def dual(self, rows: Block) -> Floats:
+        return self._row_duals[rows]
+
+
+Improvement = Callable[[float, float], None]
+"""Called with the objective and the relative gap of a better point."""
+
+
+class LinearProgram:
+    """A minimisation that grows block by block and is solved once."""
+
+    def __init__(self) -> None:
+        self._costs: list[Floats] = []
+        self._lower: list[Floats] = []
+        self._upper: list[Floats] = []
+        self._whole: list[NDArray[np.int32]] = []
+        self._row_lower: list[Floats] = []
+        self._row_upper: list[Floats] = []
+        self._entries: list[tuple[Block, Block, Floats]] = []
+        self._variable_count = 0
+        self._row_count = 0
+
+    def variables(
+        self,
+        count: int,
+        *,
+        lower: Coefficient = 0.0,
+        upper: Coefficient = np.inf,
+        cost: Coefficient = 0.0,
+        whole: bool = False,
+    ) -> Block:
+        """``count`` variables; numbers stand for all of them."""
+        block = np.arange(self._variable_count, self._variable_count + count, dtype=np.int32)
+        self._variable_count += count
+        self._lower.append(_each(count, lower))
+        self._upper.append(_each(count, upper))
+        self._costs.append(_each(count, cost))
+        self._whole.append(np.full(count, int(whole), dtype=np.int32))
+        return block
+
+    def rows(self, lower: Coefficient, upper: Coefficient, *terms: Term) -> Block:
+        """lower ≤ Σ coefficient·variables ≤ upper; the i-th row takes the i-th of each term."""
+        count = len(terms[0][1])
+        block = np.arange(self._row_count, self._row_count + count, dtype=np.int32)
+        self._row_count += count
+        self._row_lower.append(_each(count, lower))
+        self._row_upper.append(_each(count, upper))
+        self._entries += [
+            (block, variables, _each(count, coefficient)) for coefficient, variables in terms
+        ]
+        return block
+
+    def equal(self, right: Coefficient, *terms: Term) -> Block:
+        """Σ coefficient·variables = right, row by row."""
+        return self.rows(right, right, *terms)
+
+    def at_most(self, right: Coefficient, *terms: Term) -> Block:
+        """Σ coefficient·variables ≤ right, row by row."""
+        return self.rows(-np.inf, right, *terms)
+
+    def solve(
+        self,
+        *,
+        time_limit_s: float,
+        relative_gap: float = 0.0,
+        improved: Improvement | None = None,
+    ) -> Solution:
+        """Minimises; ``improved`` hears of better points of a mixed-integer program.
+
+        Raises SolverError when HiGHS fails or the program is unbounded.
+        """
+        highs = highspy.Highs()
+        options: dict[str, bool | int | float] = {
+            "output_flag": False,
+            "threads": 1,  # a node runs one worker a core
+            "time_limit": time_limit_s,
+            "mip_rel_gap": relative_gap,
+            "mip_abs_gap": 1e-9,
+        }
+        for name, option in options.items():
+            highs.setOptionValue(name, option)
+        self._pass_to(highs)
+        if improved is not None and self._is_mixed:
+            _listen(highs, improved)
+        highs.run()
+        return self._solution_of(highs)
+
+    @property
+    def _is_mixed(self) -> bool:
+        return any(bool(whole.any()) for whole in self._whole)
+
+    def _pass_to(self, highs: highspy.Highs) -> None:
+        rows = np.concatenate([entry[0] for entry in self._entries])
+        columns = np.concatenate([entry[1] for entry in self._entries])
+        values = np.concatenate([entry[2] for entry in self._entries])
+        # Compressed by row; a stable sort keeps the order of terms, so equal input, equal program.
+        order = np.argsort(rows, kind="stable")
+        starts = np.searchsorted(rows[order], np.arange(self._row_count + 1)).astype(np.int32)
+        highs.passModel(
+            self._variable_count,
+            self._row_count,
+            len(values),
+            int(highspy.MatrixFormat.kRowwise),
+            int(highspy.ObjSense.kMinimize),
+            0.0,
+            np.concatenate(self._costs),
+            np.concatenate(self._lower),
+            np.concatenate(self._upper),
+            np.concatenate(self._row_lower),
+            np.concatenate(self._row_upper),
+            starts[:-1],
+            columns[order],
+            values[order],
+            np.concatenate(self._whole),
+        )
+
+    def _solution_of(self, highs: highspy.Highs) -> Solution:
+        status = highs.getModelStatus()
+        match status:
+            case HighsModelStatus.kOptimal:
+                outcome = Outcome.OPTIMAL
+            case HighsModelStatus.kTimeLimit:
+                outcome = Outcome.TIME_LIMIT
+            # No cost of ours is unbounded below, so "one of the two" can only be the first.
+            case HighsModelStatus.kInfeasible | HighsModelStatus.kUnboundedOrInfeasible:
+                outcome = Outcome.INFEASIBLE
+            case _:
+                raise SolverError(highs.modelStatusToString(status))
+        info = highs.getInfo()
+        feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+        found = highs.getSolution()
+        return Solution(
+            outcome=outcome,
+            has_values=feasible,
+            objective=info.objective_function_value,
+            bound=info.mip_dual_bound if self._is_mixed else info.objective_function_value,
+            relative_gap=info.mip_gap if self._is_mixed else 0.0,
+            _values=np.array(found.col_value, dtype=np.float64),
+            _row_duals=np.array(found.row_dual, dtype=np.float64),
+        )
+
+
+def _listen(highs: highspy.Highs, improved: Improvement) -> None:
+    def hear(event: HighsCallbackEvent) -> None:
+        gap = event.data_out.mip_gap
+        if np.isfinite(gap):
+            improved(event.data_out.mip_primal_bound, gap)
+
+    highs.cbMipImprovingSolution.subscribe(hear)
+    highs.cbMipLogging.subscribe(hear)
+
+
+def _each(count: int, value: Coefficient) -> Floats:
+    return np.full(count, value, dtype=np.float64)
