@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -82,3 +83,18 @@ def test_files_are_what_the_generator_writes() -> None:
     generate = generator()
     for name, make in generate.VECTORS.items():
         assert (HERE / f"{name}.tsv").read_text(encoding="utf-8") == generate.render(make())
+
+
+def test_julia_gives_the_same_verdicts() -> None:
+    """The Julia implementation plays the same files."""
+    julia = HERE.parents[1] / ".tools" / "bin" / "julia"
+    if not julia.exists():
+        pytest.skip("Julia is not installed (scripts/setup-julia)")
+    played = subprocess.run(
+        [julia, "--project=julia", "--startup-file=no", HERE / "play.jl"],
+        cwd=HERE.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert played.returncode == 0, played.stdout[-4000:] + played.stderr[-4000:]
