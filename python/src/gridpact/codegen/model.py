@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gridpact.codegen.documents import ContractFault, Contracts, Json
-from gridpact.kit.shapes import Binary, Flag, Number, Series, Text
+from gridpact.kit.shapes import Binary, Flag, Numeric, Series, Text
 
-Leaf = Text | Number | Flag | Binary | Series
+Leaf = Text | Numeric | Flag | Binary | Series
 
 
 class Absent:
@@ -234,7 +234,7 @@ class Model:
                     tuple(choices) if choices else None,
                 )
             case "number" | "integer":
-                return Number(
+                return Numeric(
                     kind == "integer",
                     node.get("minimum"),
                     node.get("maximum"),

@@ -2,14 +2,14 @@
 
 """What each message and each value in it must be: see gridpact.kit.shapes."""
 
-from gridpact.kit.shapes import Binary, Field, Flag, ListOf, Number, Record, Series, Text
+from gridpact.kit.shapes import Binary, Field, Flag, ListOf, Numeric, Record, Series, Text
 
 INSTANT = Text(
     max_length=32,
     pattern="^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?Z$",
     format="date-time",
 )
-SLOT_DURATION = Number(whole=True, choices=(60, 300, 600, 900, 1800, 3600))
+SLOT_DURATION = Numeric(whole=True, choices=(60, 300, 600, 900, 1800, 3600))
 CURRENCY = Text(min_length=3, max_length=3, pattern="^[A-Z]{3}$")
 NAME = Text(
     min_length=1,
@@ -18,22 +18,22 @@ NAME = Text(
 )
 BATTERY = Record(
     fields=(
-        Field("capacity_kwh", Number(maximum=10000000, above=0)),
-        Field("min_energy_kwh", Number(minimum=0, maximum=10000000), required=False),
-        Field("max_energy_kwh", Number(minimum=0, maximum=10000000), required=False),
-        Field("max_charge_power_kw", Number(minimum=0, maximum=1000000)),
-        Field("max_discharge_power_kw", Number(minimum=0, maximum=1000000)),
-        Field("charge_efficiency", Number(maximum=1, above=0)),
-        Field("discharge_efficiency", Number(maximum=1, above=0)),
-        Field("wear_cost_per_kwh", Number(minimum=0, maximum=1000), required=False),
+        Field("capacity_kwh", Numeric(maximum=10000000, above=0)),
+        Field("min_energy_kwh", Numeric(minimum=0, maximum=10000000), required=False),
+        Field("max_energy_kwh", Numeric(minimum=0, maximum=10000000), required=False),
+        Field("max_charge_power_kw", Numeric(minimum=0, maximum=1000000)),
+        Field("max_discharge_power_kw", Numeric(minimum=0, maximum=1000000)),
+        Field("charge_efficiency", Numeric(maximum=1, above=0)),
+        Field("discharge_efficiency", Numeric(maximum=1, above=0)),
+        Field("wear_cost_per_kwh", Numeric(minimum=0, maximum=1000), required=False),
     )
 )
 DISPATCH_BATTERY = Record(
     fields=(
         Field("name", NAME),
         Field("battery", BATTERY),
-        Field("initial_energy_kwh", Number(minimum=0, maximum=10000000)),
-        Field("final_energy_kwh", Number(minimum=0, maximum=10000000), required=False),
+        Field("initial_energy_kwh", Numeric(minimum=0, maximum=10000000)),
+        Field("final_energy_kwh", Numeric(minimum=0, maximum=10000000), required=False),
     )
 )
 DISPATCH_PV = Record(
@@ -65,21 +65,21 @@ DISPATCH_TARIFF = Record(
 )
 DISPATCH_GRID = Record(
     fields=(
-        Field("max_import_power_kw", Number(minimum=0, maximum=1000000)),
-        Field("max_export_power_kw", Number(minimum=0, maximum=1000000)),
+        Field("max_import_power_kw", Numeric(minimum=0, maximum=1000000)),
+        Field("max_export_power_kw", Numeric(minimum=0, maximum=1000000)),
     )
 )
 SOLVER_OPTIONS = Record(
     fields=(
-        Field("time_limit_s", Number(maximum=3600, above=0), required=False),
-        Field("relative_gap", Number(minimum=0, maximum=1), required=False),
+        Field("time_limit_s", Numeric(maximum=3600, above=0), required=False),
+        Field("relative_gap", Numeric(minimum=0, maximum=1), required=False),
     )
 )
 DISPATCH_INPUT = Record(
     fields=(
         Field("start_time", INSTANT),
         Field("slot_duration_s", SLOT_DURATION),
-        Field("slots", Number(whole=True, minimum=1, maximum=35136)),
+        Field("slots", Numeric(whole=True, minimum=1, maximum=35136)),
         Field("currency", CURRENCY),
         Field("batteries", ListOf(DISPATCH_BATTERY, max_items=50)),
         Field("pv", ListOf(DISPATCH_PV, max_items=50), required=False),
@@ -117,7 +117,7 @@ DISPATCH_PV_PLAN = Record(
     fields=(
         Field("name", NAME),
         Field("power_kw", FLOAT64_SERIES),
-        Field("curtailed_energy_kwh", Number(minimum=0)),
+        Field("curtailed_energy_kwh", Numeric(minimum=0)),
     )
 )
 DISPATCH_RESULT = Record(
@@ -125,15 +125,15 @@ DISPATCH_RESULT = Record(
         Field("status", Text(choices=("OPTIMAL", "TIME_LIMIT"))),
         Field("start_time", INSTANT),
         Field("slot_duration_s", SLOT_DURATION),
-        Field("slots", Number(whole=True, minimum=1, maximum=35136)),
+        Field("slots", Numeric(whole=True, minimum=1, maximum=35136)),
         Field("currency", CURRENCY),
-        Field("cost", Number()),
-        Field("baseline_cost", Number()),
+        Field("cost", Numeric()),
+        Field("baseline_cost", Numeric()),
         Field("baseline_within_grid_limits", Flag()),
-        Field("savings", Number()),
-        Field("energy_cost", Number()),
-        Field("wear_cost", Number(minimum=0)),
-        Field("relative_gap", Number(minimum=0)),
+        Field("savings", Numeric()),
+        Field("energy_cost", Numeric()),
+        Field("wear_cost", Numeric(minimum=0)),
+        Field("relative_gap", Numeric(minimum=0)),
         Field("batteries", ListOf(DISPATCH_BATTERY_PLAN, max_items=50)),
         Field("pv", ListOf(DISPATCH_PV_PLAN, max_items=50)),
         Field("grid_power_kw", FLOAT64_SERIES),
@@ -142,18 +142,18 @@ DISPATCH_RESULT = Record(
 )
 PROBE_INPUT = Record(
     fields=(
-        Field("hold_ms", Number(whole=True, minimum=0, maximum=600000), required=False),
-        Field("result_bytes", Number(whole=True, minimum=0, maximum=8388608), required=False),
+        Field("hold_ms", Numeric(whole=True, minimum=0, maximum=600000), required=False),
+        Field("result_bytes", Numeric(whole=True, minimum=0, maximum=8388608), required=False),
     )
 )
 PROBE_RESULT = Record(
     fields=(
-        Field("held_ms", Number(minimum=0)),
+        Field("held_ms", Numeric(minimum=0)),
         Field("padding", Text(max_length=8388608)),
     )
 )
 ENCODING = Text(choices=("identity", "zstd"))
-FENCING_TOKEN = Number(whole=True, minimum=1, maximum=9007199254740991)
+FENCING_TOKEN = Numeric(whole=True, minimum=1, maximum=9007199254740991)
 IDENTIFIER = Text(
     min_length=36,
     max_length=36,
@@ -173,7 +173,7 @@ COMPUTE_TASK_HEADERS = Record(
 HELLO = Record(
     fields=(
         Field("type", Text(choices=("hello",))),
-        Field("contract_version", Number(whole=True, minimum=1, maximum=1)),
+        Field("contract_version", Numeric(whole=True, minimum=1, maximum=1)),
         Field("bridge_id", Text(min_length=1, max_length=128)),
         Field("nonce", Text(max_length=32, pattern="^[0-9a-f]{32}$")),
     )
@@ -182,13 +182,13 @@ ENGINE = Text(choices=("julia", "python"))
 WELCOME = Record(
     fields=(
         Field("type", Text(choices=("welcome",))),
-        Field("contract_version", Number(whole=True, minimum=1, maximum=1)),
+        Field("contract_version", Numeric(whole=True, minimum=1, maximum=1)),
         Field("node_id", Text(min_length=1, max_length=128)),
         Field("engine", ENGINE),
         Field("engine_version", Text(min_length=1, max_length=64)),
         Field("kinds", ListOf(Text(min_length=1, max_length=64), min_items=1, max_items=64)),
-        Field("capacity", Number(whole=True, minimum=1, maximum=1024)),
-        Field("heartbeat_interval_ms", Number(whole=True, minimum=100, maximum=60000)),
+        Field("capacity", Numeric(whole=True, minimum=1, maximum=1024)),
+        Field("heartbeat_interval_ms", Numeric(whole=True, minimum=100, maximum=60000)),
         Field("proof", Text(max_length=64, pattern="^[0-9a-f]{64}$")),
     )
 )
@@ -197,9 +197,9 @@ TASK_MESSAGE = Record(
         Field("type", Text(choices=("task",))),
         Field("task_id", IDENTIFIER),
         Field("kind", Text(min_length=1, max_length=64)),
-        Field("attempt", Number(whole=True, minimum=1, maximum=1000)),
+        Field("attempt", Numeric(whole=True, minimum=1, maximum=1000)),
         Field("fencing_token", FENCING_TOKEN),
-        Field("remaining_ms", Number(whole=True, minimum=1, maximum=86400000)),
+        Field("remaining_ms", Numeric(whole=True, minimum=1, maximum=86400000)),
         Field("encoding", ENCODING),
         Field("body", Binary(max_bytes=16777216)),
         Field("traceparent", TRACEPARENT, required=False),
@@ -217,10 +217,10 @@ PROGRESS = Record(
         Field("type", Text(choices=("progress",))),
         Field("task_id", IDENTIFIER),
         Field("fencing_token", FENCING_TOKEN),
-        Field("fraction", Number(minimum=0, maximum=1)),
+        Field("fraction", Numeric(minimum=0, maximum=1)),
         Field("stage", Text(min_length=1, max_length=64)),
-        Field("objective", Number(), required=False),
-        Field("relative_gap", Number(minimum=0), required=False),
+        Field("objective", Numeric(), required=False),
+        Field("relative_gap", Numeric(minimum=0), required=False),
     )
 )
 RESULT = Record(
@@ -229,7 +229,7 @@ RESULT = Record(
         Field("task_id", IDENTIFIER),
         Field("fencing_token", FENCING_TOKEN),
         Field("encoding", ENCODING),
-        Field("solve_ms", Number(minimum=0)),
+        Field("solve_ms", Numeric(minimum=0)),
         Field("body", Binary(max_bytes=16777216)),
     )
 )
@@ -261,7 +261,7 @@ CANCEL = Record(
 HEARTBEAT = Record(
     fields=(
         Field("type", Text(choices=("heartbeat",))),
-        Field("sequence", Number(whole=True, minimum=0, maximum=9007199254740991)),
-        Field("busy", Number(whole=True, minimum=0, maximum=1024), required=False),
+        Field("sequence", Numeric(whole=True, minimum=0, maximum=9007199254740991)),
+        Field("busy", Numeric(whole=True, minimum=0, maximum=1024), required=False),
     )
 )

@@ -169,7 +169,9 @@ def _message(rule: str, error: Mapping[str, Any]) -> str:
         return "is required"
     if rule == "discriminator":
         expected = str(error.get("ctx", {}).get("expected_tags", "")).replace("<", "")
-        return f"must name its form: {expected.replace('>', '')}" if expected else "must name its form"
+        return (
+            f"must name its form: {expected.replace('>', '')}" if expected else "must name its form"
+        )
     text = str(error["msg"])
     for lead in ("Input should be ", "String should ", "Value should ", "List should "):
         if text.startswith(lead):

@@ -61,7 +61,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class Numeric:
     """A finite number; ``whole`` takes integers only, and 51.0 is one."""
 
     whole: bool = False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
-from gridpact.codegen.documents import ContractFault, Contracts
+from gridpact.codegen.documents import ContractFault, Contracts, Json
 from gridpact.codegen.emit.output import (
     PYTHON,
-    Files,
     constant_name,
     docstring,
     header,
@@ -25,7 +26,7 @@ from gridpact.codegen.model import (
     Model,
     Named,
     Nullable,
-    Number,
+    Numeric,
     Object,
     Series,
     Text,
@@ -58,12 +59,12 @@ def message_definitions(contracts: Contracts, model: Model) -> list[Definition]:
     return model.needed_by([*kinds, *own])
 
 
-def emit(contracts: Contracts, model: Model) -> dict[Any, bytes]:
+def emit(contracts: Contracts, model: Model) -> dict[PurePosixPath, bytes]:
     definitions = message_definitions(contracts, model)
     return {
         PYTHON / "shapes.py": _shapes(definitions).encode(),
         PYTHON / "messages.py": _messages(definitions).encode(),
-        PYTHON / "channels.py": _channels(contracts).encode(),
+        PYTHON / "channels.py": _channels(contracts, model).encode(),
     }
 
 
@@ -73,7 +74,7 @@ def _shapes(definitions: list[Definition]) -> str:
         '"""What each message and each value in it must be: see gridpact.kit.shapes."""',
         "",
         "from gridpact.kit.shapes import "
-        "Binary, Field, Flag, ListOf, Number, Record, Series, Text",
+        "Binary, Field, Flag, ListOf, Numeric, Record, Series, Text",
         "",
     ]
     for definition in definitions:
@@ -151,7 +152,7 @@ def _member_annotation(member: Member) -> str:
 
 def default_of(member: Member) -> str:
     """The default as Python source: a float field has a float default."""
-    if isinstance(member.type, Number) and not member.type.whole:
+    if isinstance(member.type, Numeric) and not member.type.whole:
         assert isinstance(member.default, int | float)
         return repr(float(member.default))
     return repr(member.default)
@@ -184,7 +185,7 @@ def annotation(kind: Type) -> str:
             return f"Literal[{', '.join(map(repr, choices))}]"
         case Text():
             return "str"
-        case Number():
+        case Numeric():
             return "int" if kind.whole else "float"
         case Flag():
             return "bool"
@@ -194,33 +195,66 @@ def annotation(kind: Type) -> str:
             return "Float64Series"
 
 
-def _channels(contracts: Contracts) -> str:
-    document = contracts.asyncapi
-    limits = dict(document["x-limits"])
-    codec = {name: limits.pop(name) for name in CODEC_LIMITS}
-    operations = {
-        operation: [
-            contracts.asyncapi["components"]["messages"][name]["payload"]
-            for name in _message_names(node)
+@dataclass(frozen=True)
+class Operation:
+    """What one side sends the other over the compute channel."""
+
+    constant: str
+    summary: str
+    messages: tuple[tuple[str, str], ...]  # tag and type of each
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A kind of task, and the types of its input and its result."""
+
+    name: str
+    type: str
+    input: str
+    result: str
+
+
+class Channels:
+    """What asyncapi.yaml says beyond the message types."""
+
+    def __init__(self, contracts: Contracts, model: Model) -> None:
+        document = contracts.asyncapi
+        self.version = document["info"]["version"].split(".")[0]
+        self.limits: dict[str, int] = document["x-limits"]
+        self.queue: Json = document["channels"]["computeTasks"]
+        self.compute: Json = document["channels"]["compute"]
+        self.kinds = [
+            TaskKind(
+                name,
+                kind["type"],
+                contracts.title_of(kind["input"]["$ref"], "asyncapi.yaml"),
+                contracts.title_of(kind["result"]["$ref"], "asyncapi.yaml"),
+            )
+            for name, kind in document["x-kinds"].items()
         ]
-        for operation, node in document["operations"].items()
-        if node["channel"]["$ref"] == "#/channels/compute"
-    }
-    kinds = {
-        name: (
-            kind["type"],
-            contracts.title_of(kind["input"]["$ref"], "asyncapi.yaml"),
-            contracts.title_of(kind["result"]["$ref"], "asyncapi.yaml"),
-        )
-        for name, kind in document["x-kinds"].items()
-    }
-    sets = {
-        operation: [contracts.title_of(payload["$ref"], "asyncapi.yaml") for payload in payloads]
-        for operation, payloads in operations.items()
-    }
-    names = {title for titles in sets.values() for title in titles}
-    names |= {title for _, *pair in kinds.values() for title in pair}
-    queue = document["channels"]["computeTasks"]
+        self.operations: list[Operation] = []
+        for name, node in document["operations"].items():
+            if node["channel"]["$ref"] != "#/channels/compute":
+                continue
+            messages = document["components"]["messages"]
+            names = [message["$ref"].rpartition("/")[2] for message in node["messages"]]
+            titles = [
+                contracts.title_of(messages[key]["payload"]["$ref"], "asyncapi.yaml")
+                for key in names
+            ]
+            constant = constant_name(name[0].upper() + name[1:])
+            tagged = tuple((model.tag_of(title), title) for title in titles)
+            self.operations.append(Operation(constant, node["summary"], tagged))
+
+
+def _channels(contracts: Contracts, model: Model) -> str:
+    channels = Channels(contracts, model)
+    codec = {name: channels.limits[name] for name in CODEC_LIMITS}
+    other = {name: value for name, value in channels.limits.items() if name not in codec}
+    names = {title for operation in channels.operations for _, title in operation.messages}
+    names |= {title for kind in channels.kinds for title in (kind.input, kind.result)}
+    types = sorted({repr(kind.type) for kind in channels.kinds})
+    queue = channels.queue
     lines = [
         header("asyncapi.yaml"),
         '"""Channels, kinds and limits of the compute messages."""',
@@ -233,27 +267,27 @@ def _channels(contracts: Contracts) -> str:
         f"from gridpact.contracts.messages import {', '.join(sorted(names))}, TaskKind",
         "from gridpact.kit.wire import Limits, Message, MessageSet",
         "",
-        f"CONTRACT_VERSION = {document['info']['version'].split('.')[0]}",
+        f"CONTRACT_VERSION = {channels.version}",
         "",
         "# What a reader accepts.",
         f"LIMITS = Limits({', '.join(f'{name}={value:_}' for name, value in codec.items())})",
-        *(f"{name.upper()} = {value:_}" for name, value in limits.items()),
+        *(f"{name.upper()} = {value:_}" for name, value in other.items()),
         "",
         *remark(queue["description"]),
         f"QUEUE_ADDRESS = {queue['address']!r}",
         f"QUEUE_ENGINES = {tuple(queue['parameters']['engine']['enum'])!r}",
         *(f"QUEUE_{key.upper()} = {value!r}" for key, value in queue["x-queue"].items()),
         "",
-        *remark(document["channels"]["compute"]["description"]),
-        f"COMPUTE_ADDRESS = {document['channels']['compute']['address']!r}",
+        *remark(channels.compute["description"]),
+        f"COMPUTE_ADDRESS = {channels.compute['address']!r}",
         "",
     ]
-    for operation, titles in sets.items():
-        summary = document["operations"][operation]["summary"]
+    for operation in channels.operations:
+        titles = [title for _, title in operation.messages]
         lines += [
-            *remark(summary),
-            f"{constant_name(operation[0].upper() + operation[1:])}: "
-            f"MessageSet[{' | '.join(titles)}] = MessageSet({', '.join(titles)})",
+            *remark(operation.summary),
+            f"{operation.constant}: MessageSet[{' | '.join(titles)}] = "
+            f"MessageSet({', '.join(titles)})",
             "",
         ]
     lines += [
@@ -262,14 +296,14 @@ def _channels(contracts: Contracts) -> str:
         '    """What a task computes, and the types of its input and its result."""',
         "",
         "    name: TaskKind",
-        f"    type: Literal[{', '.join(sorted({repr(kind) for kind, *_ in kinds.values()}))}]",
+        f"    type: Literal[{', '.join(types)}]",
         "    input: type[Message]",
         "    result: type[Message]",
         "",
         "KINDS: Mapping[str, Kind] = MappingProxyType({",
         *(
-            f"    {name!r}: Kind({name!r}, {kind!r}, {given}, {result}),"
-            for name, (kind, given, result) in kinds.items()
+            f"    {kind.name!r}: Kind({kind.name!r}, {kind.type!r}, {kind.input}, {kind.result}),"
+            for kind in channels.kinds
         ),
         "})",
     ]
@@ -277,10 +311,3 @@ def _channels(contracts: Contracts) -> str:
 
 
 CODEC_LIMITS = ("message_bytes", "decoded_bytes", "depth", "string_bytes", "container_items")
-
-
-def _message_names(operation: dict[str, Any]) -> list[str]:
-    return [message["$ref"].rpartition("/")[2] for message in operation["messages"]]
-
-
-__all__ = ["Files", "annotation", "emit", "message_definitions", "rule_call"]

@@ -21,7 +21,7 @@ from gridpact.codegen.model import (
     Model,
     Named,
     Nullable,
-    Number,
+    Numeric,
     Object,
     Series,
     Text,
@@ -164,7 +164,7 @@ def annotation(kind: Type) -> str:
             )
             extra = ["ExistingTime"] if kind.format == "date-time" else []
             return _annotated("str", bounds + extra)
-        case Number():
+        case Numeric():
             bounds = _field(ge=kind.minimum, gt=kind.above, le=kind.maximum, lt=kind.below)
             choices = [f"one_of{kind.choices!r}"] if kind.choices else []
             return _annotated("WholeNumber" if kind.whole else "float", bounds + choices)

@@ -1,0 +1,220 @@
+"""MsgPack messages for Julia: ``julia/src/contracts/{shapes,messages,channels}.jl``."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from gridpact.codegen.documents import ContractFault, Contracts, Json
+from gridpact.codegen.emit.messages import (
+    PROVIDED,
+    RULES,
+    Channels,
+    message_definitions,
+)
+from gridpact.codegen.emit.output import JULIA, constant_name, header, remark
+from gridpact.codegen.emit.shapes import alias_shape, julia_literal, record_of
+from gridpact.codegen.model import (
+    ABSENT,
+    Alias,
+    Definition,
+    Flag,
+    Items,
+    Member,
+    Model,
+    Named,
+    Numeric,
+    Object,
+    Series,
+    Text,
+    Type,
+    constant,
+)
+from gridpact.kit.shapes import Binary
+
+SOURCE = "asyncapi.yaml and contracts/schemas/"
+
+
+def emit(contracts: Contracts, model: Model) -> dict[PurePosixPath, bytes]:
+    definitions = message_definitions(contracts, model)
+    return {
+        JULIA / "shapes.jl": _shapes(definitions).encode(),
+        JULIA / "messages.jl": _messages(definitions, model).encode(),
+        JULIA / "channels.jl": _channels(contracts, model).encode(),
+    }
+
+
+def _shapes(definitions: list[Definition]) -> str:
+    lines = [
+        header(SOURCE),
+        '"What each message and each value in it must be: see wire/shapes.jl."',
+        "module ContractShapes",
+        "",
+        "using ..Shapes: Binary, Field, Flag, ListOf, Numeric, Record, Series, Text",
+        "",
+    ]
+    for definition in definitions:
+        name = constant_name(definition.title)
+        if isinstance(definition, Alias):
+            lines.append(f"const {name} = {alias_shape(definition, julia_literal)}")
+        elif isinstance(definition, Object):
+            members = record_of(definition, julia_literal, ",\n    ")
+            lines += [f"const {name} = Record([", f"    {members},", "])"]
+    return "\n".join([*lines, "", "end", ""])
+
+
+def _messages(definitions: list[Definition], model: Model) -> str:
+    lines = [header(SOURCE)]
+    for definition in definitions:
+        if isinstance(definition, Object):
+            if definition.title not in PROVIDED:
+                lines += _struct(definition, model)
+            lines += _methods(definition, model)
+    return "\n".join(lines)
+
+
+def _struct(definition: Object, model: Model) -> list[str]:
+    lines = ['"""', f"    {definition.title}", ""]
+    lines += [line[1:] for line in remark(_escaped(definition.description), comment="")]
+    lines += ['"""', f"Base.@kwdef struct {definition.title} <: Message"]
+    for member in _stored(definition):
+        lines += remark(member.description, "    ")
+        lines.append(f"    {member.name}::{_member_type(member, model)}{_default(member)}")
+    return [*(line.rstrip() for line in lines), "end", ""]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("$", "\\$")
+
+
+def _stored(definition: Object) -> list[Member]:
+    """The members that a struct holds: all but the constant that tells its type."""
+    return [member for member in definition.members if constant(member) is None]
+
+
+def _member_type(member: Member, model: Model) -> str:
+    kind = _julia_type(member.type, model)
+    absent = not member.required and member.default is ABSENT
+    return f"Union{{Nothing,{kind}}}" if absent else kind
+
+
+def _default(member: Member) -> str:
+    if member.required:
+        return ""
+    return " = nothing" if member.default is ABSENT else f" = {_value(member)}"
+
+
+def _value(member: Member) -> str:
+    """The default as Julia source, of the member's own type."""
+    match member.type, member.default:
+        case Numeric(whole=False), int() | float() as number:
+            return repr(float(number))
+        case Items(item=Named(title=title)), []:
+            return f"{title}[]"
+        case Items(), default:
+            raise ContractFault(f"{member.name}: no Julia form for the default {default}")
+        case _, default:
+            return julia_literal(default)
+
+
+def _julia_type(kind: Type, model: Model) -> str:
+    match kind:
+        case Named():
+            target = model.definitions[kind.title]
+            return _julia_type(target.type, model) if isinstance(target, Alias) else kind.title
+        case Items():
+            return f"Vector{{{_julia_type(kind.item, model)}}}"
+        case Text():
+            return "String"
+        case Numeric():
+            return "Int" if kind.whole else "Float64"
+        case Flag():
+            return "Bool"
+        case Binary():
+            return "Vector{UInt8}"
+        case Series():
+            return "Vector{Float64}"
+        case _:
+            raise ContractFault(f"messages cannot carry {kind}")
+
+
+def _methods(definition: Object, model: Model) -> list[str]:
+    title = definition.title
+    lines = [f"members(value::{title}) = ("]
+    for member in definition.members:
+        value = constant(member)
+        source = julia_literal(value) if value is not None else f"value.{member.name}"
+        lines.append(f'    "{member.name}" => {source},')
+    lines += [")", "", f"from_map(::Type{{{title}}}, entries) = {title}("]
+    lines += [f"    {_read(member, model)}," for member in _stored(definition)]
+    lines += [")", "", f"shape_of(::Type{{{title}}}) = ContractShapes.{constant_name(title)}"]
+    if definition.rules:
+        lines.append(f"rules_of(::Type{{{title}}}) = Rules.Rule[")
+        lines += [f"    {_rule(rule)}," for rule in definition.rules]
+        lines.append("]")
+    return [*lines, ""]
+
+
+def _read(member: Member, model: Model) -> str:
+    """The expression that takes a member out of a checked map."""
+    name = julia_literal(member.name)
+    if member.required:
+        return _converted(member.type, f"entries[{name}]", model)
+    fallback = "nothing" if member.default is ABSENT else _value(member)
+    plain = _converted(member.type, f"entries[{name}]", model)
+    if plain == f"entries[{name}]":
+        return f"get(entries, {name}, {fallback})"
+    return f"haskey(entries, {name}) ? {plain} : {fallback}"
+
+
+def _converted(kind: Type, source: str, model: Model) -> str:
+    match kind:
+        case Named():
+            target = model.definitions[kind.title]
+            if isinstance(target, Alias):
+                return _converted(target.type, source, model)
+            return f"from_map({kind.title}, {source})"
+        case Items():
+            item = _converted(kind.item, "item", model)
+            return f"{_julia_type(kind.item, model)}[{item} for item in {source}]"
+        case Series():
+            return f"series({source})"
+        case _:
+            return source
+
+
+def _rule(rule: Json) -> str:
+    given = [f"{key} = {julia_literal(value)}" for key, value in rule.items() if key != "rule"]
+    return f"Rules.{RULES[rule['rule']]}(; {', '.join(given)})"
+
+
+def _channels(contracts: Contracts, model: Model) -> str:
+    channels = Channels(contracts, model)
+    limits = channels.limits
+    lines = [
+        header("asyncapi.yaml"),
+        f"const CONTRACT_VERSION = {channels.version}",
+        "",
+        "# What a reader accepts.",
+        "const LIMITS = MsgPack.Limits(",
+        f"    max_bytes = {limits['decoded_bytes']}, max_depth = {limits['depth']},",
+        ")",
+        *(f"const {name.upper()} = {value}" for name, value in limits.items()),
+        "",
+        *remark(channels.compute["description"]),
+        f'const COMPUTE_ADDRESS = "{channels.compute["address"]}"',
+        "",
+    ]
+    for operation in channels.operations:
+        lines += [
+            *remark(operation.summary),
+            f"const {operation.constant} = (",
+            *(f'    "{tag}" => {title},' for tag, title in operation.messages),
+            ")",
+            "",
+        ]
+    lines += ["# The input and the result of each kind of task.", "const KINDS = ("]
+    lines += [
+        f'    "{kind.name}" => (input = {kind.input}, result = {kind.result}),'
+        for kind in channels.kinds
+    ]
+    return "\n".join([*lines, ")", ""])
