@@ -78,15 +78,15 @@ def wait_for_children(seconds: float) -> bool:
 
 
 def stop_process_tree(root: psutil.Process, grace_seconds: float) -> None:
-    """Ends a process that is not our child, and what it started: SIGTERM, then SIGKILL."""
+    """Ends a process that is not our child, in order if it can, and then all it had started."""
     tree = [*_descendants(root), root]
     with suppress(psutil.NoSuchProcess):
         root.terminate()
-    _, alive = psutil.wait_procs(tree, timeout=grace_seconds)
-    for process in alive:
+    psutil.wait_procs([root], timeout=grace_seconds)
+    for process in tree:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(alive)
+    psutil.wait_procs(tree)
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:
