@@ -23,17 +23,6 @@ Base.@kwdef struct Battery <: Message
     wear_cost_per_kwh::Float64 = 0.0
 end
 
-members(value::Battery) = (
-    "capacity_kwh" => value.capacity_kwh,
-    "min_energy_kwh" => value.min_energy_kwh,
-    "max_energy_kwh" => value.max_energy_kwh,
-    "max_charge_power_kw" => value.max_charge_power_kw,
-    "max_discharge_power_kw" => value.max_discharge_power_kw,
-    "charge_efficiency" => value.charge_efficiency,
-    "discharge_efficiency" => value.discharge_efficiency,
-    "wear_cost_per_kwh" => value.wear_cost_per_kwh,
-)
-
 from_map(::Type{Battery}, entries) = Battery(
     entries["capacity_kwh"],
     get(entries, "min_energy_kwh", 0.0),
@@ -66,13 +55,6 @@ Base.@kwdef struct DispatchBattery <: Message
     final_energy_kwh::Union{Nothing,Float64} = nothing
 end
 
-members(value::DispatchBattery) = (
-    "name" => value.name,
-    "battery" => value.battery,
-    "initial_energy_kwh" => value.initial_energy_kwh,
-    "final_energy_kwh" => value.final_energy_kwh,
-)
-
 from_map(::Type{DispatchBattery}, entries) = DispatchBattery(
     entries["name"],
     from_map(Battery, entries["battery"]),
@@ -103,12 +85,6 @@ Base.@kwdef struct DispatchPv <: Message
     available_power_kw::Vector{Float64}
 end
 
-members(value::DispatchPv) = (
-    "name" => value.name,
-    "curtailable" => value.curtailable,
-    "available_power_kw" => value.available_power_kw,
-)
-
 from_map(::Type{DispatchPv}, entries) = DispatchPv(
     entries["name"],
     get(entries, "curtailable", false),
@@ -128,11 +104,6 @@ Base.@kwdef struct DispatchLoad <: Message
     power_kw::Vector{Float64}
 end
 
-members(value::DispatchLoad) = (
-    "name" => value.name,
-    "power_kw" => value.power_kw,
-)
-
 from_map(::Type{DispatchLoad}, entries) = DispatchLoad(
     entries["name"],
     series(entries["power_kw"]),
@@ -151,11 +122,6 @@ Base.@kwdef struct DispatchTariff <: Message
     export_price_per_kwh::Vector{Float64}
 end
 
-members(value::DispatchTariff) = (
-    "import_price_per_kwh" => value.import_price_per_kwh,
-    "export_price_per_kwh" => value.export_price_per_kwh,
-)
-
 from_map(::Type{DispatchTariff}, entries) = DispatchTariff(
     series(entries["import_price_per_kwh"]),
     series(entries["export_price_per_kwh"]),
@@ -172,11 +138,6 @@ Base.@kwdef struct DispatchGrid <: Message
     max_import_power_kw::Float64
     max_export_power_kw::Float64
 end
-
-members(value::DispatchGrid) = (
-    "max_import_power_kw" => value.max_import_power_kw,
-    "max_export_power_kw" => value.max_export_power_kw,
-)
 
 from_map(::Type{DispatchGrid}, entries) = DispatchGrid(
     entries["max_import_power_kw"],
@@ -195,11 +156,6 @@ Base.@kwdef struct SolverOptions <: Message
     # Accepted gap of a mixed-integer plan, relative to its cost.
     relative_gap::Float64 = 1e-06
 end
-
-members(value::SolverOptions) = (
-    "time_limit_s" => value.time_limit_s,
-    "relative_gap" => value.relative_gap,
-)
 
 from_map(::Type{SolverOptions}, entries) = SolverOptions(
     get(entries, "time_limit_s", 60.0),
@@ -227,19 +183,6 @@ Base.@kwdef struct DispatchInput <: Message
     grid::DispatchGrid
     options::Union{Nothing,SolverOptions} = nothing
 end
-
-members(value::DispatchInput) = (
-    "start_time" => value.start_time,
-    "slot_duration_s" => value.slot_duration_s,
-    "slots" => value.slots,
-    "currency" => value.currency,
-    "batteries" => value.batteries,
-    "pv" => value.pv,
-    "loads" => value.loads,
-    "tariff" => value.tariff,
-    "grid" => value.grid,
-    "options" => value.options,
-)
 
 from_map(::Type{DispatchInput}, entries) = DispatchInput(
     entries["start_time"],
@@ -282,14 +225,6 @@ Base.@kwdef struct DispatchBatteryPlan <: Message
     reasons::Vector{String}
 end
 
-members(value::DispatchBatteryPlan) = (
-    "name" => value.name,
-    "power_kw" => value.power_kw,
-    "energy_kwh" => value.energy_kwh,
-    "marginal_value_per_kwh" => value.marginal_value_per_kwh,
-    "reasons" => value.reasons,
-)
-
 from_map(::Type{DispatchBatteryPlan}, entries) = DispatchBatteryPlan(
     entries["name"],
     series(entries["power_kw"]),
@@ -312,12 +247,6 @@ Base.@kwdef struct DispatchPvPlan <: Message
     # Energy that was available and not used.
     curtailed_energy_kwh::Float64
 end
-
-members(value::DispatchPvPlan) = (
-    "name" => value.name,
-    "power_kw" => value.power_kw,
-    "curtailed_energy_kwh" => value.curtailed_energy_kwh,
-)
 
 from_map(::Type{DispatchPvPlan}, entries) = DispatchPvPlan(
     entries["name"],
@@ -361,25 +290,6 @@ Base.@kwdef struct DispatchResult <: Message
     # What one more kWh of load in the slot would cost (the dual value of the power balance).
     grid_price_per_kwh::Vector{Float64}
 end
-
-members(value::DispatchResult) = (
-    "status" => value.status,
-    "start_time" => value.start_time,
-    "slot_duration_s" => value.slot_duration_s,
-    "slots" => value.slots,
-    "currency" => value.currency,
-    "cost" => value.cost,
-    "baseline_cost" => value.baseline_cost,
-    "baseline_within_grid_limits" => value.baseline_within_grid_limits,
-    "savings" => value.savings,
-    "energy_cost" => value.energy_cost,
-    "wear_cost" => value.wear_cost,
-    "relative_gap" => value.relative_gap,
-    "batteries" => value.batteries,
-    "pv" => value.pv,
-    "grid_power_kw" => value.grid_power_kw,
-    "grid_price_per_kwh" => value.grid_price_per_kwh,
-)
 
 from_map(::Type{DispatchResult}, entries) = DispatchResult(
     entries["status"],
@@ -425,11 +335,6 @@ Base.@kwdef struct ProbeInput <: Message
     result_bytes::Int = 0
 end
 
-members(value::ProbeInput) = (
-    "hold_ms" => value.hold_ms,
-    "result_bytes" => value.result_bytes,
-)
-
 from_map(::Type{ProbeInput}, entries) = ProbeInput(
     get(entries, "hold_ms", 0),
     get(entries, "result_bytes", 0),
@@ -449,11 +354,6 @@ Base.@kwdef struct ProbeResult <: Message
     padding::String
 end
 
-members(value::ProbeResult) = (
-    "held_ms" => value.held_ms,
-    "padding" => value.padding,
-)
-
 from_map(::Type{ProbeResult}, entries) = ProbeResult(
     entries["held_ms"],
     entries["padding"],
@@ -472,13 +372,6 @@ Base.@kwdef struct ComputeTaskHeaders <: Message
     encoding::String
     traceparent::Union{Nothing,String} = nothing
 end
-
-members(value::ComputeTaskHeaders) = (
-    "task_id" => value.task_id,
-    "kind" => value.kind,
-    "encoding" => value.encoding,
-    "traceparent" => value.traceparent,
-)
 
 from_map(::Type{ComputeTaskHeaders}, entries) = ComputeTaskHeaders(
     entries["task_id"],
@@ -502,13 +395,6 @@ Base.@kwdef struct Hello <: Message
     nonce::String
 end
 
-members(value::Hello) = (
-    "type" => "hello",
-    "contract_version" => value.contract_version,
-    "bridge_id" => value.bridge_id,
-    "nonce" => value.nonce,
-)
-
 from_map(::Type{Hello}, entries) = Hello(
     entries["contract_version"],
     entries["bridge_id"],
@@ -516,6 +402,7 @@ from_map(::Type{Hello}, entries) = Hello(
 )
 
 shape_of(::Type{Hello}) = ContractShapes.HELLO
+tag_of(::Type{Hello}) = "hello"
 
 """
     Welcome
@@ -536,18 +423,6 @@ Base.@kwdef struct Welcome <: Message
     proof::String
 end
 
-members(value::Welcome) = (
-    "type" => "welcome",
-    "contract_version" => value.contract_version,
-    "node_id" => value.node_id,
-    "engine" => value.engine,
-    "engine_version" => value.engine_version,
-    "kinds" => value.kinds,
-    "capacity" => value.capacity,
-    "heartbeat_interval_ms" => value.heartbeat_interval_ms,
-    "proof" => value.proof,
-)
-
 from_map(::Type{Welcome}, entries) = Welcome(
     entries["contract_version"],
     entries["node_id"],
@@ -560,6 +435,7 @@ from_map(::Type{Welcome}, entries) = Welcome(
 )
 
 shape_of(::Type{Welcome}) = ContractShapes.WELCOME
+tag_of(::Type{Welcome}) = "welcome"
 
 """
     TaskMessage
@@ -579,18 +455,6 @@ Base.@kwdef struct TaskMessage <: Message
     traceparent::Union{Nothing,String} = nothing
 end
 
-members(value::TaskMessage) = (
-    "type" => "task",
-    "task_id" => value.task_id,
-    "kind" => value.kind,
-    "attempt" => value.attempt,
-    "fencing_token" => value.fencing_token,
-    "remaining_ms" => value.remaining_ms,
-    "encoding" => value.encoding,
-    "body" => value.body,
-    "traceparent" => value.traceparent,
-)
-
 from_map(::Type{TaskMessage}, entries) = TaskMessage(
     entries["task_id"],
     entries["kind"],
@@ -603,6 +467,7 @@ from_map(::Type{TaskMessage}, entries) = TaskMessage(
 )
 
 shape_of(::Type{TaskMessage}) = ContractShapes.TASK_MESSAGE
+tag_of(::Type{TaskMessage}) = "task"
 
 """
     Accepted
@@ -614,18 +479,13 @@ Base.@kwdef struct Accepted <: Message
     fencing_token::Int
 end
 
-members(value::Accepted) = (
-    "type" => "accepted",
-    "task_id" => value.task_id,
-    "fencing_token" => value.fencing_token,
-)
-
 from_map(::Type{Accepted}, entries) = Accepted(
     entries["task_id"],
     entries["fencing_token"],
 )
 
 shape_of(::Type{Accepted}) = ContractShapes.ACCEPTED
+tag_of(::Type{Accepted}) = "accepted"
 
 """
     Progress
@@ -641,16 +501,6 @@ Base.@kwdef struct Progress <: Message
     relative_gap::Union{Nothing,Float64} = nothing
 end
 
-members(value::Progress) = (
-    "type" => "progress",
-    "task_id" => value.task_id,
-    "fencing_token" => value.fencing_token,
-    "fraction" => value.fraction,
-    "stage" => value.stage,
-    "objective" => value.objective,
-    "relative_gap" => value.relative_gap,
-)
-
 from_map(::Type{Progress}, entries) = Progress(
     entries["task_id"],
     entries["fencing_token"],
@@ -661,6 +511,7 @@ from_map(::Type{Progress}, entries) = Progress(
 )
 
 shape_of(::Type{Progress}) = ContractShapes.PROGRESS
+tag_of(::Type{Progress}) = "progress"
 
 """
     Result
@@ -677,15 +528,6 @@ Base.@kwdef struct Result <: Message
     body::Vector{UInt8}
 end
 
-members(value::Result) = (
-    "type" => "result",
-    "task_id" => value.task_id,
-    "fencing_token" => value.fencing_token,
-    "encoding" => value.encoding,
-    "solve_ms" => value.solve_ms,
-    "body" => value.body,
-)
-
 from_map(::Type{Result}, entries) = Result(
     entries["task_id"],
     entries["fencing_token"],
@@ -695,12 +537,7 @@ from_map(::Type{Result}, entries) = Result(
 )
 
 shape_of(::Type{Result}) = ContractShapes.RESULT
-
-members(value::Violation) = (
-    "field" => value.field,
-    "rule" => value.rule,
-    "message" => value.message,
-)
+tag_of(::Type{Result}) = "result"
 
 from_map(::Type{Violation}, entries) = Violation(
     entries["field"],
@@ -727,16 +564,6 @@ Base.@kwdef struct Error <: Message
     violations::Vector{Violation} = Violation[]
 end
 
-members(value::Error) = (
-    "type" => "error",
-    "task_id" => value.task_id,
-    "fencing_token" => value.fencing_token,
-    "reason" => value.reason,
-    "message" => value.message,
-    "retryable" => value.retryable,
-    "violations" => value.violations,
-)
-
 from_map(::Type{Error}, entries) = Error(
     get(entries, "task_id", nothing),
     get(entries, "fencing_token", nothing),
@@ -747,6 +574,7 @@ from_map(::Type{Error}, entries) = Error(
 )
 
 shape_of(::Type{Error}) = ContractShapes.ERROR
+tag_of(::Type{Error}) = "error"
 
 """
     Cancel
@@ -759,18 +587,13 @@ Base.@kwdef struct Cancel <: Message
     fencing_token::Int
 end
 
-members(value::Cancel) = (
-    "type" => "cancel",
-    "task_id" => value.task_id,
-    "fencing_token" => value.fencing_token,
-)
-
 from_map(::Type{Cancel}, entries) = Cancel(
     entries["task_id"],
     entries["fencing_token"],
 )
 
 shape_of(::Type{Cancel}) = ContractShapes.CANCEL
+tag_of(::Type{Cancel}) = "cancel"
 
 """
     Heartbeat
@@ -783,15 +606,10 @@ Base.@kwdef struct Heartbeat <: Message
     busy::Union{Nothing,Int} = nothing
 end
 
-members(value::Heartbeat) = (
-    "type" => "heartbeat",
-    "sequence" => value.sequence,
-    "busy" => value.busy,
-)
-
 from_map(::Type{Heartbeat}, entries) = Heartbeat(
     entries["sequence"],
     get(entries, "busy", nothing),
 )
 
 shape_of(::Type{Heartbeat}) = ContractShapes.HEARTBEAT
+tag_of(::Type{Heartbeat}) = "heartbeat"

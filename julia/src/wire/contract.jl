@@ -6,15 +6,26 @@ abstract type Message end
 "What has a shape: the messages, and `Violation`, which the checks themselves need."
 const Contracted = Union{Message,Violation}
 
-# Generated for each type: its members in the contract's order, the type from a map that was checked,
-# its shape, and its rules.
-function members end
+# Generated for each type: the type from a map that was checked, its shape, and where it has them its
+# rules and the value of its member `type`.
 function from_map end
 function shape_of end
 rules_of(::Type) = Rules.Rule[]
+tag_of(::Type) = nothing
 
-Shapes.members_of(value::Contracted) =
-    Dict{String,Any}(name => member for (name, member) in members(value) if member !== nothing)
+"The members that are present, in the contract's order."
+function members(@nospecialize(value))
+    T = typeof(value)
+    tag = tag_of(T)
+    present = tag === nothing ? Pair{String,Any}[] : Pair{String,Any}["type" => tag]
+    for name in fieldnames(T)
+        member = getfield(value, name)
+        member === nothing || push!(present, String(name) => member)
+    end
+    return present
+end
+
+Shapes.members_of(@nospecialize(value::Contracted)) = Dict{String,Any}(members(value))
 
 """
     unpack(T, bytes; limits) -> T
@@ -57,22 +68,22 @@ end
 The bytes of a message: members in the contract's order, absent ones left out. Throws
 `ContractError` when the message breaks its own contract.
 """
-function pack(message::Message)
+function pack(@nospecialize(message::Message))
     found = validate(message)
     isempty(found) || refuse(found)
     return MsgPack.pack(message)
 end
 
 "Every rule that a built message breaks."
-function validate(message::Message)
+function validate(@nospecialize(message::Message))
     found = Violation[]
     Shapes.check!(found, shape_of(typeof(message)), message, "")
     isempty(found) && check_rules!(found, message, "")
     return found
 end
 
-function MsgPack.pack(io::IO, message::Contracted)
-    present = [entry for entry in members(message) if last(entry) !== nothing]
+function MsgPack.pack(io::IO, @nospecialize(message::Contracted))
+    present = members(message)
     MsgPack.pack_map(io, length(present))
     for (name, member) in present
         MsgPack.pack(io, name)
@@ -91,27 +102,27 @@ function refuse(found::Vector{Violation})
 end
 
 "Append what breaks the rules of a message and of the messages within it."
-function check_rules!(found, message::Message, field)
-    for rule in rules_of(typeof(message))
-        own = Violation[]
-        Rules.check!(own, rule, message)
-        for violation in own
-            at = join(filter(!isempty, (field, violation.field)), ".")
-            push!(found, Violation(at, violation.rule, violation.message))
+function check_rules!(found, @nospecialize(value), field)
+    if value isa Vector && eltype(value) <: Message
+        for i in 1:length(value)
+            check_rules!(found, value[i], "$field[$(i - 1)]")
+        end
+    elseif value isa Message
+        for rule in rules_of(typeof(value))
+            own = Violation[]
+            Rules.check!(own, rule, value)
+            for violation in own
+                at = join(filter(!isempty, [field, violation.field]), ".")
+                push!(found, Violation(at, violation.rule, violation.message))
+            end
+        end
+        for (name, member) in members(value)
+            check_rules!(found, member, isempty(field) ? name : "$field.$name")
         end
     end
-    for (name, member) in members(message)
-        check_rules!(found, member, isempty(field) ? name : "$field.$name")
-    end
-end
-check_rules!(found, value, field) = nothing
-function check_rules!(found, items::Vector{<:Message}, field)
-    for (i, item) in enumerate(items)
-        check_rules!(found, item, "$field[$(i - 1)]")
-    end
+    return nothing
 end
 
 # What `from_map` makes of a member that was checked.
-text(value) = String(value)
 series(value::Vector{Float64}) = value
 series(value) = float64_series(value, "")

@@ -22,13 +22,15 @@ struct AtMost <: Rule
 end
 AtMost(; field, limit, names = field) = AtMost(field, limit, names)
 
-function check!(found, rule::AtMost, value)
-    for ((_, low), (_, high)) in zip(present(value, rule.field), present(value, rule.limit))
-        low <= high && continue
-        add!(found, rule.names, "at-most", rule.names == rule.limit ?
-            "must be at least $(number(low)) ($(rule.field)); it is $(number(high))" :
-            "must be at most $(number(high)) ($(rule.limit)); it is $(number(low))")
-    end
+function check!(found, rule::AtMost, @nospecialize(value))
+    fields, limits = present(value, rule.field), present(value, rule.limit)
+    isempty(fields) || isempty(limits) || blame!(found, rule, fields[1][2], limits[1][2])
+end
+
+function blame!(found, rule::AtMost, low::Real, high::Real)
+    low <= high || add!(found, rule.names, "at-most", rule.names == rule.limit ?
+        "must be at least $(number(low)) ($(rule.field)); it is $(number(high))" :
+        "must be at most $(number(high)) ($(rule.limit)); it is $(number(low))")
 end
 
 "Each list at `field` must have as many items as the number `count` says."
@@ -38,7 +40,7 @@ struct LengthEquals <: Rule
 end
 LengthEquals(; field, count) = LengthEquals(field, count)
 
-function check!(found, rule::LengthEquals, value)
+function check!(found, rule::LengthEquals, @nospecialize(value))
     for (_, count) in present(value, rule.count), (field, items) in present(value, rule.field)
         length(items) == count || add!(found, field, "length-equals",
             "must have $count values ($(rule.count)); it has $(length(items))")
@@ -51,7 +53,7 @@ struct Unique <: Rule
 end
 Unique(; fields) = Unique(fields)
 
-function check!(found, rule::Unique, value)
+function check!(found, rule::Unique, @nospecialize(value))
     first_at = Dict{Any,String}()
     for path in rule.fields, (field, item) in present(value, path)
         taken_at = get!(first_at, item, field)
@@ -72,7 +74,7 @@ struct ReachableEnergy <: Rule
 end
 ReachableEnergy(; field) = ReachableEnergy(field)
 
-function check!(found, rule::ReachableEnergy, value)
+function check!(found, rule::ReachableEnergy, @nospecialize(value))
     hours = value.slots * value.slot_duration_s / 3600
     batteries, final_energy = rsplit(rule.field, "."; limit = 2)
     for (path, item) in present(value, String(batteries))
@@ -97,20 +99,24 @@ function check!(found, rule::ReachableEnergy, value)
 end
 
 "Each value that `path` leads to, with its concrete path; what is absent is left out."
-function present(value, path::String, at::String = "")
-    step, rest = occursin('.', path) ? split(path, "."; limit = 2) : (path, "")
-    each = endswith(step, "[]")
-    name = each ? chop(step; tail = 2) : step
-    member = getproperty(value, Symbol(name))
-    field = isempty(at) ? String(name) : "$at.$name"
+function present(@nospecialize(value), path, at = "")
     found = Tuple{String,Any}[]
+    step, rest = occursin('.', path) ? split(path, "."; limit = 2) : (path, "")
+    name = replace(step, "[]" => "")
+    member = getproperty(value, Symbol(name))
     member === nothing && return found
-    places = each ? [("$field[$(i - 1)]", item) for (i, item) in enumerate(member)] : [(field, member)]
-    for (place, item) in places
-        isempty(rest) ? push!(found, (place, item)) :
-            append!(found, present(item, String(rest), place))
+    field = isempty(at) ? name : "$at.$name"
+    if endswith(step, "[]")
+        for i in 1:length(member)
+            lead!(found, member[i], rest, "$field[$(i - 1)]")
+        end
+    else
+        lead!(found, member, rest, field)
     end
     return found
 end
+
+lead!(found, @nospecialize(value), rest, field) =
+    isempty(rest) ? push!(found, (field, value)) : append!(found, present(value, rest, field))
 
 end

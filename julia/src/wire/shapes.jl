@@ -12,11 +12,14 @@ using Dates: daysinmonth
 
 import ..Violation, ..float64_from_bytes
 
+# `@nospecialize`: the checks run once a message on values of every type; compiling them for each
+# type would take longer than they ever save.
+
 abstract type Shape end
 
 "The members of a map or of a built message that are present; `nothing` for anything else."
 members_of(entries::Dict{String,Any}) = entries
-members_of(value) = nothing
+members_of(@nospecialize(value)) = nothing
 
 # ---------------------------------------------------------------------------------- vocabulary
 
@@ -88,7 +91,7 @@ end
 
 # ---------------------------------------------------------------------------------- checks
 
-function check!(found, shape::Text, value, field)
+function check!(found, shape::Text, @nospecialize(value), field)
     value isa AbstractString || return wrong_type!(found, field, "a text", value)
     if !isempty(shape.choices)
         value in shape.choices || add!(found, field, "enum", "must be $(one_of(shape.choices))")
@@ -107,7 +110,7 @@ function check!(found, shape::Text, value, field)
     return nothing
 end
 
-function check!(found, shape::Numeric, value, field)
+function check!(found, shape::Numeric, @nospecialize(value), field)
     if !is_number(value) || (shape.whole && value != trunc(value))
         wrong_type!(found, field, shape.whole ? "a whole number" : "a number", value)
     elseif !isempty(shape.choices) && !(value in shape.choices)
@@ -124,17 +127,17 @@ function check!(found, shape::Numeric, value, field)
     return nothing
 end
 
-check!(found, ::Flag, value, field) =
+check!(found, ::Flag, @nospecialize(value), field) =
     value isa Bool ? nothing : wrong_type!(found, field, "true or false", value)
 
-function check!(found, shape::Binary, value, field)
+function check!(found, shape::Binary, @nospecialize(value), field)
     value isa Vector{UInt8} || return wrong_type!(found, field, "bytes", value)
     length(value) > shape.max_bytes && add!(found, field, "max-length",
         "must have at most $(shape.max_bytes) bytes; it has $(length(value))")
     return nothing
 end
 
-check!(found, ::Series, value, field) = wrong_type!(found, field, "a series of numbers", value)
+check!(found, ::Series, @nospecialize(value), field) = wrong_type!(found, field, "a series of numbers", value)
 
 function check!(found, shape::Series, bytes::Vector{UInt8}, field)
     length(bytes) % 8 == 0 || return add!(found, field, "type",
@@ -164,7 +167,7 @@ function check!(found, shape::Series, values::Vector{Float64}, field)
     return nothing
 end
 
-function check!(found, shape::ListOf, value, field)
+function check!(found, shape::ListOf, @nospecialize(value), field)
     value isa AbstractVector && !(value isa Vector{UInt8}) && !(value isa Vector{Float64}) ||
         return wrong_type!(found, field, "a list", value)
     check_count!(found, field, length(value), shape.min_items, shape.max_items)
@@ -174,7 +177,7 @@ function check!(found, shape::ListOf, value, field)
     return nothing
 end
 
-function check!(found, shape::Record, value, field)
+function check!(found, shape::Record, @nospecialize(value), field)
     members = members_of(value)
     members === nothing && return wrong_type!(found, field, "an object", value)
     for member in shape.fields
@@ -190,9 +193,9 @@ end
 
 # ---------------------------------------------------------------------------------- words
 
-add!(found, field, rule, message) = (push!(found, Violation(field, rule, message)); nothing)
+add!(found::Vector{Violation}, field, rule, message) = (push!(found, Violation(field, rule, message)); nothing)
 
-wrong_type!(found, field, expected, value) =
+wrong_type!(found, field, expected, @nospecialize(value)) =
     add!(found, field, "type", "must be $expected; it is $(name_of(value))")
 
 bound!(found, field, rule, words, limit, value) =

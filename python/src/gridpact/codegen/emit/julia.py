@@ -139,14 +139,11 @@ def _julia_type(kind: Type, model: Model) -> str:
 
 def _methods(definition: Object, model: Model) -> list[str]:
     title = definition.title
-    lines = [f"members(value::{title}) = ("]
-    for member in definition.members:
-        value = constant(member)
-        source = julia_literal(value) if value is not None else f"value.{member.name}"
-        lines.append(f'    "{member.name}" => {source},')
-    lines += [")", "", f"from_map(::Type{{{title}}}, entries) = {title}("]
+    lines = [f"from_map(::Type{{{title}}}, entries) = {title}("]
     lines += [f"    {_read(member, model)}," for member in _stored(definition)]
     lines += [")", "", f"shape_of(::Type{{{title}}}) = ContractShapes.{constant_name(title)}"]
+    if definition.tag is not None:
+        lines.append(f'tag_of(::Type{{{title}}}) = "{constant(definition.tag)}"')
     if definition.rules:
         lines.append(f"rules_of(::Type{{{title}}}) = Rules.Rule[")
         lines += [f"    {_rule(rule)}," for rule in definition.rules]
