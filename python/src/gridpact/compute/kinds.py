@@ -16,7 +16,14 @@ from msgspec import UNSET
 from gridpact.compute.model.baseline import baseline
 from gridpact.compute.model.conflict import infeasible
 from gridpact.compute.model.explain import Explanation, explain
-from gridpact.compute.model.plan import BatteryPlan, NoPlanError, Plan, Progress, Stop, cheapest_plan
+from gridpact.compute.model.plan import (
+    BatteryPlan,
+    NoPlanError,
+    Plan,
+    Progress,
+    Stop,
+    cheapest_plan,
+)
 from gridpact.compute.model.site import Battery, Pv, Series, Site
 from gridpact.contracts.messages import (
     DispatchBattery,
@@ -46,17 +53,18 @@ def dispatch(wanted: DispatchInput, progress: Progress) -> DispatchResult:
         progress(0.5, "explain", None, None)
         raise infeasible(site) from None
     progress(0.9, "explain", plan.cost, plan.relative_gap)
-    return _result_of(wanted, site, plan, proven=plan.proven or plan.relative_gap <= stop.relative_gap)
+    return _result_of(
+        wanted, site, plan, proven=plan.proven or plan.relative_gap <= stop.relative_gap
+    )
 
 
 def probe(wanted: ProbeInput, progress: Progress) -> ProbeResult:
     """Holds the worker for a while and answers."""
     started = time.perf_counter()
-    progress(0.0, "hold", None, None)
-    time.sleep(wanted.hold_ms / 1000)
-    return ProbeResult(
-        held_ms=(time.perf_counter() - started) * 1000, padding="x" * wanted.result_bytes
-    )
+    while (held_ms := (time.perf_counter() - started) * 1000) < wanted.hold_ms:
+        progress(held_ms / wanted.hold_ms, "hold", None, None)
+        time.sleep(min(100.0, wanted.hold_ms - held_ms) / 1000)
+    return ProbeResult(held_ms=held_ms, padding="x" * wanted.result_bytes)
 
 
 Computation = Callable[[Message, Progress], Message]
@@ -69,7 +77,7 @@ COMPUTATIONS: Mapping[str, Computation] = MappingProxyType(
 def _site_of(wanted: DispatchInput) -> Site:
     return Site(
         slot_hours=wanted.slot_duration_s / 3600,
-        load_power_kw=sum((np.asarray(load.power_kw) for load in wanted.loads), start=np.float64(0)),
+        load_power_kw=np.sum([np.asarray(load.power_kw) for load in wanted.loads], axis=0),
         import_price_per_kwh=np.asarray(wanted.tariff.import_price_per_kwh),
         export_price_per_kwh=np.asarray(wanted.tariff.export_price_per_kwh),
         max_import_power_kw=wanted.grid.max_import_power_kw,

@@ -9,7 +9,8 @@ import numpy as np
 from gridpact.compute.model.dispatch import Slack
 from gridpact.compute.model.plan import TOLERANCE, NoPlanError, Solved, Stop, search
 from gridpact.compute.model.site import Series, Site
-from gridpact.kit.errors import GridpactError, Reason
+from gridpact.contracts.errors import Reason
+from gridpact.kit.errors import GridpactError
 from gridpact.kit.violation import Violation
 
 SEARCH = Stop(time_limit_s=10.0, relative_gap=1e-6)

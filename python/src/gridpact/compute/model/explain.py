@@ -43,7 +43,7 @@ def _value_of_more(battery: Battery, plan: BatteryPlan, price: Series) -> Series
         np.where(could_discharge, _discharged_at(battery, price), -np.inf),
     )
     not_empty, not_full = _not_empty(battery, plan), _not_full(battery, plan)
-    return _spread(bound, -np.inf, battery, plan, backward=not_full, forward=not_empty)
+    return _spread(bound, -np.inf, battery, plan, back=not_full, on=not_empty)
 
 
 def _cost_of_less(battery: Battery, plan: BatteryPlan, price: Series) -> Series:
@@ -57,7 +57,7 @@ def _cost_of_less(battery: Battery, plan: BatteryPlan, price: Series) -> Series:
         np.where(discharges, _discharged_at(battery, price), np.inf),
     )
     not_empty, not_full = _not_empty(battery, plan), _not_full(battery, plan)
-    return _spread(bound, np.inf, battery, plan, backward=not_empty, forward=not_full)
+    return _spread(bound, np.inf, battery, plan, back=not_empty, on=not_full)
 
 
 def _charged_at(battery: Battery, price: Series) -> Series:
@@ -79,36 +79,32 @@ def _not_full(battery: Battery, plan: BatteryPlan) -> Slots:
 
 
 def _spread(
-    bound: Series,
-    no_bound: float,
-    battery: Battery,
-    plan: BatteryPlan,
-    *,
-    backward: Slots,
-    forward: Slots,
+    bound: Series, no_bound: float, battery: Battery, plan: BatteryPlan, *, back: Slots, on: Slots
 ) -> Series:
-    """Carries the bounds of single slots along the chain of slots, in both directions.
+    """The tightest bound of any slot that reaches each one, backward or on along the chain.
 
-    After the last slot stored energy is worth nothing, unless the final energy is given. Slots
-    that no bound reaches keep the solver's value, which then counts as a bound of its own.
+    Slots that no bound reaches keep the solver's value, which then counts as a bound of its own.
     """
-    tightest = max if no_bound < 0 else min
-    ends_free = battery.final_energy_kwh is None
-    for _ in range(2):
-        back, fore = bound.tolist(), bound.tolist()
-        if ends_free and backward[-1]:
-            back[-1] = tightest(back[-1], 0.0)
-        for t in range(len(back) - 2, -1, -1):
-            if backward[t]:
-                back[t] = tightest(back[t], back[t + 1])
-        for t in range(len(fore) - 1):
-            if forward[t]:
-                fore[t + 1] = tightest(fore[t + 1], fore[t])
-        reached = np.array([tightest(pair) for pair in zip(back, fore, strict=True)])
-        if np.isfinite(reached).all():
-            break
+    reached = _carried(bound, no_bound, battery, back, on)
+    if not np.isfinite(reached).all():
         bound = np.where(np.isfinite(reached), reached, plan.value_per_kwh)
+        reached = _carried(bound, no_bound, battery, back, on)
     return reached
+
+
+def _carried(bound: Series, no_bound: float, battery: Battery, back: Slots, on: Slots) -> Series:
+    tightest = max if no_bound < 0 else min
+    from_later, from_earlier = bound.tolist(), bound.tolist()
+    # After the last slot stored energy is worth nothing, unless the final energy is given.
+    if battery.final_energy_kwh is None and back[-1]:
+        from_later[-1] = tightest(from_later[-1], 0.0)
+    for t in range(len(bound) - 2, -1, -1):
+        if back[t]:
+            from_later[t] = tightest(from_later[t], from_later[t + 1])
+    for t in range(len(bound) - 1):
+        if on[t]:
+            from_earlier[t + 1] = tightest(from_earlier[t + 1], from_earlier[t])
+    return np.array([tightest(pair) for pair in zip(from_later, from_earlier, strict=True)])
 
 
 def _reasons(
@@ -161,9 +157,7 @@ def _reasons(
         ),
         (
             "HOLD_EMPTY",
-            holding
-            & (energy <= battery.min_energy_kwh + TOLERANCE)
-            & (sold >= more - TOLERANCE),
+            holding & (energy <= battery.min_energy_kwh + TOLERANCE) & (sold >= more - TOLERANCE),
         ),
         ("FINAL_ENERGY", holding & kept_for_the_end),
         (

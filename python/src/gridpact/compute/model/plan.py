@@ -20,7 +20,8 @@ from gridpact.compute.model.dispatch import (
 )
 from gridpact.compute.model.site import Battery, Series, Site
 from gridpact.compute.solve.highs import Improvement, Outcome, Solution, SolverError
-from gridpact.kit.errors import GridpactError, Reason
+from gridpact.contracts.errors import Reason
+from gridpact.kit.errors import GridpactError
 
 TOLERANCE = 1e-6
 """Below this, power (kW) and energy (kWh) are none, and prices (per kWh) equal."""

@@ -1,6 +1,7 @@
 """Linear and mixed-integer programs, written down block by block and solved by HiGHS.
 
-A block is an array of variables or rows, mostly one a slot, so that a model reads as its formulas do:
+A block is an array of variables or rows, mostly one a slot, so that a model reads as its
+formulas do:
 
     program = LinearProgram()
     imported = program.variables(slots, upper=limit_kw, cost=price)
@@ -100,7 +101,7 @@ class LinearProgram:
         return block
 
     def rows(self, lower: Coefficient, upper: Coefficient, *terms: Term) -> Block:
-        """lower ≤ Σ coefficient·variables ≤ upper; the i-th row takes the i-th of each term."""
+        """Rows with lower ≤ Σ coefficient·variables ≤ upper; row i takes item i of each term."""
         count = len(terms[0][1])
         block = np.arange(self._row_count, self._row_count + count, dtype=np.int32)
         self._row_count += count
@@ -112,11 +113,11 @@ class LinearProgram:
         return block
 
     def equal(self, right: Coefficient, *terms: Term) -> Block:
-        """Σ coefficient·variables = right, row by row."""
+        """Rows with Σ coefficient·variables = right."""
         return self.rows(right, right, *terms)
 
     def at_most(self, right: Coefficient, *terms: Term) -> Block:
-        """Σ coefficient·variables ≤ right, row by row."""
+        """Rows with Σ coefficient·variables ≤ right."""
         return self.rows(-np.inf, right, *terms)
 
     def solve(

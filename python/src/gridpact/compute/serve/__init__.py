@@ -1,0 +1,1 @@
+"""The processes of a compute node: a front that talks, and workers that compute."""

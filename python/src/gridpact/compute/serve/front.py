@@ -1,0 +1,275 @@
+"""The front process of a node: it talks to bridges and never computes.
+
+Each `task` becomes an attempt that holds a worker until its `result` or `error` is sent. Messages
+of the worker are passed on as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from importlib.metadata import version
+from uuid import uuid4
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from gridpact.compute.kinds import COMPUTATIONS
+from gridpact.compute.serve.auth import Doorkeeper, proof_of_node
+from gridpact.compute.serve.frames import Tag
+from gridpact.compute.serve.pool import Pool, WorkerLostError
+from gridpact.contracts.channels import (
+    COMPUTE_ADDRESS,
+    CONTRACT_VERSION,
+    HEARTBEAT_INTERVAL_MS,
+    LIMITS,
+    SEND_TO_NODE,
+)
+from gridpact.contracts.errors import REASONS, Reason
+from gridpact.contracts.messages import (
+    Accepted,
+    Cancel,
+    Error,
+    Heartbeat,
+    Hello,
+    TaskMessage,
+    Welcome,
+)
+from gridpact.kit.errors import GridpactError
+from gridpact.kit.log import Log
+from gridpact.kit.settings import Address
+from gridpact.kit.violation import ContractError
+from gridpact.kit.wire import decode_one_of, encode
+
+log = Log(__name__)
+
+HEARTBEAT_SECONDS = HEARTBEAT_INTERVAL_MS / 1000
+SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
+HELLO_SECONDS = 10.0
+POLICY_VIOLATION = 1008
+
+AttemptKey = tuple[str, int]
+"""Task id and fencing token."""
+
+
+CANCEL_ASKED = "the bridge asked for it"
+
+
+@asynccontextmanager
+async def serving(
+    address: Address, secret: str, workers: int
+) -> AsyncGenerator[Mapping[str, object]]:
+    """A node that serves while the context is open; yields facts for the log."""
+    node_id = f"compute-python-{uuid4().hex[:12]}"
+    doorkeeper = Doorkeeper(secret)
+    pool = Pool(workers)
+
+    async def converse(socket: ServerConnection) -> None:
+        await Conversation(socket, pool, node_id, secret).run()
+
+    def let_in(socket: ServerConnection, request: Request) -> Response | None:
+        return _refusal(doorkeeper, socket, request)
+
+    try:
+        await pool.run()
+        async with serve(
+            converse,
+            address.host,
+            address.port,
+            process_request=let_in,
+            compression=None,  # bodies are compressed where it pays
+            max_size=LIMITS.message_bytes,
+            max_queue=(4, 1),
+            ping_interval=None,  # heartbeats are messages of the contract
+            open_timeout=HELLO_SECONDS,
+            close_timeout=1.0,
+            server_header=None,
+        ) as server:
+            yield {"address": _address_of(server), "workers": workers, "node_id": node_id}
+    finally:
+        await pool.close()
+
+
+def _refusal(doorkeeper: Doorkeeper, socket: ServerConnection, request: Request) -> Response | None:
+    """The HTTP answer to whoever may not come in; None lets the handshake go on."""
+    if request.headers.get("Origin") is not None:
+        return socket.respond(HTTPStatus.FORBIDDEN, "browsers have no business here\n")
+    if request.path != COMPUTE_ADDRESS:
+        return socket.respond(HTTPStatus.NOT_FOUND, f"the address is {COMPUTE_ADDRESS}\n")
+    authorizations = request.headers.get_all("Authorization")
+    if len(authorizations) != 1 or not doorkeeper.admits(authorizations[0]):
+        response = socket.respond(HTTPStatus.UNAUTHORIZED, "no valid token\n")
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+    return None
+
+
+def _address_of(server: Server) -> str:
+    host, port = next(iter(server.sockets)).getsockname()[:2]
+    return str(Address(host, port))
+
+
+class Conversation:
+    """One connection of a bridge, from `hello` to the end."""
+
+    def __init__(self, socket: ServerConnection, pool: Pool, node_id: str, secret: str) -> None:
+        self._socket = socket
+        self._pool = pool
+        self._node_id = node_id
+        self._secret = secret
+        self._attempts: dict[AttemptKey, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Returns when the connection is closed; the workers of its attempts are killed then."""
+        try:
+            await self._welcome()
+            async with asyncio.TaskGroup() as group:
+                heart = group.create_task(self._beat())
+                await self._listen(group)
+                heart.cancel()
+                for attempt in self._attempts.values():
+                    attempt.cancel()
+        except* ConnectionClosed:
+            log.info("bridge-gone", code=self._socket.close_code)
+        except* GridpactError as errors:
+            await self._give_up(errors.exceptions[0])
+
+    async def _welcome(self) -> None:
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                hello, _ = await self._receive()
+        except TimeoutError:
+            raise GridpactError(Reason.PROTOCOL_VIOLATION, "no hello in time") from None
+        if not isinstance(hello, Hello):
+            raise GridpactError(Reason.PROTOCOL_VIOLATION, "the first message must be hello")
+        await self._socket.send(
+            encode(
+                Welcome(
+                    contract_version=CONTRACT_VERSION,
+                    node_id=self._node_id,
+                    engine="python",
+                    engine_version=version("gridpact"),
+                    kinds=list(COMPUTATIONS),
+                    capacity=self._pool.capacity,
+                    heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
+                    proof=proof_of_node(self._secret, hello.nonce),
+                )
+            )
+        )
+        log.info("bridge-welcome", bridge_id=hello.bridge_id)
+
+    async def _listen(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    message, data = await self._receive()
+            except TimeoutError:
+                log.warning("bridge-silent")
+                await self._socket.close(POLICY_VIOLATION, "silent")
+                return
+            match message:
+                case TaskMessage():
+                    self._begin(group, message, data)
+                    # A task that is cancelled before its first step would never answer.
+                    await asyncio.sleep(0)
+                case Cancel():
+                    self._cancel(message)
+                case Heartbeat():
+                    pass
+                case Hello():
+                    raise GridpactError(Reason.PROTOCOL_VIOLATION, "hello comes once")
+
+    async def _receive(self) -> tuple[Hello | TaskMessage | Cancel | Heartbeat, bytes]:
+        data = await self._socket.recv()
+        if isinstance(data, str):
+            raise GridpactError(Reason.PROTOCOL_VIOLATION, "messages are binary")
+        try:
+            return decode_one_of(SEND_TO_NODE, data, LIMITS), data
+        except ContractError as error:
+            raise GridpactError.of(error) from error
+
+    async def _beat(self) -> None:
+        sequence = 0
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            busy = len(self._attempts)
+            await self._socket.send(encode(Heartbeat(sequence=sequence, busy=busy)))
+            sequence += 1
+
+    def _begin(self, group: asyncio.TaskGroup, task: TaskMessage, data: bytes) -> None:
+        key = (task.task_id, task.fencing_token)
+        if key in self._attempts:
+            log.warning("attempt-twice", task_id=task.task_id, fencing_token=task.fencing_token)
+            return
+        self._attempts[key] = group.create_task(self._attempt(key, task, data))
+
+    def _cancel(self, wanted: Cancel) -> None:
+        attempt = self._attempts.get((wanted.task_id, wanted.fencing_token))
+        if attempt is not None:
+            attempt.cancel(CANCEL_ASKED)
+
+    async def _attempt(self, key: AttemptKey, task: TaskMessage, data: bytes) -> None:
+        """Runs a task on a worker and sends its last message, exactly one."""
+        last: bytes | None = None
+        try:
+            async with asyncio.timeout(task.remaining_ms / 1000):
+                last = await self._compute(task, data)
+        except TimeoutError:
+            words = f"the task was not done within its remaining {task.remaining_ms / 1000:g} s"
+            last = self._error(
+                task, GridpactError(Reason.TASK_TIMEOUT, words, timeout_s=task.remaining_ms / 1000)
+            )
+        except WorkerLostError:
+            log.warning("worker-lost", task_id=task.task_id)
+            last = self._error(task, GridpactError(Reason.WORKER_LOST, "the worker died"))
+        except GridpactError as error:
+            last = self._error(task, error)
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args != (CANCEL_ASKED,):
+                raise
+            last = self._error(task, GridpactError(Reason.CANCELLED, "cancelled"))
+        finally:
+            # From here on a cancel finds nothing: the answer is decided.
+            del self._attempts[key]
+        await self._socket.send(last)
+
+    async def _compute(self, task: TaskMessage, data: bytes) -> bytes:
+        async with self._pool.worker() as worker:
+            accepted = Accepted(task_id=task.task_id, fencing_token=task.fencing_token)
+            await self._socket.send(encode(accepted))
+            await worker.send(data)
+            while True:
+                tag, message = await worker.receive()
+                if tag is Tag.LAST:
+                    return message
+                await self._socket.send(message)
+
+    def _error(self, task: TaskMessage, error: GridpactError) -> bytes:
+        return encode(
+            Error(
+                task_id=task.task_id,
+                fencing_token=task.fencing_token,
+                reason=error.reason,
+                message=error.message,
+                retryable=REASONS[error.reason].retryable,
+            )
+        )
+
+    async def _give_up(self, error: BaseException) -> None:
+        """Says what is wrong with the connection and closes it."""
+        assert isinstance(error, GridpactError)
+        log.warning("bridge-refused", reason=error.reason, message=error.message)
+        message = Error(
+            reason=error.reason,
+            message=error.message,
+            retryable=False,
+            violations=list(error.violations[:100]),
+        )
+        try:
+            await self._socket.send(encode(message))
+            await self._socket.close(POLICY_VIOLATION, error.reason)
+        except ConnectionClosed:
+            log.info("bridge-gone", code=self._socket.close_code)

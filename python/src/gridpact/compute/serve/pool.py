@@ -1,0 +1,160 @@
+"""The front's side of the workers: as many as there is capacity, and a warm spare."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import cast
+
+from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
+from gridpact.contracts.errors import Reason
+from gridpact.kit.errors import GridpactError
+from gridpact.kit.log import Log
+
+log = Log(__name__)
+
+RESTART_PAUSE_SECONDS = 1.0
+
+
+class WorkerLostError(Exception):
+    """The worker process ended in the middle of something."""
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._tasks = cast("asyncio.StreamWriter", process.stdin)
+        self._answers = cast("asyncio.StreamReader", process.stdout)
+
+    @classmethod
+    async def start(cls) -> Worker:
+        """A worker that is warmed up. Raises WorkerLostError when it ends before that."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gridpact.compute.serve.worker",
+            stdin=PIPE,
+            stdout=PIPE,
+            env=_environment(),
+        )
+        worker = cls(process)
+        try:
+            await worker.receive()
+        except BaseException:
+            await worker.kill()
+            raise
+        return worker
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def send(self, task: bytes) -> None:
+        """Hands over a `task` message. Raises WorkerLostError."""
+        try:
+            self._tasks.write(frame(Tag.TASK, task))
+            await self._tasks.drain()
+        except ConnectionError as error:
+            raise WorkerLostError from error
+
+    async def receive(self) -> tuple[Tag, bytes]:
+        """The next frame. Raises WorkerLostError."""
+        try:
+            tag, size = read_header(await self._answers.readexactly(HEADER.size))
+            return tag, await self._answers.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise WorkerLostError from error
+
+    async def kill(self) -> None:
+        """Ends the process, whatever it is doing, and returns when it is gone."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+
+class Pool:
+    """Hands out warm workers and replaces those that do not come back alive."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._warm: asyncio.Queue[Worker] = asyncio.Queue()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._held_count = 0
+
+    async def run(self) -> None:
+        """Starts the workers and the spare; returns when as many as the capacity are warm."""
+        ready = [self._start_one() for _ in range(self.capacity)]
+        await asyncio.gather(*ready)
+        self._start_one()
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncGenerator[Worker]:
+        """A warm worker. Leaving with an exception, cancellation included, kills it.
+
+        Raises GridpactError NODE_BUSY when as many are held as the node has capacity for.
+        """
+        if self._held_count >= self.capacity:
+            raise GridpactError(Reason.NODE_BUSY, "every worker of this node is busy")
+        self._held_count += 1
+        try:
+            worker = await self._next_alive()
+            try:
+                yield worker
+            except BaseException:
+                # The replacement starts at once; the spare bridges the time.
+                self._start_one()
+                await asyncio.shield(worker.kill())
+                raise
+            self._warm.put_nowait(worker)
+        finally:
+            self._held_count -= 1
+
+    async def close(self) -> None:
+        """Kills every worker that nobody holds."""
+        for start in self._starting:
+            start.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        while not self._warm.empty():
+            await self._warm.get_nowait().kill()
+
+    async def _next_alive(self) -> Worker:
+        while True:
+            worker = await self._warm.get()
+            if worker.is_alive:
+                return worker
+            log.warning("worker-lost", pid=worker.pid)
+            self._start_one()
+
+    def _start_one(self) -> asyncio.Task[None]:
+        start = asyncio.create_task(self._keep_starting())
+        self._starting.add(start)
+        start.add_done_callback(self._starting.discard)
+        return start
+
+    async def _keep_starting(self) -> None:
+        while True:
+            try:
+                worker = await Worker.start()
+            except WorkerLostError:
+                log.error("worker-not-started", retry_s=RESTART_PAUSE_SECONDS)
+                await asyncio.sleep(RESTART_PAUSE_SECONDS)
+            else:
+                log.debug("worker-warm", pid=worker.pid)
+                self._warm.put_nowait(worker)
+                return
+
+
+def _environment() -> dict[str, str]:
+    """The front's environment without its secrets; libraries get one core a worker."""
+    shared = {name: text for name, text in os.environ.items() if not name.endswith("_SECRET")}
+    return shared | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

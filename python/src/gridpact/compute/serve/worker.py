@@ -1,0 +1,208 @@
+"""A worker process: one task after another from its standard input, the answers to its output.
+
+It computes in the foreground and is killed to cancel. Run by `gridpact.compute.serve.pool` only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import BinaryIO
+
+from msgspec import UNSET
+
+from gridpact.compute.kinds import COMPUTATIONS
+from gridpact.compute.model.plan import Progress as Report
+from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
+from gridpact.contracts.channels import KINDS, LIMITS, ZSTD_THRESHOLD_BYTES
+from gridpact.contracts.errors import REASONS, Reason
+from gridpact.contracts.messages import Error, Progress, Result, TaskMessage
+from gridpact.kit.compression import compress, decompress
+from gridpact.kit.errors import GridpactError
+from gridpact.kit.log import Log, configure_logging
+from gridpact.kit.violation import ContractError
+from gridpact.kit.wire import Message, build, decode, encode
+
+log = Log(__name__)
+
+MEMORY_LIMIT_BYTES = 4 << 30
+OOM_SCORE = "500"  # a worker is the first to go when the machine's memory runs out
+QUIET_SECONDS = 0.1  # at most ten reports a second; what is done sooner needs none
+
+_PR_SET_PDEATHSIG = 1
+
+_WARM_UP = {
+    "start_time": "2026-06-01T00:00:00Z",
+    "slot_duration_s": 3600,
+    "slots": 3,
+    "currency": "EUR",
+    "batteries": [
+        {
+            "name": "Battery",
+            "battery": {
+                "capacity_kwh": 2,
+                "max_charge_power_kw": 1,
+                "max_discharge_power_kw": 1,
+                "charge_efficiency": 0.9,
+                "discharge_efficiency": 0.9,
+            },
+            "initial_energy_kwh": 1,
+        }
+    ],
+    "loads": [{"name": "Load", "power_kw": [1, 1, 1]}],
+    # The negative price leads through the mixed-integer path too.
+    "tariff": {"import_price_per_kwh": [0.1, -0.1, 0.3], "export_price_per_kwh": [0, -0.2, 0]},
+    "grid": {"max_import_power_kw": 5, "max_export_power_kw": 5},
+}
+
+
+def main() -> None:
+    """Serves until standard input ends."""
+    _die_with_parent()
+    with os.fdopen(os.dup(0), "rb") as tasks, os.fdopen(os.dup(1), "wb", buffering=0) as answers:
+        # HiGHS prints: what libraries write to standard output must not end up between frames.
+        os.dup2(2, 1)
+        configure_logging("compute-worker", os.environ.get("GRIDPACT_LOG_LEVEL", "info"))
+        _limit_memory()
+        _warm_up()
+        answers.write(frame(Tag.READY))
+        while (task := _next_task(tasks)) is not None:
+            answers.write(frame(Tag.LAST, _answer(task, answers.write)))
+
+
+def _next_task(tasks: BinaryIO) -> TaskMessage | None:
+    header = tasks.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return None
+    _, size = read_header(header)
+    return decode(TaskMessage, tasks.read(size), LIMITS)
+
+
+def _answer(task: TaskMessage, write: Callable[[bytes], object]) -> bytes:
+    """The last message of a task: its result, or the error that it ended with."""
+    try:
+        return _result(task, _Reports(task, write).report)
+    except GridpactError as error:
+        return encode(_error(task, error))
+    except ContractError as error:
+        return encode(_error(task, GridpactError.of(error)))
+    except MemoryError:
+        words = f"the task needs more than {MEMORY_LIMIT_BYTES >> 30} GiB; make it smaller"
+        error = GridpactError(Reason.SOLVER_FAILED, words, solver_status="out of memory")
+        return encode(_error(task, error))
+    except Exception:
+        log.exception("task-crashed", task_id=task.task_id, kind=task.kind)
+        return encode(_error(task, GridpactError(Reason.INTERNAL, "the computation crashed")))
+
+
+def _result(task: TaskMessage, report: Report) -> bytes:
+    started = time.perf_counter()
+    if task.kind not in COMPUTATIONS:
+        words = f"this node does not know the kind {task.kind}"
+        raise GridpactError(Reason.KIND_UNKNOWN, words, kind=task.kind)
+    body = decompress(task.encoding, task.body, LIMITS.decoded_bytes)
+    wanted = decode(KINDS[task.kind].input, body, LIMITS)
+    result = encode(COMPUTATIONS[task.kind](wanted, report))
+    if len(result) > LIMITS.decoded_bytes:
+        raise _too_large(len(result), LIMITS.decoded_bytes)
+    encoding, packed = compress(result, ZSTD_THRESHOLD_BYTES)
+    message = encode(
+        Result(
+            task_id=task.task_id,
+            fencing_token=task.fencing_token,
+            encoding=encoding,
+            solve_ms=(time.perf_counter() - started) * 1000,
+            body=packed,
+        )
+    )
+    if len(message) > LIMITS.message_bytes:
+        raise _too_large(len(message), LIMITS.message_bytes)
+    return message
+
+
+def _too_large(size: int, limit_bytes: int) -> GridpactError:
+    words = f"the result has {size} bytes, at most {limit_bytes} can be sent; ask for fewer slots"
+    return GridpactError(Reason.MESSAGE_TOO_LARGE, words, limit_bytes=limit_bytes)
+
+
+def _error(task: TaskMessage, error: GridpactError) -> Error:
+    return Error(
+        task_id=task.task_id,
+        fencing_token=task.fencing_token,
+        reason=error.reason,
+        message=error.message,
+        retryable=REASONS[error.reason].retryable,
+        violations=list(error.violations[:100]),
+    )
+
+
+class _Reports:
+    """Passes progress on, but not more often than it may be sent."""
+
+    def __init__(self, task: TaskMessage, write: Callable[[bytes], object]) -> None:
+        self._task = task
+        self._write = write
+        self._last = time.monotonic()
+
+    def report(
+        self, fraction: float, stage: str, objective: float | None, relative_gap: float | None
+    ) -> None:
+        now = time.monotonic()
+        if now - self._last < QUIET_SECONDS:
+            return
+        self._last = now
+        message = Progress(
+            task_id=self._task.task_id,
+            fencing_token=self._task.fencing_token,
+            fraction=fraction,
+            stage=stage,
+            objective=UNSET if objective is None else objective,
+            relative_gap=UNSET if relative_gap is None else relative_gap,
+        )
+        self._write(frame(Tag.PROGRESS, encode(message)))
+
+
+def _warm_up() -> None:
+    """Computes once, from bytes to bytes, so that the first task finds everything loaded."""
+    task = TaskMessage(
+        task_id="00000000-0000-7000-8000-000000000000",
+        kind="dispatch",
+        attempt=1,
+        fencing_token=1,
+        remaining_ms=60_000,
+        encoding="identity",
+        body=encode(_warm_up_input()),
+    )
+    _result(task, lambda *_: None)
+
+
+def _warm_up_input() -> Message:
+    return build(KINDS["dispatch"].input, _WARM_UP)
+
+
+def _limit_memory() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = MEMORY_LIMIT_BYTES
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+        score.write(OOM_SCORE)
+
+
+def _die_with_parent() -> None:
+    """However the front ends, its workers end with it."""
+    parent = os.getppid()
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        sys.exit("the front died while its worker started")
+
+
+if __name__ == "__main__":
+    main()
