@@ -3,8 +3,8 @@ The Gridpact compute service. Standard library only; HiGHS and Zstd are called a
 
 Layers, each using only those above it:
 
-- `wire`: bytes. MsgPack, Zstd, WebSocket.
-- `contracts`: generated message types and limits.
+- `wire`: bytes and checks. MsgPack, Zstd, WebSocket; shapes and rules that messages must keep.
+- `contracts`: generated message types, shapes, error reasons and limits.
 - `model`: an optimisation problem in the words of its field.
 - `solve`: the solver behind it, and why its answer is as it is.
 - `serve`: the front process, the workers, the channel between them.
@@ -18,8 +18,16 @@ using Sockets
 include("wire/errors.jl")
 include("wire/float64ext.jl")
 include("wire/msgpack.jl")
+include("wire/shapes.jl")
+include("wire/rules.jl")
+include("wire/contract.jl")
 include("wire/zstd.jl")
 include("wire/websocket.jl")
+
+include("contracts/errors.jl")
+include("contracts/shapes.jl")
+include("contracts/messages.jl")
+include("contracts/channels.jl")
 
 include("model/linear_program.jl")
 include("model/dispatch.jl")

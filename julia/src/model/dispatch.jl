@@ -4,7 +4,7 @@
 # `h` is the length of a slot in hours.
 
 "A battery and the state it starts from; `final_kwh` is nothing where the end is free."
-struct Battery
+struct PlannedBattery
     min_kwh::Float64
     max_kwh::Float64
     max_charge_kw::Float64
@@ -25,7 +25,7 @@ struct DispatchProblem
     curtailable_kw::Vector{Float64}     # available PV that may be left unused
     max_import_kw::Float64
     max_export_kw::Float64
-    batteries::Vector{Battery}
+    batteries::Vector{PlannedBattery}
 end
 
 slots(problem::DispatchProblem) = length(problem.load_kw)
@@ -128,7 +128,7 @@ end
 
 upper(limit, direction::Direction, forbidding::Direction) = direction == forbidding ? 0.0 : limit
 
-energy_bounds(battery::Battery, is_last::Bool) =
+energy_bounds(battery::PlannedBattery, is_last::Bool) =
     is_last && battery.final_kwh !== nothing ? (battery.final_kwh, battery.final_kwh) :
     (battery.min_kwh, battery.max_kwh)
 

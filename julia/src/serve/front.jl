@@ -109,15 +109,15 @@ function converse(session::Session)
         payload = WebSocket.receive(connection)
         payload === nothing && return nothing
         close(impatient)
-        greet(session, unpack_from_bridge(payload))
+        greet(session, understood(payload))
         heart = Timer(_ -> beat(session), HEARTBEAT_INTERVAL_S; interval = HEARTBEAT_INTERVAL_S)
         while (payload = WebSocket.receive(connection)) !== nothing
-            handle(session, unpack_from_bridge(payload), payload)
+            handle(session, understood(payload), payload)
         end
     catch err
         err isa ContractError || rethrow()
         log_event(:warning, "message-refused"; reason = err.reason, error = err.message)
-        deliver(session, pack_error(nothing, err))
+        deliver(session, pack(error_message(err)))
         WebSocket.close(connection, WebSocket.POLICY_VIOLATION, err.reason)
     finally
         close(impatient)
@@ -125,6 +125,9 @@ function converse(session::Session)
     end
     return nothing
 end
+
+"The message that a bridge sent; throws `ContractError`."
+understood(payload::Vector{UInt8}) = unpack_one_of(SEND_TO_NODE, payload; limits = LIMITS)
 
 deliver(session::Session, message::Vector{UInt8}) = WebSocket.send(session.connection, message)
 
@@ -134,12 +137,15 @@ greet(::Session, message) =
 function greet(session::Session, hello::Hello)
     node = session.node
     log_event(:info, "bridge-connected"; bridge = hello.bridge_id)
-    deliver(session, pack_welcome(node.id, node.pool.capacity, proof(node.secret, hello.nonce)))
+    deliver(session, pack(Welcome(contract_version = CONTRACT_VERSION, node_id = node.id,
+        engine = ENGINE, engine_version = ENGINE_VERSION, kinds = collect(first.(KINDS)),
+        capacity = node.pool.capacity, heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS,
+        proof = proof(node.secret, hello.nonce))))
 end
 
 function beat(session::Session)
     session.sequence += 1
-    deliver(session, pack_heartbeat(session.sequence, busy_count(session.node.pool)))
+    deliver(session, pack(Heartbeat(session.sequence, busy_count(session.node.pool))))
 end
 
 handle(::Session, message, payload) =
@@ -152,12 +158,11 @@ function handle(session::Session, task::TaskMessage, payload)
     haskey(session.jobs, key) && return nothing          # the same attempt, said twice
     job = Job(task.task_id, task.fencing_token, payload, bytes -> deliver(session, bytes),
         job -> delete!(session.jobs, key), nothing, nothing)
-    if !(task.kind in KINDS)
-        deliver(session, pack_error(job, ContractError("KIND_UNKNOWN", "kind",
-            "this node does not know the kind $(task.kind)")))
+    if !knows_kind(task.kind)
+        deliver(session, pack(error_message(unknown_kind(task.kind), task)))
     elseif live_jobs(node) >= node.pool.capacity
-        deliver(session, pack_error(job, ContractError("NODE_BUSY", "",
-            "all $(node.pool.capacity) workers of this node are taken")))
+        busy = ContractError("NODE_BUSY", "", "all $(node.pool.capacity) workers are taken")
+        deliver(session, pack(error_message(busy, task)))
     else
         session.jobs[key] = job
         assign!(node.pool, job, task.remaining_ms)

@@ -1,15 +1,130 @@
-# What the node computes. A kind is a function from its input to its result; both are contract types.
-
-"The kinds this node announces."
-const KINDS = ("dispatch", "probe")
+# What the node computes. A kind of the contract (`KINDS`: name, input type, result type) is one method
+#
+#     compute(input, progress) -> result
+#
+# and nothing else here knows of it. `progress(fraction, stage; objective, relative_gap)` may be called
+# at any time.
 
 """
-    compute(kind, body, progress) -> bytes
+    compute_body(kind, body, progress) -> bytes
 
-Decode the input of `kind`, compute, encode the result.
+Decode the input of `kind`, compute, encode the result. Throws `ContractError`.
 """
-function compute(kind::String, body::Vector{UInt8}, progress)
-    kind == "dispatch" && return pack(dispatch(unpack(DispatchInput, body), progress))
-    kind == "probe" && return pack(probe(unpack(ProbeInput, body)))
-    throw(ContractError("KIND_UNKNOWN", "kind", "this node does not know the kind $kind"))
+function compute_body(kind::String, body::Vector{UInt8}, progress)
+    for (name, types) in KINDS
+        name == kind &&
+            return pack(compute(unpack(types.input, body; limits = LIMITS), progress)::types.result)
+    end
+    throw(unknown_kind(kind))
+end
+
+unknown_kind(kind) = ContractError("KIND_UNKNOWN", "kind", "this node does not know the kind $kind")
+knows_kind(kind) = any(==(kind), first.(KINDS))
+
+"Hold the worker as long as asked, then answer with as many bytes as asked."
+function compute(input::ProbeInput, progress)
+    started_ns = time_ns()
+    progress(0.0, "hold")
+    input.hold_ms == 0 || Libc.systemsleep(input.hold_ms / 1000)
+    return ProbeResult(held_ms = (time_ns() - started_ns) / 1e6, padding = "x"^input.result_bytes)
+end
+
+"Plan the slots of `input` and say why."
+function compute(input::DispatchInput, progress)
+    progress(0.0, "build")
+    problem = dispatch_problem(input)
+    options = input.options === nothing ? SolverOptions() : input.options
+    progress(0.1, "solve")
+    plan = solve_dispatch(problem; time_limit_s = options.time_limit_s,
+        relative_gap = options.relative_gap)
+    progress(0.9, "explain"; objective = plan.cost, relative_gap = plan.relative_gap)
+    return dispatch_result(input, problem, plan)
+end
+
+"The mathematics of an input: sums of loads and plants, batteries with their defaults filled in."
+function dispatch_problem(input::DispatchInput)
+    T, tariff, grid = input.slots, input.tariff, input.grid
+    load_kw, curtailable_kw = zeros(T), zeros(T)
+    for load in input.loads
+        load_kw .+= load.power_kw
+    end
+    for pv in input.pv
+        pv.curtailable ? (curtailable_kw .+= pv.available_power_kw) :
+        (load_kw .-= pv.available_power_kw)
+    end
+    batteries = map(input.batteries) do item
+        its = item.battery
+        PlannedBattery(its.min_energy_kwh, something(its.max_energy_kwh, its.capacity_kwh),
+            its.max_charge_power_kw, its.max_discharge_power_kw, its.charge_efficiency,
+            its.discharge_efficiency, its.wear_cost_per_kwh, item.initial_energy_kwh,
+            item.final_energy_kwh)
+    end
+    return DispatchProblem(input.slot_duration_s / 3600, tariff.import_price_per_kwh,
+        tariff.export_price_per_kwh, load_kw, curtailable_kw, grid.max_import_power_kw,
+        grid.max_export_power_kw, batteries)
+end
+
+function dispatch_result(input::DispatchInput, problem::DispatchProblem, plan::DispatchPlan)
+    baseline_cost, within_limits = baseline(problem)
+    batteries = map(enumerate(input.batteries)) do (b, item)
+        value = stored_value(problem, plan, b)
+        DispatchBatteryPlan(item.name, plan.batteries[b].power_kw, plan.batteries[b].energy_kwh,
+            value.least, reasons(problem, plan, b, value))
+    end
+    return DispatchResult(
+        status = plan.status == :optimal ? "OPTIMAL" : "TIME_LIMIT",
+        start_time = input.start_time, slot_duration_s = input.slot_duration_s,
+        slots = input.slots, currency = input.currency,
+        cost = plan.cost, baseline_cost = baseline_cost,
+        baseline_within_grid_limits = within_limits, savings = baseline_cost - plan.cost,
+        energy_cost = plan.cost - plan.wear_cost, wear_cost = plan.wear_cost,
+        relative_gap = plan.relative_gap, batteries = batteries,
+        pv = [pv_plan(pv, problem, plan) for pv in input.pv],
+        grid_power_kw = plan.grid_kw, grid_price_per_kwh = plan.grid_price)
+end
+
+"A plant's part of the plan: what all curtailable plants leave unused is shared in proportion."
+function pv_plan(pv::DispatchPv, problem::DispatchProblem, plan::DispatchPlan)
+    used_kw = copy(pv.available_power_kw)
+    if pv.curtailable
+        for t in eachindex(used_kw)
+            total = problem.curtailable_kw[t]
+            total > 0 && (used_kw[t] *= min(1.0, plan.pv_kw[t] / total))
+        end
+    end
+    unused_kwh = problem.slot_h * (sum(pv.available_power_kw) - sum(used_kw))
+    return DispatchPvPlan(pv.name, 0.0 .- used_kw, max(0.0, unused_kwh))
+end
+
+"""
+    warm_up()
+
+Compute once what the first task would otherwise wait for: a plan that is linear, one that needs
+decisions (exports pay more than imports cost), one that does not exist, and the way there and back.
+"""
+function warm_up()
+    ignore(fraction, stage; objective = nothing, relative_gap = nothing) = nothing
+    sunny = [0.0, 0.5, 3.0, 1.0]
+    battery = Battery(capacity_kwh = 10.0, min_energy_kwh = 1.0, max_charge_power_kw = 5.0,
+        max_discharge_power_kw = 5.0, charge_efficiency = 0.95, discharge_efficiency = 0.95)
+    input(export_price, max_import_kw) = DispatchInput(
+        start_time = "2026-01-01T00:00:00Z", slot_duration_s = 3600, slots = 4, currency = "EUR",
+        batteries = [DispatchBattery(name = "battery", battery = battery, initial_energy_kwh = 5.0,
+            final_energy_kwh = 5.0)],
+        pv = [DispatchPv(name = "roof", curtailable = true, available_power_kw = sunny)],
+        loads = [DispatchLoad(name = "house", power_kw = [2.0, 2.0, 1.0, 2.0])],
+        tariff = DispatchTariff(import_price_per_kwh = [0.3, 0.4, 0.2, 0.3],
+            export_price_per_kwh = fill(export_price, 4)),
+        grid = DispatchGrid(max_import_power_kw = max_import_kw, max_export_power_kw = 10.0),
+        options = SolverOptions())
+    for task in (input(0.08, 30.0), input(0.35, 30.0), input(0.08, 0.1))
+        try
+            encoded(compute_body("dispatch", pack(task), ignore))
+        catch err
+            err isa ContractError && err.reason == "INFEASIBLE" || rethrow()
+            pack(error_message(err))
+        end
+    end
+    compute_body("probe", pack(ProbeInput(hold_ms = 1, result_bytes = ZSTD_THRESHOLD_BYTES)), ignore)
+    return nothing
 end

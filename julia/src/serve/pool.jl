@@ -199,7 +199,7 @@ end
 function give!(pool::Pool, worker::Worker, job::Job)
     worker.job = job
     job.worker = worker
-    job.deliver(pack_accepted(job))
+    job.deliver(pack(Accepted(job.task_id, job.fencing_token)))
     payload = job.payload
     job.payload = UInt8[]
     # In a task of its own: a worker that does not read must not hold up the front.
@@ -227,13 +227,13 @@ expire(pool::Pool, job::Job) = end_with(pool, job,
 "Stop a job and say why."
 function end_with(pool::Pool, job::Job, err::ContractError)
     stop!(pool, job)
-    job.deliver(pack_error(job, err))
+    job.deliver(pack(error_message(err, job)))
     return nothing
 end
 
 function fail(job::Job, err::ContractError)
     finish(job)
-    job.deliver(pack_error(job, err))
+    job.deliver(pack(error_message(err, job)))
     return nothing
 end
 

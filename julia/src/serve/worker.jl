@@ -23,24 +23,29 @@ function work(path::String, id::Int, parent_pid::Int)
     end
 end
 
+"Ten reports a second at most."
+const LEAST_REPORT_INTERVAL_S = 0.1
+
 "Compute one task and write what it gives: PROGRESS, then RESULT or ERROR."
 function answer(link, payload::Vector{UInt8})
     started_ns = time_ns()
-    task = unpack_task(payload)
-    last_progress_s = 0.0
-    function progress(fraction, stage, objective = nothing, relative_gap = nothing)
+    task = unpack_one_of(SEND_TO_NODE, payload; limits = LIMITS)::TaskMessage
+    last_report_s = -Inf
+    function progress(fraction, stage; objective = nothing, relative_gap = nothing)
         now_s = time_ns() / 1e9
-        now_s - last_progress_s < 0.1 && return nothing   # at most ten a second
-        last_progress_s = now_s
-        write_link(link, PROGRESS, pack_progress(task, fraction, stage, objective, relative_gap))
+        now_s - last_report_s < LEAST_REPORT_INTERVAL_S && return nothing
+        last_report_s = now_s
+        write_link(link, PROGRESS, pack(Progress(task_id = task.task_id,
+            fencing_token = task.fencing_token, fraction = fraction, stage = stage,
+            objective = objective, relative_gap = relative_gap)))
     end
     try
-        body = compute(task.kind, decoded_body(task), progress)
-        encoding, body = encoded_body(body)
-        solve_ms = (time_ns() - started_ns) / 1e6
-        write_link(link, RESULT, pack_result(task, encoding, solve_ms, body))
+        encoding, body = encoded(compute_body(task.kind, decoded(task), progress))
+        write_link(link, RESULT, pack(Result(task_id = task.task_id,
+            fencing_token = task.fencing_token, encoding = encoding,
+            solve_ms = (time_ns() - started_ns) / 1e6, body = body)))
     catch err
-        write_link(link, ERROR, pack_error(task, failure(err)))
+        write_link(link, ERROR, pack(error_message(failure(err), task)))
     end
     return nothing
 end

@@ -1,15 +1,13 @@
 # Solving a dispatch problem: relax first, decide directions only where the relaxation goes both ways.
 
-"Power below this is none: HiGHS keeps rows to 1e-7."
-const POWER_TOLERANCE_KW = 1e-6
+"Differences below this decide nothing: kW, kWh and currency per kWh alike. HiGHS keeps rows to 1e-7."
+const TOLERANCE = 1e-6
 
-"The plan of one battery; powers and energies of every slot, and what the limits are worth."
+"The plan of one battery in every slot."
 struct BatteryPlan
     power_kw::Vector{Float64}           # charging positive
     energy_kwh::Vector{Float64}         # at the end of the slot
-    marginal_value::Vector{Float64}     # of one more stored kWh at the end of the slot
-    charge_limit_value::Vector{Float64}     # what one more kW of charging power would save, per hour
-    discharge_limit_value::Vector{Float64}
+    marginal_value::Vector{Float64}     # of a stored kWh at the end of the slot: one of the duals
 end
 
 "A plan for the site, with the prices that hold it together."
@@ -22,10 +20,11 @@ struct DispatchPlan
     pv_kw::Vector{Float64}              # used of what may be curtailed
     grid_price::Vector{Float64}         # cost of one more kWh of load
     batteries::Vector{BatteryPlan}
+    directions::Directions              # those it was forced into
 end
 
 """
-    solve_dispatch(problem; time_limit_s, relative_gap, progress) -> DispatchPlan
+    solve_dispatch(problem; time_limit_s, relative_gap) -> DispatchPlan
 
 The cheapest plan in which neither the grid connection nor any battery goes both ways in one slot.
 
@@ -35,12 +34,10 @@ variable, and the program is solved again until no slot goes both ways. As every
 relaxation, the last one is exact. Its directions are then fixed and the linear program that remains
 gives the plan and its prices.
 
-`progress(fraction, stage, objective, relative_gap)` is told of each step. Throws
-`ContractError("INFEASIBLE")` with the limits that exclude each other, or
-`ContractError("SOLVER_FAILED")`.
+Throws `ContractError`: `INFEASIBLE` with the limits that exclude each other, `TASK_TIMEOUT` when the
+time limit left no plan, `SOLVER_FAILED`.
 """
-function solve_dispatch(problem::DispatchProblem; time_limit_s = 60.0, relative_gap = 1e-6,
-        progress = (fraction, stage, objective, gap) -> nothing)
+function solve_dispatch(problem::DispatchProblem; time_limit_s = 60.0, relative_gap = 1e-6)
     deadline_s = time_ns() / 1e9 + time_limit_s
     left_s() = max(0.01, deadline_s - time_ns() / 1e9)
     directions = Directions(problem)
@@ -53,29 +50,31 @@ function solve_dispatch(problem::DispatchProblem; time_limit_s = 60.0, relative_
         if solution.status == :optimal
             is_linear(directions) && (bound = solution.objective)
             decide!(directions, problem, program, solution) && continue
-            is_linear(directions) && return plan(problem, program, solution, :optimal, 0.0)
-            progress(0.8, "price", solution.objective, solution.relative_gap)
+            is_linear(directions) && return plan(problem, program, directions, solution, :optimal, 0.0)
             return priced(problem, fixed(directions, program, solution), :optimal, bound,
                 solution.relative_gap)
         elseif solution.has_plan && !is_linear(directions)
             # Out of time: whatever still goes both ways follows its net power.
             return priced(problem, fixed(directions, program, solution), :time_limit, bound, Inf)
         else
-            throw(ContractError("SOLVER_FAILED", "options.time_limit_s",
-                "the solver ended with $(solution.status) after $time_limit_s s and has no plan"))
+            throw(no_solution(solution.status))
         end
     end
 end
 
+no_solution(status) = status == :time_limit ?
+    ContractError("TASK_TIMEOUT", "options.time_limit_s", "no plan was found within the time limit") :
+    ContractError("SOLVER_FAILED", "", "the solver ended with $status and has no plan")
+
 "Both flows of a pair at once, beyond rounding."
 both(solution, positive, negative) =
-    min(solution.value[positive], solution.value[negative]) > POWER_TOLERANCE_KW
+    min(solution.value[positive], solution.value[negative]) > TOLERANCE
 
 "A kWh sold for more than it costs at the same time, or a battery that burns energy, needs a decision."
 pays_both_ways(problem::DispatchProblem, t) = problem.export_price[t] > problem.import_price[t]
 pays_to_burn(problem::DispatchProblem, t) =
     min(problem.import_price[t], problem.export_price[t]) <= 0
-is_lossless(battery::Battery) = battery.wear_cost_per_kwh == 0 &&
+is_lossless(battery::PlannedBattery) = battery.wear_cost_per_kwh == 0 &&
     battery.charge_efficiency == 1 && battery.discharge_efficiency == 1
 
 "Mark the slots whose direction has to be decided; whether any was new."
@@ -117,33 +116,33 @@ end
 function priced(problem, directions, status, bound, relative_gap)
     program = formulate(problem, directions)
     solution = Highs.solve(program.lp; time_limit_s = 60.0, relative_gap = 0.0)
-    solution.status == :optimal || throw(ContractError("SOLVER_FAILED", "options.time_limit_s",
-        "the time limit left no plan that goes one way in every slot"))
+    solution.status == :optimal || throw(no_solution(status))
     if !isfinite(relative_gap)
         relative_gap = max(0.0, solution.objective - bound) / max(abs(solution.objective), 1e-9)
     end
-    return plan(problem, program, solution, status, max(0.0, relative_gap))
+    return plan(problem, program, directions, solution, status, max(0.0, relative_gap))
 end
 
-function plan(problem::DispatchProblem, program, solution, status, relative_gap)
-    h, value = problem.slot_h, solution.value
-    net(positive, negative) = [tidy(value[p] - value[n]) for (p, n) in zip(positive, negative)]
+function plan(problem::DispatchProblem, program, directions, solution, status, relative_gap)
+    h, lp = problem.slot_h, program.lp
+    value = [tidy(solution.value[j], lp.lower[j], lp.upper[j]) for j in 1:column_count(lp)]
+    net(positive, negative) = [value[p] - value[n] for (p, n) in zip(positive, negative)]
     grid_kw = net(program.import_, program.export_)
     batteries = map(program.batteries) do columns
         BatteryPlan(net(columns.charge, columns.discharge), value[columns.energy],
-            -solution.row_dual[columns.storage],
-            max.(0.0, -solution.reduced_cost[columns.charge]) ./ h,
-            max.(0.0, -solution.reduced_cost[columns.discharge]) ./ h)
+            -solution.row_dual[columns.storage])
     end
     wear_cost = h * sum_of(zip(problem.batteries, batteries)) do (battery, its)
         battery.wear_cost_per_kwh * sum_of(power -> max(0.0, -power), its.power_kw)
     end
     energy_cost = h * sum_of(t -> grid_cost(problem, t, grid_kw[t]), 1:slots(problem))
     return DispatchPlan(status, energy_cost + wear_cost, wear_cost, relative_gap, grid_kw,
-        value[program.pv], solution.row_dual[program.balance] ./ h, batteries)
+        value[program.pv], solution.row_dual[program.balance] ./ h, batteries, directions)
 end
 
-tidy(power_kw) = abs(power_kw) < 1e-9 ? 0.0 : power_kw
+"A value within rounding of a bound is the bound; −0 is 0."
+tidy(value, lower, upper) =
+    abs(value - lower) <= 1e-9 ? lower + 0.0 : abs(value - upper) <= 1e-9 ? upper + 0.0 : value
 
 # ------------------------------------------------------------------------------- infeasible input
 
@@ -152,17 +151,18 @@ Which inputs exclude each other. Each kind of limit is released alone; those who
 are named with the value that would do. Where neither is enough, both are released together.
 """
 function infeasible(problem::DispatchProblem, directions::Directions)
-    alone = Violation[]
-    append!(alone, needed(problem, directions; grid = true, final_energy = false))
-    append!(alone, needed(problem, directions; grid = false, final_energy = true))
-    violations = isempty(alone) ? needed(problem, directions; grid = true, final_energy = true) : alone
-    isempty(violations) && return ContractError("SOLVER_FAILED", "",
+    alone = vcat(needed(problem, directions; grid = true, final_energy = false),
+        needed(problem, directions; grid = false, final_energy = true))
+    isempty(alone) || return no_plan(alone, "one of these has to give way: ")
+    together = needed(problem, directions; grid = true, final_energy = true)
+    isempty(together) || return no_plan(together, "all of these have to give way: ")
+    return ContractError("SOLVER_FAILED", "",
         "the solver calls the problem infeasible and finds no limit to blame")
-    first = violations[1]
-    return ContractError("INFEASIBLE", first.field,
-        "no plan keeps every limit; " * join(("$(v.field) $(v.message)" for v in violations), "; or "),
-        violations[1:min(end, 100)])
 end
+
+no_plan(violations, words) = ContractError("INFEASIBLE", violations[1].field,
+    "no plan keeps every limit; " * words * join(("$(v.field) $(v.message)" for v in violations), "; "),
+    violations[1:min(end, 100)])
 
 "The limits to change when those released may give way; empty when releasing them is not enough."
 function needed(problem::DispatchProblem, directions::Directions; grid::Bool, final_energy::Bool)
@@ -171,34 +171,27 @@ function needed(problem::DispatchProblem, directions::Directions; grid::Bool, fi
     solution = Highs.solve(program.lp; time_limit_s = 10.0, relative_gap = 1e-4)
     found = Violation[]
     solution.has_plan || return found
-    at(column) = column == 0 ? 0.0 : solution.value[column]
-    say!(field, which, amount, limit, extra = "") = amount > POWER_TOLERANCE_KW && push!(found,
-        Violation(field, "feasible", "must be at $which $(rounded(limit)); " * extra))
-    say!("grid.max_import_power_kw", "least", at(slack.extra_import.amount),
-        problem.max_import_kw + at(slack.extra_import.amount),
-        "it is $(rounded(problem.max_import_kw))" * where_(solution, slack.extra_import.by_slot))
-    say!("grid.max_export_power_kw", "least", at(slack.extra_export.amount),
-        problem.max_export_kw + at(slack.extra_export.amount),
-        "it is $(rounded(problem.max_export_kw))" * where_(solution, slack.extra_export.by_slot))
+    given_up(column) = column == 0 ? 0.0 : solution.value[column]
+    function at_least(field, limit, amount, by_slot = Int[])
+        amount > TOLERANCE && push!(found, Violation(field, "feasible", string("must be at least ",
+            ceil(limit + amount; digits = 6), "; it is ", limit, first_slot(solution, by_slot))))
+    end
+    at_least("grid.max_import_power_kw", problem.max_import_kw,
+        given_up(slack.extra_import.amount), slack.extra_import.by_slot)
+    at_least("grid.max_export_power_kw", problem.max_export_kw,
+        given_up(slack.extra_export.amount), slack.extra_export.by_slot)
     for (b, battery) in enumerate(problem.batteries)
-        field = "batteries[$(b - 1)].final_energy_kwh"
-        final = battery.final_kwh === nothing ? 0.0 : battery.final_kwh
-        say!(field, "most", at(slack.shortfall[b]), final - at(slack.shortfall[b]),
-            "it is $(rounded(final))")
-        say!(field, "least", at(slack.excess[b]), final + at(slack.excess[b]),
-            "it is $(rounded(final))")
+        field, final = "batteries[$(b - 1)].final_energy_kwh", battery.final_kwh
+        at_least(field, final, given_up(slack.excess[b]))
+        shortfall = given_up(slack.shortfall[b])
+        shortfall > TOLERANCE && push!(found, Violation(field, "feasible",
+            "must be at most $(floor(final - shortfall; digits = 6)); it is $final"))
     end
     return found
 end
 
-rounded(value) = round(value; digits = 4)
-
-"The first slots in which a limit is exceeded, counted from 0 as in the contract's paths."
-function where_(solution, by_slot)
-    exceeding = [t - 1 for (t, column) in enumerate(by_slot)
-                 if solution.value[column] > POWER_TOLERANCE_KW]
-    isempty(exceeding) && return ""
-    shown = join(exceeding[1:min(end, 5)], ", ")
-    return length(exceeding) > 5 ? " (slots $shown and $(length(exceeding) - 5) more)" :
-           " (slot$(length(exceeding) > 1 ? "s" : "") $shown)"
+"Where a limit is first exceeded, counted from 0 as in the contract's arrays."
+function first_slot(solution, by_slot)
+    t = findfirst(column -> solution.value[column] > TOLERANCE, by_slot)
+    return t === nothing ? "" : " (first needed in slot $(t - 1))"
 end
