@@ -1,0 +1,1 @@
+"""Organisations, users, sessions and the keys that sign access tokens."""
