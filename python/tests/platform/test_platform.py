@@ -20,7 +20,7 @@ import pytest
 import redis
 
 from gridpact.platform import commands
-from gridpact.platform.lineage import PlatformError
+from gridpact.platform.error import PlatformError
 from gridpact.platform.options import PlatformOptions
 from gridpact.platform.postgres import AS_NOBODY, NOBODY, Postgres, find_binaries
 from gridpact.platform.report import Report

@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from gridpact.platform import commands
 from gridpact.platform.addresses import HOST, USUAL_PORTS, PortClaims
+from gridpact.platform.options import PlatformOptions
 from gridpact.platform.state import Identity, ProcessRecord, RunRecord, StateFolder
 from gridpact.platform.supervise import stop_leftovers
 
@@ -97,3 +101,24 @@ def test_another_port_is_found_when_the_usual_one_is_taken() -> None:
             assert claims.claim(["api"])["api"].port != first
     finally:
         claims.close()
+
+
+def test_an_unreadable_record_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = made(tmp_path)
+    (folder.path / "run.json").write_bytes(b'{"state": ')
+    assert commands.down(folder.path) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"gridpact down: cannot read {folder.path}/run.json")
+    assert error.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert commands.up(PlatformOptions(state_dir=tmp_path / "file" / "state")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("gridpact up: cannot use the state folder: ")
+    assert error.count("\n") == 1

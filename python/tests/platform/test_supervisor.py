@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gridpact.platform.lineage import PlatformError
+from gridpact.platform.error import PlatformError
 from gridpact.platform.state import ProcessRecord
 from gridpact.platform.supervisor import ProcessSpec, Supervisor
 from tests.platform.processes import still_alive

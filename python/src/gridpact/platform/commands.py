@@ -5,38 +5,56 @@ Each prints for a person and returns the exit code.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ParamSpec
 
 import msgspec
 import psutil
 
+from gridpact.platform.error import PlatformError
 from gridpact.platform.keeper import keep
-from gridpact.platform.lineage import PlatformError
 from gridpact.platform.options import PlatformOptions, default_state_dir
+from gridpact.platform.orders import Orders
 from gridpact.platform.running import read_report, start_keeper
 from gridpact.platform.state import Identity, ProcessRecord, RunRecord, StateFolder
-from gridpact.platform.supervise import Orders, stop_leftovers
+from gridpact.platform.supervise import stop_leftovers
 
 STOP_SECONDS = 60.0
 
+Arguments = ParamSpec("Arguments")
 
+
+def _told(command: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """The command, with a PlatformError as a line for the person and exit code 1."""
+
+    @functools.wraps(command)
+    def telling(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+        try:
+            return command(*args, **kwargs)
+        except PlatformError as error:
+            print(f"gridpact {command.__name__}: {error}", file=sys.stderr)
+            return 1
+
+    return telling
+
+
+@_told
 def up(options: PlatformOptions, *, detach: bool = False) -> int:
     """Runs the platform until Ctrl-C, showing its logs; or, detached, returns when it is ready.
 
     1 when it cannot start, or when one already runs on the folder.
     """
-    try:
-        if detach:
-            return _up_detached(options)
-        return keep(Orders(options, show_logs=True, report_descriptor=None))
-    except PlatformError as error:
-        print(f"gridpact up: {error}", file=sys.stderr)
-        return 1
+    if detach:
+        return _up_detached(options)
+    return keep(Orders(options, show_logs=True, report_descriptor=None))
 
 
+@_told
 def down(state_dir: Path | None = None) -> int:
     """Stops the platform on the folder and waits until nothing of it runs; 0 if none did.
 
@@ -90,6 +108,7 @@ class PlatformStatus:
     processes: tuple[ProcessStatus, ...] = ()
 
 
+@_told
 def status(state_dir: Path | None = None, *, as_json: bool = False) -> int:
     """Shows how the platform and its processes stand; 0 when it is ready, else 1."""
     folder = StateFolder(state_dir or default_state_dir())

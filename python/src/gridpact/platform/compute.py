@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gridpact.platform.lineage import PlatformError
+from gridpact.platform.error import PlatformError
 from gridpact.platform.options import PlatformOptions, repository
 
 _LIBRARY_FOLDERS = (

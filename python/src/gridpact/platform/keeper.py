@@ -16,16 +16,16 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from gridpact.platform.error import PlatformError
 from gridpact.platform.lineage import (
-    PlatformError,
     adopt_orphans,
     dies_with_parent,
     kill_children,
     wait_for_children,
 )
+from gridpact.platform.orders import Orders
 from gridpact.platform.report import Report, Reporter
 from gridpact.platform.state import StateFolder
-from gridpact.platform.supervise import Orders
 
 # What the processes get to stop in order after the supervisor was killed.
 GRACE_SECONDS = 6.0

@@ -17,11 +17,9 @@ from contextlib import suppress
 
 import psutil
 
+from gridpact.platform.error import PlatformError
+
 _PR_SET_CHILD_SUBREAPER = 36
-
-
-class PlatformError(Exception):
-    """Why the platform cannot run, in one line for the person at the terminal."""
 
 
 def dies_with_parent(

@@ -24,7 +24,8 @@ from pathlib import Path
 import psutil
 
 from gridpact.kit.settings import Address
-from gridpact.platform.lineage import PlatformError, dies_with_parent
+from gridpact.platform.error import PlatformError
+from gridpact.platform.lineage import dies_with_parent
 
 ROLE = "gridpact"
 DATABASE = "gridpact"

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from grpclib.client import Channel
-from grpclib.const import Cardinality
-from grpclib.encoding.base import CodecBase
-from grpclib.exceptions import GRPCError, StreamTerminatedError
-
 from gridpact.kit.settings import Address
 
 _TIMEOUT_SECONDS = 2.0
@@ -32,30 +27,28 @@ async def http_is_ready(address: Address, path: str) -> bool:
 
 async def grpc_is_serving(address: Address) -> bool:
     """Whether grpc.health.v1 reports the whole server as SERVING."""
-    channel = Channel(address.host, address.port, codec=_Bytes())
+    # Half of this process's start would go into these imports, and only this probe needs them.
+    from grpclib.client import Channel
+    from grpclib.const import Cardinality
+    from grpclib.exceptions import GRPCError, StreamTerminatedError
+    from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+    channel = Channel(address.host, address.port)
     try:
-        async with asyncio.timeout(_TIMEOUT_SECONDS):
-            async with channel.request(
-                "/grpc.health.v1.Health/Check", Cardinality.UNARY_UNARY, bytes, bytes
-            ) as stream:
-                # An empty HealthCheckRequest asks about the server as a whole.
-                await stream.send_message(b"", end=True)
-                reply = await stream.recv_message()
+        async with (
+            asyncio.timeout(_TIMEOUT_SECONDS),
+            channel.request(
+                "/grpc.health.v1.Health/Check",
+                Cardinality.UNARY_UNARY,
+                HealthCheckRequest,
+                HealthCheckResponse,
+            ) as stream,
+        ):
+            # A request that names no service asks about the server as a whole.
+            await stream.send_message(HealthCheckRequest(), end=True)
+            reply = await stream.recv_message()
     except (OSError, TimeoutError, GRPCError, StreamTerminatedError):
         return False
     finally:
         channel.close()
-    # HealthCheckResponse{status: SERVING}: field 1, varint 1.
-    return reply == b"\x08\x01"
-
-
-class _Bytes(CodecBase):
-    """Two constant messages need no generated code."""
-
-    __content_subtype__ = "proto"  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]  # as grpclib's own codecs do
-
-    def encode(self, message: bytes, message_type: type[bytes]) -> bytes:
-        return message
-
-    def decode(self, data: bytes, message_type: type[bytes]) -> bytes:
-        return data
+    return reply is not None and reply.status == HealthCheckResponse.SERVING

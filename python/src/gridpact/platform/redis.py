@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from gridpact.kit.settings import Address
-from gridpact.platform.lineage import PlatformError
+from gridpact.platform.error import PlatformError
 from gridpact.platform.state import write_private
 
 # The broker's streams live here, so an answered write must be on disk: `always` does one fsync

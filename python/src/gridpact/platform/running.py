@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gridpact.kit.settings import Address
-from gridpact.platform.lineage import PlatformError, dies_with_parent
+from gridpact.platform.error import PlatformError
+from gridpact.platform.lineage import dies_with_parent
 from gridpact.platform.options import PlatformOptions, default_state_dir
+from gridpact.platform.orders import Orders
 from gridpact.platform.report import Report, decode_report
 from gridpact.platform.state import RunRecord, Secrets, StateFolder
-from gridpact.platform.supervise import Orders
 from gridpact.platform.table import platform_environment
 
 

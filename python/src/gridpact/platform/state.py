@@ -14,11 +14,15 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import psutil
 
 from gridpact.kit.settings import Address
+from gridpact.platform.error import PlatformError
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,13 @@ class StateFolder:
         self._lock = self.path / "lock"
 
     def create(self) -> None:
-        """Makes the folder, for its owner's eyes only."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path.chmod(0o700)
-        self.logs.mkdir(exist_ok=True)
+        """Makes the folder, for its owner's eyes only. Raises PlatformError."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+            self.logs.mkdir(exist_ok=True)
+        except OSError as error:
+            raise PlatformError(f"cannot use the state folder: {error}") from error
 
     def lock(self) -> int | None:
         """Takes the folder for one platform; None when another holds it.
@@ -138,19 +145,15 @@ class StateFolder:
 
     def secrets(self) -> Secrets:
         """The secrets of this folder, made on the first call."""
-        try:
-            return msgspec.json.decode(self._secrets.read_bytes(), type=Secrets)
-        except FileNotFoundError:
-            made = Secrets.random()
-            write_private(self._secrets, msgspec.json.format(msgspec.json.encode(made)))
-            return made
+        secrets = _read(self._secrets, Secrets)
+        if secrets is None:
+            secrets = Secrets.random()
+            write_private(self._secrets, msgspec.json.format(msgspec.json.encode(secrets)))
+        return secrets
 
     def read_run(self) -> RunRecord | None:
         """The record of the platform that runs or last ran here without stopping in order."""
-        try:
-            return msgspec.json.decode(self._run.read_bytes(), type=RunRecord)
-        except FileNotFoundError:
-            return None
+        return _read(self._run, RunRecord)
 
     def write_run(self, record: RunRecord) -> None:
         write_private(self._run, msgspec.json.format(msgspec.json.encode(record)))
@@ -167,3 +170,12 @@ def write_private(path: Path, content: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     fresh.replace(path)
+
+
+def _read(path: Path, kind: type[Kind]) -> Kind | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError, PermissionError) as error:
+        raise PlatformError(f"cannot read {path}: {error}") from error

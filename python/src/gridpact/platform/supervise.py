@@ -10,21 +10,17 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-
-import msgspec
 
 from gridpact.platform.addresses import PortClaims
 from gridpact.platform.compute import compute_nodes
+from gridpact.platform.error import PlatformError
 from gridpact.platform.lineage import (
-    PlatformError,
     adopt_orphans,
     kill_children,
     stop_process_tree,
 )
-from gridpact.platform.options import PlatformOptions
+from gridpact.platform.orders import Orders
 from gridpact.platform.output import Output
 from gridpact.platform.report import Report, Reporter
 from gridpact.platform.state import Identity, RunRecord, StateFolder
@@ -32,22 +28,6 @@ from gridpact.platform.supervisor import Supervisor
 from gridpact.platform.table import listeners, process_table
 
 LEFTOVER_GRACE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What the keeper hands over as its argument; the descriptor is inherited."""
-
-    options: PlatformOptions
-    show_logs: bool
-    report_descriptor: int | None
-
-    def encode(self) -> str:
-        return msgspec.json.encode(self, enc_hook=str).decode()
-
-    @classmethod
-    def decode(cls, text: str) -> Orders:
-        return msgspec.json.decode(text, type=cls, dec_hook=lambda _, path: Path(path))
 
 
 class Supervision:

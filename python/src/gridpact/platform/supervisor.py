@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from gridpact.platform.lineage import PlatformError
+from gridpact.platform.error import PlatformError
 from gridpact.platform.state import Identity, ProcessRecord
 
 FAILED_STARTS_ALLOWED = 4

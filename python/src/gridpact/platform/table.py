@@ -19,7 +19,8 @@ from pathlib import Path
 
 from gridpact.kit.settings import Address
 from gridpact.platform.compute import ComputeNode
-from gridpact.platform.lineage import PlatformError, dies_with_parent
+from gridpact.platform.error import PlatformError
+from gridpact.platform.lineage import dies_with_parent
 from gridpact.platform.options import PlatformOptions
 from gridpact.platform.postgres import Postgres, database_url
 from gridpact.platform.probes import grpc_is_serving, http_is_ready
