@@ -7,7 +7,7 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from gridpact.codegen.documents import Contracts
-from gridpact.codegen.emit import errors, julia, messages, proto, rest
+from gridpact.codegen.emit import errors, julia, messages, proto, rest, typescript
 from gridpact.codegen.model import Model
 
 
@@ -18,6 +18,7 @@ def generate(contracts: Contracts) -> dict[PurePosixPath, bytes]:
     files |= messages.emit(contracts, model)
     files |= julia.emit(contracts, model)
     files |= rest.emit(contracts, model)
+    files |= typescript.emit(contracts, model)
     files |= errors.emit(contracts)
     return formatted(files)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from gridpact.codegen.documents import ContractFault, Contracts
-from gridpact.codegen.emit.output import JULIA, PYTHON, WEB, header
+from gridpact.codegen.emit.output import JULIA, PYTHON, WEB, header, quoted
 
 SOURCE = "errors.yaml"
 
@@ -186,7 +186,7 @@ def _typescript(entries: list[Entry]) -> str:
             "meta": list(entry.meta),
             "wayOut": entry.way_out,
         }
-        members = ", ".join(f"{key}: {_quoted(item)}" for key, item in value.items())
+        members = ", ".join(f"{key}: {quoted(item)}" for key, item in value.items())
         lines.append(f"  {entry.reason}: {{ {members} }},")
     lines += [
         "} as const satisfies Record<string, ReasonEntry>",
@@ -196,16 +196,6 @@ def _typescript(entries: list[Entry]) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _quoted(value: object) -> str:
-    match value:
-        case str():
-            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-        case list():
-            return f"[{', '.join(_quoted(item) for item in value)}]"
-        case _:
-            return json.dumps(value)
 
 
 def _page(entries: list[Entry]) -> str:

@@ -210,6 +210,7 @@ class TaskKind:
 
     name: str
     type: str
+    summary: str
     input: str
     result: str
 
@@ -227,6 +228,7 @@ class Channels:
             TaskKind(
                 name,
                 kind["type"],
+                kind["summary"],
                 contracts.title_of(kind["input"]["$ref"], "asyncapi.yaml"),
                 contracts.title_of(kind["result"]["$ref"], "asyncapi.yaml"),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -43,3 +44,14 @@ def constant_name(title: str) -> str:
             letters.append("_")
         letters.append(letter.upper())
     return "".join(letters)
+
+
+def quoted(value: object) -> str:
+    """A value as TypeScript source, in single quotes."""
+    match value:
+        case str():
+            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        case list():
+            return f"[{', '.join(quoted(item) for item in value)}]"
+        case _:
+            return json.dumps(value)
