@@ -1,0 +1,1 @@
+"""The relay: moves committed outbox rows to the message broker."""

@@ -1,0 +1,31 @@
+"""Wires the relay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from gridpact.broker.bootstrap import connected_broker
+from gridpact.kit.database import Database
+from gridpact.kit.settings import RelaySettings
+from gridpact.relay.repository import PostgresOutbox
+from gridpact.relay.service import Relay
+
+
+@asynccontextmanager
+async def serving(settings: RelaySettings) -> AsyncIterator[Mapping[str, object]]:
+    """The relay, publishing while entered."""
+    database = Database(settings.database_url, max_connections=2)
+    async with (
+        database.opened(),
+        connected_broker(settings.broker, settings.redis_url) as broker,
+        asyncio.TaskGroup() as background,
+    ):
+        outbox = PostgresOutbox(database, settings.database_url)
+        running = background.create_task(Relay(outbox, broker).run())
+        try:
+            yield {"broker": settings.broker}
+        finally:
+            running.cancel()
+            await outbox.close()

@@ -1,0 +1,76 @@
+"""The outbox in PostgreSQL (migrations/versions/0004_tasks.py)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import psycopg
+
+from gridpact.broker.port import Message
+from gridpact.kit.database import Database
+from gridpact.kit.errors import unavailable
+
+# The running total stops the batch before it outgrows memory; the first row is taken whatever its size.
+# A body that is not in the row is the task's payload.
+_TAKE = """
+    WITH oldest AS (
+        SELECT outbox_id FROM tasks.outbox ORDER BY outbox_id LIMIT %(max_count)s
+        FOR UPDATE SKIP LOCKED
+    ), sized AS (
+        SELECT o.outbox_id, o.topic, o.key, o.properties, o.body,
+               sum(octet_length(coalesce(o.body, p.body))) OVER (ORDER BY o.outbox_id) AS total,
+               row_number() OVER (ORDER BY o.outbox_id) AS position
+        FROM oldest JOIN tasks.outbox o USING (outbox_id)
+        LEFT JOIN tasks.payloads p ON o.body IS NULL AND p.task_id::text = o.key
+    ), taken AS (
+        DELETE FROM tasks.outbox o USING sized s
+        WHERE o.outbox_id = s.outbox_id AND (s.total <= %(max_bytes)s OR s.position = 1)
+        RETURNING o.outbox_id, o.topic, o.key, o.properties, o.body
+    )
+    SELECT t.topic, t.key, t.properties, coalesce(t.body, p.body)
+    FROM taken t LEFT JOIN tasks.payloads p ON t.body IS NULL AND p.task_id = t.key::uuid
+    ORDER BY t.outbox_id
+"""
+
+
+class PostgresOutbox:
+    """An Outbox. Listens on a connection of its own, made again when it is lost."""
+
+    def __init__(self, database: Database, url: str) -> None:
+        self._database = database
+        self._url = url
+        self._listener: psycopg.AsyncConnection | None = None
+
+    @asynccontextmanager
+    async def batch(self, max_count: int, max_bytes: int) -> AsyncIterator[Sequence[Message]]:
+        """See Outbox. The rows are deleted first and come back if the block raises."""
+        async with self._database.transaction() as connection:
+            cursor = await connection.execute(
+                _TAKE, {"max_count": max_count, "max_bytes": max_bytes}, prepare=True
+            )
+            yield [
+                Message(topic=topic, key=key, properties=properties, body=bytes(body))
+                for topic, key, properties, body in await cursor.fetchall()
+            ]
+
+    async def wait(self, wait_s: float) -> None:
+        """See Outbox."""
+        try:
+            if self._listener is None:
+                self._listener = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+                await self._listener.execute("LISTEN tasks_outbox")
+                # What was committed before is not announced again.
+                return
+            async for _ in self._listener.notifies(timeout=wait_s, stop_after=1):
+                pass
+        except (psycopg.OperationalError, OSError) as error:
+            await self.close()
+            raise unavailable("the database does not answer") from error
+
+    async def close(self) -> None:
+        """Hangs up the listening connection."""
+        if self._listener is not None:
+            listener, self._listener = self._listener, None
+            await asyncio.shield(listener.close())
