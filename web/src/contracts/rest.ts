@@ -1194,9 +1194,14 @@ export interface components {
          *     }
          */
         Series: {
+            site_id: components["schemas"]["Identifier"];
+            asset_id?: components["schemas"]["Identifier"];
+            name: components["schemas"]["Name"];
+            quantity: components["schemas"]["Quantity"];
+            slot_duration_s: components["schemas"]["SlotDuration"];
             series_id: components["schemas"]["Identifier"];
             created_time: components["schemas"]["Instant"];
-        } & components["schemas"]["SeriesDraft"];
+        };
         /**
          * SeriesDraft
          * @description What a caller says of a new time series.
@@ -1291,9 +1296,20 @@ export interface components {
          *     }
          */
         Site: {
+            name: components["schemas"]["Name"];
+            time_zone: components["schemas"]["TimeZone"];
+            currency: components["schemas"]["Currency"];
+            /** @description Degrees north. */
+            latitude?: number;
+            /** @description Degrees east. */
+            longitude?: number;
+            /** @description Limit of the grid connection when importing. */
+            max_import_power_kw?: number;
+            /** @description Limit of the grid connection when exporting. */
+            max_export_power_kw?: number;
             site_id: components["schemas"]["Identifier"];
             created_time: components["schemas"]["Instant"];
-        } & components["schemas"]["SiteDraft"];
+        };
         /**
          * SiteDraft
          * @description What a caller says of a new site.

@@ -87,6 +87,20 @@ class Contracts:
             raise ContractFault(f"contracts/{origin}: {reference} has no title; give it one")
         return title
 
+    def merged(self, name: str) -> Json:
+        """A schema in which ``allOf`` has become properties of its own, which more tools read."""
+        schema = self.document(name)
+        if "allOf" not in schema:
+            return schema
+        parts = [self.merged(str(Path(name).parent / base["$ref"])) for base in schema["allOf"]]
+        whole: Json = {"properties": {}, "required": []}
+        for part in [*parts, schema]:
+            whole["properties"] |= part.get("properties", {})
+            whole["required"] = [*whole["required"], *part.get("required", ())]
+        replaced = ("allOf", "unevaluatedProperties", "properties", "required", "examples")
+        own = {key: value for key, value in schema.items() if key not in replaced}
+        return {**own, "additionalProperties": False, **whole, "examples": schema["examples"]}
+
     def bundle(self, name: str) -> Json:
         """A specification in one piece: shared schemas stand in its own ``components/schemas``."""
         document = self.document(name)
@@ -102,15 +116,15 @@ class Contracts:
             title = self.title_of(reference, origin)
             if title not in taken:
                 taken[title] = {}  # a schema may refer to itself
-                taken[title] = rewrite(self.document(file), file)
+                taken[title] = rewrite(self.merged(file), file)
                 taken[title].pop("$schema", None)
             return f"#/components/schemas/{title}"
 
-        bundled = rewrite(document, name)
+        bundled = native_items(rewrite(document, name))
         own = bundled.setdefault("components", {}).setdefault("schemas", {})
         for title in own.keys() & taken.keys():
             raise ContractFault(f"contracts/{name}: schema {title} stands in schemas/ too; $ref it")
-        bundled["components"]["schemas"] = dict(sorted((own | taken).items()))
+        bundled["components"]["schemas"] = dict(sorted((own | native_items(taken)).items()))
         return bundled
 
 
@@ -131,12 +145,25 @@ def map_references(node: Any, change: Callable[[str], str]) -> Any:
     return copy
 
 
+def native_items(node: Any) -> Any:
+    """A copy in which ``x-items`` (bounds of a referenced series' items) is JSON Schema's own."""
+    if isinstance(node, list):
+        return [native_items(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    copy = {key: native_items(value) for key, value in node.items() if key != "x-items"}
+    if "x-items" in node:
+        copy["items"] = {"type": "number", **node["x-items"]}
+    return copy
+
+
 def walk(node: Any, at: str = "") -> Iterator[tuple[str, Json]]:
     """Every mapping within ``node`` with its JSON pointer, parents first."""
     if isinstance(node, dict):
         yield at, node
         for key, value in node.items():
-            yield from walk(value, f"{at}/{key}")
+            step = key.replace("~", "~0").replace("/", "~1")
+            yield from walk(value, f"{at}/{step}")
     elif isinstance(node, list):
         for i, item in enumerate(node):
             yield from walk(item, f"{at}/{i}")

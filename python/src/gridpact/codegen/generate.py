@@ -8,13 +8,19 @@ from pathlib import Path, PurePosixPath
 
 from gridpact.codegen.documents import Contracts
 from gridpact.codegen.emit import errors, julia, messages, proto, rest, typescript
+from gridpact.codegen.emit.output import PYTHON
 from gridpact.codegen.model import Model
+
+PACKAGE = (
+    b'"""Everything generated from contracts/: nothing in this package is written by hand."""\n'
+)
 
 
 def generate(contracts: Contracts) -> dict[PurePosixPath, bytes]:
     """The content of every generated file, by its path in the repository."""
     model = Model(contracts)
-    files = proto.emit(contracts)
+    files = {PYTHON / "__init__.py": PACKAGE}
+    files |= proto.emit(contracts)
     files |= messages.emit(contracts, model)
     files |= julia.emit(contracts, model)
     files |= rest.emit(contracts, model)

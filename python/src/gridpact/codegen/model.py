@@ -167,7 +167,7 @@ class Model:
                 ]
                 tag = schema.get("discriminator", {}).get("propertyName")
                 return Union(title, description, tag, tuple(members))
-        if schema.get("type") == "object" and "properties" in schema:
+        if schema.get("type") == "object" and ("properties" in schema or "allOf" in schema):
             return Object(
                 title,
                 description,

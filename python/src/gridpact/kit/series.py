@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    _Doubles = array[float]
-else:  # array is not subscriptable at run time before Python 3.12
+    # array is not subscriptable at run time before Python 3.12.
+    _Doubles = array[float]  # pyright: ignore[reportIndexIssue]
+else:
     _Doubles = array
 
 
@@ -23,7 +24,7 @@ class Float64Series(_Doubles):
 
     __slots__ = ()
 
-    def __new__(cls, values: Iterable[float] | bytes | NDArray[np.float64] = ()) -> Float64Series:
+    def __new__(cls, values: Iterable[float] | bytes | NDArray[np.float64] = ()) -> Self:
         """From numbers, or from the little-endian bytes of the wire in one copy."""
         if isinstance(values, np.ndarray):
             values = np.ascontiguousarray(values, dtype="<f8").tobytes()

@@ -32,6 +32,7 @@ from gridpact.codegen.model import (
     Text,
     Type,
     Union,
+    constant,
 )
 from gridpact.kit.shapes import Binary
 
@@ -122,7 +123,7 @@ def _messages(definitions: list[Definition]) -> str:
 
 def _message(definition: Object) -> list[str]:
     tag = definition.tag
-    options = f', tag_field="{tag.name}", tag="{tag.type.choices[0]}"' if _is_tag(tag) else ""
+    options = f', tag_field="{tag.name}", tag="{constant(tag)}"' if tag else ""
     lines = [f"class {definition.title}(Message, frozen=True, kw_only=True{options}):"]
     lines += [*docstring(definition.description, "    "), ""]
     for member in definition.members:
@@ -135,10 +136,6 @@ def _message(definition: Object) -> list[str]:
         rules = "".join(f"{rule_call(rule, definition.title)}, " for rule in definition.rules)
         lines.append(f"    __rules__: ClassVar[tuple[Rule, ...]] = ({rules})")
     return [*lines, ""]
-
-
-def _is_tag(tag: Member | None) -> bool:
-    return tag is not None
 
 
 def _member_annotation(member: Member) -> str:

@@ -1,0 +1,42 @@
+"""Kinds: asyncapi.yaml, TaskKind, TaskSubmission and TaskResult name the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gridpact.codegen.documents import Contracts
+
+WAY_OUT = "a kind stands in all of them (docs/how-to/add-a-task-kind.md)"
+
+
+def faults(contracts: Contracts) -> Iterator[str]:
+    kinds = contracts.asyncapi["x-kinds"]
+    enum = contracts.document("schemas/task-kind.yaml")["enum"]
+    submission = contracts.document("schemas/task-submission.yaml")
+    mapping = submission["discriminator"]["mapping"]
+    for file, names in (("task-kind.yaml", enum), ("task-submission.yaml", mapping)):
+        for name in sorted(kinds.keys() ^ set(names)):
+            yield (
+                f"contracts/schemas/{file} and x-kinds of asyncapi.yaml disagree about "
+                f"{name}; {WAY_OUT}"
+            )
+    members = {member["$ref"] for member in submission["oneOf"]}
+    if members != set(mapping.values()):
+        yield f"contracts/schemas/task-submission.yaml: oneOf and mapping disagree; {WAY_OUT}"
+    for name, file in mapping.items():
+        form = contracts.document(f"schemas/{file}")
+        if form["properties"]["kind"].get("const") != name:
+            yield f"contracts/schemas/{file}: kind must be the const {name}"
+        given = f"schemas/{form['properties']['input']['$ref']}"
+        if name in kinds and given != kinds[name]["input"]["$ref"]:
+            yield f"contracts/schemas/{file}: input is {given}, x-kinds says otherwise; {WAY_OUT}"
+    results = contracts.document("schemas/task-result.yaml")["anyOf"]
+    if _files(results, "schemas/") != _files([kind["result"] for kind in kinds.values()]):
+        yield f"contracts/schemas/task-result.yaml and x-kinds list other results; {WAY_OUT}"
+    payload = contracts.asyncapi["components"]["messages"]["computeTask"]["payload"]["oneOf"]
+    if _files(payload) != _files([kind["input"] for kind in kinds.values()]):
+        yield f"contracts/asyncapi.yaml: the payload of computeTask lists other inputs; {WAY_OUT}"
+
+
+def _files(references: list[dict[str, str]], folder: str = "") -> set[str]:
+    return {folder + reference["$ref"] for reference in references}
