@@ -24,8 +24,9 @@ from gridpact.platform.orders import Orders
 from gridpact.platform.output import Output
 from gridpact.platform.report import Report, Reporter
 from gridpact.platform.state import Identity, RunRecord, StateFolder
+from gridpact.platform.steps import Steps
 from gridpact.platform.supervisor import Supervisor
-from gridpact.platform.table import listeners, process_table
+from gridpact.platform.table import database_folder, listeners, process_table
 
 LEFTOVER_GRACE_SECONDS = 5.0
 
@@ -46,7 +47,9 @@ class Supervision:
         notes: list[str] = []
         computes = compute_nodes(options, notes.append)
         self._addresses = claims.claim(listeners(computes))
-        table = process_table(options, self._folder.secrets(), self._addresses, computes)
+        secrets = self._folder.secrets()
+        self._steps = Steps(database_folder(self._folder.path), secrets)
+        table = process_table(options, secrets, self._addresses, computes, self._steps)
         self._output = Output(
             self._folder.logs,
             ("platform", *(spec.name for spec in table)),
@@ -101,7 +104,7 @@ class Supervision:
         self._report("platform", "ready")
 
     def _record(self) -> None:
-        """Writes run.json and reports who became ready for the first time."""
+        """Writes run.json, and tells of who became ready for the first time."""
         processes = self._supervisor.records()
         mine = Identity.of(os.getpid())
         keeper = Identity.of(os.getppid())
@@ -121,6 +124,8 @@ class Supervision:
         for process in processes:
             if process.state in ("ready", "done") and process.name not in self._reported:
                 self._reported.add(process.name)
+                if process.state == "done":
+                    self._steps.note(process.name)
                 self._report(process.name, process.state)
 
     def _report(self, process: str, state: str, detail: str = "") -> None:

@@ -26,6 +26,7 @@ from gridpact.platform.postgres import Postgres, database_url
 from gridpact.platform.probes import grpc_is_serving, http_is_ready
 from gridpact.platform.redis import prepare_redis, redis_url
 from gridpact.platform.state import Secrets
+from gridpact.platform.steps import Steps
 from gridpact.platform.supervisor import ProcessSpec
 
 Addresses = Mapping[str, Address]
@@ -59,11 +60,37 @@ def process_table(
     secrets: Secrets,
     addresses: Addresses,
     computes: Sequence[ComputeNode],
+    steps: Steps,
 ) -> tuple[ProcessSpec, ...]:
-    """The rows for these options. Writes what the servers need to start. Raises PlatformError."""
+    """The rows for these options, without the steps that were taken before.
+
+    Writes what the servers need to start. Raises PlatformError.
+    """
+    postgres = Postgres.find(database_folder(options.state_dir))
+    if postgres.is_initialised():
+        postgres.prepare()
+        done = steps.done() | {"initdb"}
+    else:
+        steps.forget()
+        done = frozenset[str]()
     environment = platform_environment(options.state_dir, options.broker, secrets, addresses)
     rows = (
-        *_database_rows(options, secrets, addresses["postgres"]),
+        ProcessSpec(
+            name="initdb",
+            command=_python("gridpact.platform.postgres", str(postgres.data.parent)),
+            environment={"GRIDPACT_DATABASE_PASSWORD": secrets.database_password},
+            one_shot=True,
+        ),
+        ProcessSpec(
+            name="postgres",
+            command=postgres.server_command(addresses["postgres"]),
+            after=("initdb",),
+            ready_line=re.compile("database system is ready to accept connections"),
+            # The fast shutdown: it does not wait for clients to leave.
+            stop_signal=signal.SIGINT,
+            stop_seconds=20.0,
+            address=str(addresses["postgres"]),
+        ),
         ProcessSpec(
             name="redis",
             command=prepare_redis(
@@ -121,38 +148,14 @@ def process_table(
         *(_compute_row(node, secrets, addresses[node.name], options.workers) for node in computes),
     )
     mortal = tuple(replace(row, command=dies_with_parent(row.command)) for row in rows)
-    if not options.only:
-        return mortal
-    making = ("initdb",) if "postgres" in options.only and rows[0].name == "initdb" else ()
-    return _narrowed(mortal, (*making, *options.only))
+    return _narrowed(mortal, options.only or tuple(row.name for row in rows), done)
 
 
-def _database_rows(
-    options: PlatformOptions, secrets: Secrets, address: Address
-) -> tuple[ProcessSpec, ...]:
-    folder = options.state_dir / "postgres"
+def database_folder(state_dir: Path) -> Path:
+    """Where PostgreSQL's data lies, with the memory of what was done to it."""
+    folder = state_dir / "postgres"
     folder.mkdir(exist_ok=True)
-    postgres = Postgres.find(folder)
-    server = ProcessSpec(
-        name="postgres",
-        command=postgres.server_command(address),
-        after=() if postgres.is_initialised() else ("initdb",),
-        ready_line=re.compile("database system is ready to accept connections"),
-        # The fast shutdown: it does not wait for clients to leave.
-        stop_signal=signal.SIGINT,
-        stop_seconds=20.0,
-        address=str(address),
-    )
-    if postgres.is_initialised():
-        postgres.prepare()
-        return (server,)
-    initdb = ProcessSpec(
-        name="initdb",
-        command=_python("gridpact.platform.postgres", str(folder)),
-        environment={"GRIDPACT_DATABASE_PASSWORD": secrets.database_password},
-        one_shot=True,
-    )
-    return (initdb, server)
+    return folder
 
 
 def _compute_row(
@@ -173,12 +176,16 @@ def _python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module, *arguments)
 
 
-def _narrowed(rows: Sequence[ProcessSpec], names: Sequence[str]) -> tuple[ProcessSpec, ...]:
-    """The named rows, waiting for none that is left out."""
-    if unknown := set(names) - {row.name for row in rows}:
+def _narrowed(
+    rows: Sequence[ProcessSpec], wanted: Sequence[str], done: frozenset[str]
+) -> tuple[ProcessSpec, ...]:
+    """The wanted rows that are not done, waiting for none that is left out."""
+    if unknown := set(wanted) - {row.name for row in rows}:
         raise PlatformError(f"no such process: {', '.join(sorted(unknown))}")
+    # A database is made for whoever wants its server.
+    names = {*wanted, "initdb"} if "postgres" in wanted else set(wanted)
     return tuple(
-        replace(row, after=tuple(name for name in row.after if name in names))
+        replace(row, after=tuple(name for name in row.after if name in names - done))
         for row in rows
-        if row.name in names
+        if row.name in names - done
     )
