@@ -12,8 +12,8 @@ from gridpact.broker.port import Message
 from gridpact.kit.database import Database
 from gridpact.kit.errors import unavailable
 
-# The running total stops the batch before it outgrows memory; the first row is taken whatever its size.
-# A body that is not in the row is the task's payload.
+# The running total stops the batch before it outgrows memory; the first row is taken whatever its
+# size. A body that is not in the row is the task's payload.
 _TAKE = """
     WITH oldest AS (
         SELECT outbox_id FROM tasks.outbox ORDER BY outbox_id LIMIT %(max_count)s
@@ -23,7 +23,7 @@ _TAKE = """
                sum(octet_length(coalesce(o.body, p.body))) OVER (ORDER BY o.outbox_id) AS total,
                row_number() OVER (ORDER BY o.outbox_id) AS position
         FROM oldest JOIN tasks.outbox o USING (outbox_id)
-        LEFT JOIN tasks.payloads p ON o.body IS NULL AND p.task_id::text = o.key
+        LEFT JOIN tasks.payloads p ON o.body IS NULL AND p.task_id = o.key::uuid
     ), taken AS (
         DELETE FROM tasks.outbox o USING sized s
         WHERE o.outbox_id = s.outbox_id AND (s.total <= %(max_bytes)s OR s.position = 1)

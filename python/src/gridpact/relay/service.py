@@ -34,7 +34,7 @@ class Relay:
         self._broker = broker
 
     async def run(self) -> None:
-        """Publishes whatever is committed, for ever; waits out a database or broker that is gone."""
+        """Publishes whatever is committed; waits out a database or broker that is gone."""
         failed_count = 0
         while True:
             try:
