@@ -3,8 +3,8 @@
 """
     Reason
 
-An entry of the registry of error reasons: its gRPC code, HTTP status, title, whether the same
-request may succeed later, and what helps.
+An entry of the registry of error reasons: its gRPC code, HTTP status, title, whether the
+same request may succeed later, and what helps.
 """
 struct Reason
     grpc_code::String

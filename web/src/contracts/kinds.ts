@@ -2,10 +2,15 @@
 
 import type { components } from './rest'
 
+interface Description {
+  readonly type: string
+  readonly summary: string
+}
+
 /** What each kind of task computes. */
 export const kinds = {
   dispatch: { type: 'OPTIMIZE', summary: 'Cheapest schedule for batteries and curtailable PV under a tariff and a grid limit.' },
   probe: { type: 'DIAGNOSE', summary: 'Holds a worker for a while and answers; shows that the way there and back is whole.' },
-} as const satisfies Record<components['schemas']['TaskKind'], { readonly type: string; readonly summary: string }>
+} as const satisfies Record<components['schemas']['TaskKind'], Description>
 
 export type Kind = keyof typeof kinds

@@ -1,1 +1,1 @@
-"""Generation of code, tables and routes from contracts/, and the checks of the contracts themselves."""
+"""Generation of code, tables and routes from contracts/, and checks of the contracts."""

@@ -71,10 +71,7 @@ class Contracts:
     def title_of(self, reference: str, origin: str) -> str:
         """The type name that a ``$ref`` standing in file ``origin`` leads to."""
         file, _, pointer = reference.partition("#")
-        if file:
-            target = self.document(str(Path(origin).parent / file))
-        else:
-            target = self.document(origin)
+        target = self.document(str(Path(origin).parent / file) if file else origin)
         for part in [part for part in pointer.split("/") if part]:
             try:
                 target = target[part]
@@ -129,7 +126,7 @@ class Contracts:
 
 
 def map_references(node: Any, change: Callable[[str], str]) -> Any:
-    """A copy of ``node`` in which every ``$ref`` (and discriminator mapping) went through ``change``."""
+    """A copy in which every ``$ref`` and discriminator mapping went through ``change``."""
     if isinstance(node, list):
         return [map_references(item, change) for item in node]
     if not isinstance(node, dict):

@@ -13,7 +13,7 @@ BODY_BYTES = 16_777_216
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. `role` is the least that its caller needs; None when it is public."""
+    """One operation; `role` is the least that its caller needs, None when public."""
 
     operation_id: str
     method: str

@@ -1,6 +1,6 @@
 """The vocabulary of ``x-rules``: what a schema demands beyond single values.
 
-A rule reads the members of a built object (a message or a REST model), where defaults are filled in.
+A rule reads the members of a built object (a message or a REST model) with its defaults filled in.
 Paths are dotted; ``[]`` after a member means each of its items. julia/src/wire/rules.jl says the
 same in Julia.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ class Float64Series(_Doubles):
         """From numbers, or from the little-endian bytes of the wire in one copy."""
         if isinstance(values, np.ndarray):
             values = np.ascontiguousarray(values, dtype="<f8").tobytes()
-        series = super().__new__(cls, "d", values)
+        series = cast("Self", super().__new__(cls, "d", values))
         if _BIG_ENDIAN and isinstance(values, bytes):
             series.byteswap()
         return series

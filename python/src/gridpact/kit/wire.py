@@ -100,7 +100,7 @@ def build(kind: type[M], plain: object) -> M:
 
 
 def violations_of(kind: type[Message], value: object) -> list[Violation]:
-    """Every violation of the shape of ``kind``, its rules not counted, by a plain or built value."""
+    """Every violation of the shape of ``kind`` (not of its rules) by a plain or built value."""
     found: list[Violation] = []
     kind.__shape__.check(value, "", found)
     return found

@@ -1,4 +1,4 @@
-"""Schemas: only keywords that every target understands, and patterns that mean the same everywhere."""
+"""Schemas: only keywords that every target knows, and patterns that mean the same everywhere."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Iterator
 
 from gridpact.codegen.documents import Contracts, Json, walk
 
-KEYWORDS = frozenset(
-    """$schema $ref title description type properties required additionalProperties
-    unevaluatedProperties allOf oneOf anyOf discriminator items minItems maxItems minLength maxLength
-    pattern format minimum maximum exclusiveMinimum exclusiveMaximum minProperties maxProperties
-    default examples enum const contentEncoding contentMediaType contentSchema
-    x-rules x-items x-wire x-same-as""".split()
-)
+# fmt: off
+KEYWORDS = frozenset((
+    "$schema", "$ref", "title", "description", "default", "examples",
+    "type", "enum", "const", "allOf", "oneOf", "anyOf", "discriminator",
+    "properties", "required", "additionalProperties", "unevaluatedProperties",
+    "minProperties", "maxProperties", "items", "minItems", "maxItems",
+    "minLength", "maxLength", "pattern", "format",
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+    "contentEncoding", "contentMediaType", "contentSchema",
+    "x-rules", "x-items", "x-wire", "x-same-as",
+))
+# fmt: on
 
 FORMATS = frozenset(("date-time", "uuid", "uri-reference"))
 

@@ -123,7 +123,8 @@ def _python(entries: list[Entry]) -> str:
         "    way_out: str",
         "    problem_type: str",
         "",
-        "REASONS: Mapping[Reason, ReasonEntry] = MappingProxyType({entry.reason: entry for entry in (",
+        "REASONS: Mapping[Reason, ReasonEntry] = MappingProxyType({",
+        "    entry.reason: entry for entry in (",
         *(
             f"    ReasonEntry(Reason.{entry.reason}, GrpcCode.{entry.grpc_code}, "
             f"{entry.http_status}, {entry.title!r}, {entry.retryable}, {entry.meta!r}, "
@@ -141,8 +142,8 @@ def _julia(entries: list[Entry]) -> str:
         '"""',
         "    Reason",
         "",
-        "An entry of the registry of error reasons: its gRPC code, HTTP status, title, whether the same",
-        "request may succeed later, and what helps.",
+        "An entry of the registry of error reasons: its gRPC code, HTTP status, title, whether the",
+        "same request may succeed later, and what helps.",
         '"""',
         "struct Reason",
         "    grpc_code::String",
@@ -157,8 +158,10 @@ def _julia(entries: list[Entry]) -> str:
     for entry in entries:
         retryable = "true" if entry.retryable else "false"
         lines += [
-            f'    "{entry.reason}" => Reason("{entry.grpc_code}", {entry.http_status}, '
-            f"{json.dumps(entry.title)}, {retryable},",
+            (
+                f'    "{entry.reason}" => Reason("{entry.grpc_code}", {entry.http_status}, '
+                f"{json.dumps(entry.title)}, {retryable},"
+            ),
             f"        {json.dumps(entry.way_out)}),",
         ]
     return "\n".join([*lines, ")", ""])
@@ -204,9 +207,8 @@ def _page(entries: list[Entry]) -> str:
         "",
         "# Problems",
         "",
-        "Every error names a reason of this list: in `reason` of a problem (REST), in `ErrorInfo` "
-        "(gRPC) and in",
-        "`reason` of an `error` message. Branch on it, never on text.",
+        "Every error names a reason of this list: in `reason` of a problem (REST), in `ErrorInfo`",
+        "(gRPC) and in `reason` of an `error` message. Branch on it, never on text.",
     ]
     for entry in entries:
         again = "The same request may succeed later." if entry.retryable else ""

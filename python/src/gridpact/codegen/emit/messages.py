@@ -74,8 +74,9 @@ def _shapes(definitions: list[Definition]) -> str:
         header(SOURCE),
         '"""What each message and each value in it must be: see gridpact.kit.shapes."""',
         "",
-        "from gridpact.kit.shapes import "
-        "Binary, Field, Flag, ListOf, Numeric, Record, Series, Text",
+        "from gridpact.kit.shapes import (",
+        "    Binary, Field, Flag, ListOf, Numeric, Record, Series, Text",
+        ")",
         "",
     ]
     for definition in definitions:
@@ -285,8 +286,9 @@ def _channels(contracts: Contracts, model: Model) -> str:
         titles = [title for _, title in operation.messages]
         lines += [
             *remark(operation.summary),
-            f"{operation.constant}: MessageSet[{' | '.join(titles)}] = "
-            f"MessageSet({', '.join(titles)})",
+            f"{operation.constant}: MessageSet[{' | '.join(titles)}] = (",
+            f"    MessageSet({', '.join(titles)})",
+            ")",
             "",
         ]
     lines += [

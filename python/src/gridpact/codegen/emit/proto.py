@@ -38,7 +38,7 @@ def _buf(root: Path, *arguments: str) -> None:
     tools = str(Path(sys.executable).parent)
     environment = os.environ | {"PATH": tools + os.pathsep + os.environ.get("PATH", "")}
     done = subprocess.run(
-        ["buf", *arguments],  # noqa: S607  # found through the PATH made above
+        ["buf", *arguments],
         cwd=root,
         env=environment,
         capture_output=True,

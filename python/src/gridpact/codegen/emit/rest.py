@@ -203,7 +203,7 @@ def _operations(contracts: Contracts) -> str:
         "",
         "@dataclass(frozen=True, slots=True)",
         "class Operation:",
-        '    """One operation. `role` is the least that its caller needs; None when it is public."""',
+        '    """One operation; `role` is the least that its caller needs, None when public."""',
         "",
         "    operation_id: str",
         "    method: str",

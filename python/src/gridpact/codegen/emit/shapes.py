@@ -70,7 +70,7 @@ def python_literal(value: object) -> str:
 
 
 def julia_literal(value: object) -> str:
-    """A value as Julia source; patterns and names hold no character that Julia would interpolate."""
+    """A value as Julia source."""
     match value:
         case bool():
             return "true" if value else "false"

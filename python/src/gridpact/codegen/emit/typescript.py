@@ -45,6 +45,11 @@ def _kinds(contracts: Contracts, model: Model) -> str:
         header("asyncapi.yaml", "//"),
         "import type { components } from './rest'",
         "",
+        "interface Description {",
+        "  readonly type: string",
+        "  readonly summary: string",
+        "}",
+        "",
         "/** What each kind of task computes. */",
         "export const kinds = {",
     ]
@@ -53,8 +58,7 @@ def _kinds(contracts: Contracts, model: Model) -> str:
         members = ", ".join(f"{key}: {quoted(item)}" for key, item in value.items())
         lines.append(f"  {kind.name}: {{ {members} }},")
     lines += [
-        "} as const satisfies Record<components['schemas']['TaskKind'], "
-        "{ readonly type: string; readonly summary: string }>",
+        "} as const satisfies Record<components['schemas']['TaskKind'], Description>",
         "",
         "export type Kind = keyof typeof kinds",
         "",
