@@ -26,6 +26,10 @@ class PlatformOptions:
     workers: int = field(default_factory=lambda: default_workers())
     only: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        # The processes are told this path; where they are started from must not matter.
+        object.__setattr__(self, "state_dir", self.state_dir.absolute())
+
 
 def default_state_dir() -> Path:
     """GRIDPACT_STATE_DIR, else ``.gridpact`` in the repository, else in the working folder."""
