@@ -27,6 +27,8 @@ from gridpact.kit.violation import Violation
 
 
 class TaskState(StrEnum):
+    """Where a task is in its life."""
+
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
@@ -78,7 +80,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The attempt brought a result that keeps to the contract."""
+    """The attempt brought a result, the MsgPack of the kind's result schema."""
+
+    result: Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ Outcome = Succeeded | Failed | Cancelled | HandedBack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnd:
-    """How an attempt ended. ``digest`` tells two ends apart; the same end has the same digest."""
+    """How an attempt ended. The same end has the same ``digest``, another end another one."""
 
     outcome: Outcome
     digest: str
@@ -174,6 +178,10 @@ class Task:
     def fencing_token(self) -> int:
         return self.attempt_count
 
+    def is_current(self, fencing_token: int) -> bool:
+        """Whether the attempt with this token may renew, report and end."""
+        return self.state is TaskState.RUNNING and fencing_token == self.fencing_token
+
     def is_leased(self, now: datetime, policy: Policy, grace: timedelta = timedelta(0)) -> bool:
         """Whether the newest attempt holds the task against every other, or did ``grace`` ago."""
         end = self.lease_end_time
@@ -211,13 +219,13 @@ class Task:
         self, fencing_token: int, now: datetime, policy: Policy
     ) -> tuple[Task, Refusal | None]:
         """Extends the lease of the newest attempt, even one that has lapsed meanwhile."""
-        if not self._is_newest(fencing_token):
+        if not self.is_current(fencing_token):
             return self, Refusal("LEASE_STALE")
         return replace(self, lease_end_time=now + policy.lease_duration), None
 
     def report(self, fencing_token: int, progress: Progress) -> Task:
         """Takes note of progress; that of a stale attempt is dropped."""
-        return replace(self, progress=progress) if self._is_newest(fencing_token) else self
+        return replace(self, progress=progress) if self.is_current(fencing_token) else self
 
     def end_attempt(
         self, fencing_token: int, end: AttemptEnd, now: datetime, policy: Policy
@@ -227,7 +235,7 @@ class Task:
             return self, None
         if self.has_ended:
             return self, Refusal("TASK_TERMINAL")
-        if not self._is_newest(fencing_token):
+        if not self.is_current(fencing_token):
             return self, Refusal("LEASE_STALE")
         ended = replace(self, outcome_digest=end.digest)
         match end.outcome:
@@ -289,9 +297,6 @@ class Task:
         if self.state is not TaskState.QUEUED or now < self.queued_time + delay:
             return self
         return self._published(now)
-
-    def _is_newest(self, fencing_token: int) -> bool:
-        return self.state is TaskState.RUNNING and fencing_token == self.fencing_token
 
     def _handed_back(self, why: HandedBack, now: datetime, policy: Policy) -> Task:
         if self.cancel_requested:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from gridpact.kit.pages import Cursor
+from gridpact.kit.violation import Violation
 from gridpact.tasks.domain import Body, Policy, Task, TaskState
 
 Decided = TypeVar("Decided")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a caller asks for; ``input`` is the MsgPack of the kind's input."""
+
+    idempotency_key: str
+    kind: str
+    input: bytes
+    engine_choice: str
+    site_id: str | None
+    label: str | None
+    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +63,11 @@ class Batch(Protocol):
     @property
     def now(self) -> datetime:
         """The clock of the store, read when every lock was held."""
+        ...
+
+    @property
+    def tasks(self) -> Collection[Task]:
+        """Every task, as it was when it was locked."""
         ...
 
     def get(self, task_id: str) -> Task | None:
@@ -116,8 +135,12 @@ class TaskStore(Protocol):
         ...
 
 
-class InputContract(Protocol):
-    """The schemas of the task kinds."""
+class TaskContract(Protocol):
+    """The schemas of tasks and of their kinds."""
+
+    def check_request(self, request: Request) -> list[Violation]:
+        """What is wrong with the members of a request, its input not looked at."""
+        ...
 
     def pack_input(self, kind: str, data: bytes) -> Body:
         """Checks the MsgPack of an input and packs it for the way to the worker.
@@ -134,8 +157,8 @@ class InputContract(Protocol):
 class Sites(Protocol):
     """The sites of the caller's organisation."""
 
-    async def exists(self, site_id: str) -> bool:
-        """Whether the caller may see such a site."""
+    async def require(self, site_id: str) -> None:
+        """Returns when there is such a site; NOT_FOUND when the caller can see none."""
         ...
 
 

@@ -7,7 +7,7 @@ document, bodies as one array of bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -159,13 +159,17 @@ LIMIT %(limit)s
 class _LockedTasks:
     """The Batch of one transaction."""
 
-    tasks: dict[str, Task]
+    loaded: dict[str, Task]
     now: datetime
     changed: dict[str, Task] = field(default_factory=dict[str, Task])
     results: dict[str, Body] = field(default_factory=dict[str, Body])
 
+    @property
+    def tasks(self) -> Collection[Task]:
+        return self.loaded.values()
+
     def get(self, task_id: str) -> Task | None:
-        return self.changed.get(task_id) or self.tasks.get(task_id)
+        return self.changed.get(task_id) or self.loaded.get(task_id)
 
     def put(self, task: Task, result: Body | None = None) -> None:
         if task != self.get(task.task_id):
@@ -177,7 +181,7 @@ class _LockedTasks:
         return [
             task_id
             for task_id, task in self.changed.items()
-            if task.publish_count > self.tasks[task_id].publish_count
+            if task.publish_count > self.loaded[task_id].publish_count
         ]
 
 
@@ -318,13 +322,13 @@ class PostgresTaskStore:
         }
 
     async def _write(self, connection: Connection, locked: _LockedTasks) -> None:
-        await connection.execute(_UPDATE, [_json([*locked.changed.values()])])
+        await connection.execute(_UPDATE.encode(), [_json([*locked.changed.values()])])
         if results := locked.results:
             await connection.execute(
                 _INSERT_RESULTS,
                 [
                     [*results],
-                    [locked.tasks[task_id].organisation_id for task_id in results],
+                    [locked.loaded[task_id].organisation_id for task_id in results],
                     [str(body.encoding) for body in results.values()],
                     [body.data for body in results.values()],
                 ],

@@ -1,0 +1,1 @@
+"""Sites and what stands on them: batteries, PV plants, loads, tariffs."""

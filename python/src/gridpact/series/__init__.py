@@ -1,0 +1,1 @@
+"""Time series on a fixed grid of slots."""

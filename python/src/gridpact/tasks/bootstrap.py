@@ -1,0 +1,62 @@
+"""Wires the tasks service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from redis.asyncio import Redis
+
+from gridpact.contracts.channels import MAX_ATTEMPTS
+from gridpact.kit.database import Database
+from gridpact.tasks.contract import GeneratedContract
+from gridpact.tasks.delivery import Delivery
+from gridpact.tasks.delivery_rpc import DeliveryRpc
+from gridpact.tasks.domain import Policy
+from gridpact.tasks.events import RedisEvents
+from gridpact.tasks.repository import PostgresTaskStore
+from gridpact.tasks.rpc import TasksRpc
+from gridpact.tasks.service import TaskService
+from gridpact.tasks.sites import AssetsSites, GetSite
+from gridpact.tasks.sweeper import Sweeper
+
+POLICY = Policy(
+    # Shorter than a message stays invisible (x-queue in asyncapi.yaml): when a message comes back,
+    # the lease of its dead bridge is over.
+    lease_duration=timedelta(seconds=10),
+    max_attempts=MAX_ATTEMPTS,
+    reclaim_delay=timedelta(seconds=30),
+    republish_delay=timedelta(seconds=30),
+    republish_delay_max=timedelta(minutes=10),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TasksRpcs:
+    """Both gRPC services of tasks."""
+
+    tasks: TasksRpc
+    delivery: DeliveryRpc
+
+
+@asynccontextmanager
+async def running_tasks(
+    database: Database, redis: Redis, assets: GetSite, policy: Policy = POLICY
+) -> AsyncIterator[TasksRpcs]:
+    """The services, with their sweeper and the sender of events running while entered."""
+    store = PostgresTaskStore(database)
+    events = RedisEvents(redis)
+    contract = GeneratedContract()
+    service = TaskService(store, contract, AssetsSites(assets), events)
+    delivery = Delivery(store, contract, events, policy)
+    async with asyncio.TaskGroup() as background:
+        running = [
+            background.create_task(events.run()),
+            background.create_task(Sweeper(store, events, policy).run()),
+        ]
+        yield TasksRpcs(TasksRpc(service), DeliveryRpc(delivery))
+        for task in running:
+            task.cancel()

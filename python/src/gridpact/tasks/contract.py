@@ -1,0 +1,60 @@
+"""What the contracts say of a task: the generated shapes behind the port `TaskContract`."""
+
+from __future__ import annotations
+
+from gridpact.contracts import shapes
+from gridpact.contracts.channels import (
+    KINDS,
+    LIMITS,
+    QUEUE_ENGINES,
+    ZSTD_THRESHOLD_BYTES,
+)
+from gridpact.kit.compression import compress, decompress
+from gridpact.kit.shapes import Field, Numeric, Record, Text
+from gridpact.kit.violation import ContractError, Violation
+from gridpact.kit.wire import decode
+from gridpact.tasks.domain import Body, Encoding
+from gridpact.tasks.ports import Request
+
+_REQUEST = Record(
+    (
+        # As the header Idempotency-Key in contracts/openapi.yaml.
+        Field("idempotency_key", Text(1, 128, pattern="^[A-Za-z0-9_.:-]+$")),
+        Field("kind", shapes.TASK_KIND),
+        Field("engine_choice", Text(choices=QUEUE_ENGINES)),
+        Field("site_id", shapes.IDENTIFIER, required=False),
+        Field("label", shapes.NAME, required=False),
+        # As contracts/schemas/probe-submission.yaml.
+        Field("timeout_s", Numeric(above=0, maximum=86400)),
+    )
+)
+
+
+class GeneratedContract:
+    """The TaskContract of this release."""
+
+    def check_request(self, request: Request) -> list[Violation]:
+        found: list[Violation] = []
+        members = {field.name: getattr(request, field.name) for field in _REQUEST.fields}
+        given = {name: value for name, value in members.items() if value is not None}
+        _REQUEST.check(given, "", found)
+        return found
+
+    def pack_input(self, kind: str, data: bytes) -> Body:
+        if len(data) > LIMITS.message_bytes:
+            words = f"the input has {len(data)} bytes, at most {LIMITS.message_bytes} are taken"
+            raise ContractError("MESSAGE_TOO_LARGE", words)
+        decode(KINDS[kind].input, data, LIMITS)
+        # The bytes that were checked are the bytes that the worker gets.
+        encoding, packed = compress(data, ZSTD_THRESHOLD_BYTES)
+        return Body(Encoding(encoding), packed)
+
+    def fault_of_result(self, kind: str, body: Body) -> str | None:
+        if len(body.data) > LIMITS.message_bytes:
+            return f"it has {len(body.data)} bytes, at most {LIMITS.message_bytes} are taken"
+        try:
+            data = decompress(body.encoding.value, body.data, LIMITS.decoded_bytes)
+            decode(KINDS[kind].result, data, LIMITS)
+        except ContractError as error:
+            return error.message
+        return None

@@ -1,0 +1,166 @@
+"""What the bridge does: attempts, leases, progress, ends. Each call is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeVar
+
+from gridpact.kit.identifiers import is_identifier
+from gridpact.kit.log import Log
+from gridpact.tasks.domain import (
+    AttemptEnd,
+    Failed,
+    Failure,
+    Policy,
+    Progress,
+    Refusal,
+    Succeeded,
+    Task,
+)
+from gridpact.tasks.ports import Batch, Events, TaskContract, TaskStore
+
+log = Log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a batch, about one task."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening(Item):
+    """A delivery that wants the lease of its task."""
+
+    bridge_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease(Item):
+    """What an attempt holds."""
+
+    fencing_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Lease):
+    """How far an attempt is."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Ending(Lease):
+    """An attempt that is over."""
+
+    end: AttemptEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one item. ``task`` is the task afterwards, None when there is none."""
+
+    task_id: str
+    task: Task | None
+    refusal: Refusal | None
+    # Until the task's timeout.
+    remaining_duration: timedelta = timedelta(0)
+
+
+AnItem = TypeVar("AnItem", bound=Item)
+Outcome = TypeVar("Outcome")
+
+
+class Delivery:
+    """The use cases of gridpact.tasks.v1.DeliveryService."""
+
+    def __init__(
+        self, store: TaskStore, contract: TaskContract, events: Events, policy: Policy
+    ) -> None:
+        self._store = store
+        self._contract = contract
+        self._events = events
+        self.policy = policy
+
+    async def open_attempts(self, openings: Sequence[Opening]) -> list[Answer]:
+        """Takes the leases of tasks for new attempts."""
+
+        def open_attempt(batch: Batch, opening: Opening) -> Answer:
+            task = batch.get(opening.task_id)
+            if task is None:
+                return Answer(opening.task_id, None, Refusal("NOT_FOUND"))
+            opened, refusal = task.open_attempt(batch.now, self.policy, opening.bridge_id)
+            batch.put(opened)
+            return Answer(task.task_id, opened, refusal, task.timeout_time - batch.now)
+
+        return await self._each(openings, open_attempt)
+
+    async def renew_leases(self, leases: Sequence[Lease]) -> list[Answer]:
+        """Extends leases."""
+
+        def renew(batch: Batch, lease: Lease) -> Answer:
+            task = batch.get(lease.task_id)
+            if task is None:
+                return Answer(lease.task_id, None, Refusal("LEASE_STALE"))
+            renewed, refusal = task.renew_lease(lease.fencing_token, batch.now, self.policy)
+            batch.put(renewed)
+            return Answer(task.task_id, renewed, refusal)
+
+        return await self._each(leases, renew, publish=False)
+
+    async def report_progress(self, reports: Sequence[Report]) -> None:
+        """Stores and announces progress; stale reports are dropped."""
+
+        def report(batch: Batch, item: Report) -> None:
+            task = batch.get(item.task_id)
+            if task is not None:
+                batch.put(task.report(item.fencing_token, item.progress))
+
+        await self._each(reports, report)
+
+    async def complete_attempts(self, endings: Sequence[Ending]) -> list[Answer]:
+        """Ends attempts; a result is stored only when it keeps to its kind's schema."""
+
+        def complete(batch: Batch, ending: Ending) -> Answer:
+            task = batch.get(ending.task_id)
+            if task is None:
+                return Answer(ending.task_id, None, Refusal("LEASE_STALE"))
+            end = ending.end
+            if task.is_current(ending.fencing_token):
+                end = self._with_checked_result(task, end)
+            ended, refusal = task.end_attempt(ending.fencing_token, end, batch.now, self.policy)
+            result = end.outcome.result if isinstance(end.outcome, Succeeded) else None
+            # The end of an attempt that is not current changes nothing.
+            batch.put(ended, None if ended is task else result)
+            return Answer(task.task_id, ended, refusal)
+
+        return await self._each(endings, complete)
+
+    async def _each(
+        self,
+        items: Sequence[AnItem],
+        decide: Callable[[Batch, AnItem], Outcome],
+        *,
+        publish: bool = True,
+    ) -> list[Outcome]:
+        # The bridge takes ids from messages, which anybody with access to the broker can write.
+        task_ids = [item.task_id for item in items if is_identifier(item.task_id)]
+        outcomes, changed = await self._store.change(
+            task_ids, lambda batch: [decide(batch, item) for item in items]
+        )
+        if publish:
+            self._events.publish(changed)
+        return outcomes
+
+    def _with_checked_result(self, task: Task, end: AttemptEnd) -> AttemptEnd:
+        if not isinstance(end.outcome, Succeeded):
+            return end
+        fault = self._contract.fault_of_result(task.kind, end.outcome.result)
+        if fault is None:
+            return end
+        log.error("result-refused", task_id=task.task_id, engine=end.engine, fault=fault)
+        words = f"the engine's result breaks its contract: {fault}"
+        return replace(end, outcome=Failed(Failure("INTERNAL", words[:4096])))

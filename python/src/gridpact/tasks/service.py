@@ -1,0 +1,165 @@
+"""What the owner of a task does with it. Everything acts within one organisation."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import astuple
+from datetime import timedelta
+
+import msgspec
+
+from gridpact.contracts.errors import Reason
+from gridpact.kit.errors import GridpactError, not_found
+from gridpact.kit.identifiers import is_identifier, new_identifier
+from gridpact.kit.pages import Cursor
+from gridpact.kit.trace import traceparent
+from gridpact.kit.violation import ContractError, Violation
+from gridpact.tasks.domain import Body, Task, TaskState
+from gridpact.tasks.group_commit import GroupCommit
+from gridpact.tasks.ports import (
+    Batch,
+    Events,
+    Request,
+    Sites,
+    Submission,
+    Submitted,
+    TaskContract,
+    TaskStore,
+)
+
+# What one transaction of submitted tasks may hold.
+_GROUP_COUNT = 256
+_GROUP_BYTES = 16 * 1024 * 1024
+
+
+class TaskService:
+    """The use cases of gridpact.tasks.v1.TasksService."""
+
+    def __init__(
+        self, store: TaskStore, contract: TaskContract, sites: Sites, events: Events
+    ) -> None:
+        self._store = store
+        self._contract = contract
+        self._sites = sites
+        self._events = events
+        self._submissions: GroupCommit[Submission, Submitted] = GroupCommit(
+            store.submit,
+            weight=lambda submission: len(submission.payload.data),
+            max_count=_GROUP_COUNT,
+            max_weight=_GROUP_BYTES,
+        )
+
+    async def submit(self, organisation_id: str, request: Request) -> Submitted:
+        """Stores a task and queues it; gives the stored one when the key names it already.
+
+        INVALID_ARGUMENT, MESSAGE_MALFORMED or MESSAGE_TOO_LARGE for the request, NOT_FOUND for its
+        site, IDEMPOTENCY_KEY_REUSED when the key names another request.
+        """
+        payload = self._checked_payload(request)
+        if request.site_id is not None:
+            await self._sites.require(request.site_id)
+        fingerprint = hashlib.sha256(msgspec.msgpack.encode(astuple(request))).digest()
+        submitted = await self._submissions.add(
+            Submission(
+                task_id=new_identifier(),
+                organisation_id=organisation_id,
+                idempotency_key=request.idempotency_key,
+                fingerprint=fingerprint,
+                kind=request.kind,
+                engine_choice=request.engine_choice,
+                site_id=request.site_id,
+                label=request.label,
+                timeout=timedelta(seconds=request.timeout_s),
+                payload=payload,
+                traceparent=traceparent(),
+            )
+        )
+        if submitted.fingerprint != fingerprint:
+            task_id = submitted.task.task_id
+            words = f"the key was used for another request, which made task {task_id}"
+            raise GridpactError(Reason.IDEMPOTENCY_KEY_REUSED, words, task_id=task_id)
+        if submitted.created:
+            self._events.publish([submitted.task])
+        return submitted
+
+    async def get(self, organisation_id: str, task_id: str) -> Task:
+        """The task; NOT_FOUND when the organisation has none of that id."""
+        task = await self._store.find(organisation_id, task_id) if is_identifier(task_id) else None
+        if task is None:
+            raise not_found("task", task_id)
+        return task
+
+    async def list_page(
+        self,
+        organisation_id: str,
+        *,
+        cursor: str,
+        site_id: str | None,
+        state: TaskState | None,
+        page_size: int,
+    ) -> tuple[list[Task], str]:
+        """A page, newest first, and the cursor of the next one (empty on the last)."""
+        if site_id is not None and not is_identifier(site_id):
+            return [], ""
+        tasks = await self._store.list_page(
+            organisation_id,
+            before=Cursor.decode(cursor),
+            site_id=site_id,
+            state=state,
+            limit=page_size + 1,
+        )
+        if len(tasks) <= page_size:
+            return tasks, ""
+        last = tasks[page_size - 1]
+        return tasks[:page_size], Cursor(last.submitted_time, last.task_id).encode()
+
+    async def cancel(self, organisation_id: str, task_id: str) -> Task:
+        """Cancels a task or asks its worker to stop.
+
+        NOT_FOUND when the organisation has none of that id; TASK_NOT_CANCELLABLE when it SUCCEEDED
+        or FAILED.
+        """
+
+        def decide(batch: Batch) -> Task:
+            task = batch.get(task_id)
+            if task is None or task.organisation_id != organisation_id:
+                raise not_found("task", task_id)
+            cancelled, refusal = task.request_cancel(batch.now)
+            if refusal is not None:
+                words = f"the task has {task.state}"
+                raise GridpactError(Reason(refusal.reason), words, state=task.state)
+            batch.put(cancelled)
+            return cancelled
+
+        if not is_identifier(task_id):
+            raise not_found("task", task_id)
+        task, changed = await self._store.change([task_id], decide)
+        self._events.publish(changed)
+        return task
+
+    async def get_result(self, organisation_id: str, task_id: str) -> tuple[Task, Body]:
+        """A task that SUCCEEDED and its result; RESULT_NOT_READY for any other, or NOT_FOUND."""
+        task = await self.get(organisation_id, task_id)
+        found = await self._store.find_result(organisation_id, task_id)
+        if found is None:
+            words = f"the task is {task.state}"
+            raise GridpactError(Reason.RESULT_NOT_READY, words, state=task.state)
+        return found
+
+    def _checked_payload(self, request: Request) -> Body:
+        violations = self._contract.check_request(request)
+        try:
+            if not any(violation.field == "kind" for violation in violations):
+                payload = self._contract.pack_input(request.kind, request.input)
+                if not violations:
+                    return payload
+        except ContractError as error:
+            if not error.violations:
+                raise GridpactError(Reason(error.reason), f"the input: {error.message}") from error
+            violations += [_of_input(violation) for violation in error.violations]
+        raise GridpactError.invalid(violations)
+
+
+def _of_input(violation: Violation) -> Violation:
+    field = f"input.{violation.field}" if violation.field else "input"
+    return Violation(field, violation.rule, violation.message)
