@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from gridpact.migrations import upgrade
 
+from gridpact.migrations import upgrade
 from tests.postgres import PostgresServer
+from tests.redis import RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,12 @@ def migrated_template(postgres: PostgresServer) -> str:
 def database_url(postgres: PostgresServer, migrated_template: str) -> str:
     """A database of this test's own, empty and at the newest revision."""
     return postgres.create_database(migrated_template)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server of this test run."""
+    server = RedisServer()
+    server.start()
+    yield server
+    server.remove()

@@ -1,0 +1,1 @@
+"""The message broker: one port, an adapter per broker."""

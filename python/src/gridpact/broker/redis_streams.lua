@@ -1,0 +1,236 @@
+-- The queue of one topic. Every call is atomic and goes by the clock of the Redis server.
+--
+-- A message is one entry of the stream from publish to acknowledgement; it never moves. What state
+-- it is in is said by which index names it:
+--   past the cursor, in no index   visible, never delivered
+--   hidden, until an instant       delivered and not acknowledged, or delayed; visible again after it
+--   the list of its group          waits until it is the first there (the first is being worked on)
+--   dead, since an instant         dead letter
+-- receipts holds "attempt token group" of every message that was ever delivered.
+-- bell is a stream of one entry, added whenever something may have become visible earlier than a
+-- waiting consumer was told.
+
+local stream, cursor, hidden, receipts, dead, bell, groups =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local DEAD_LETTER_LIMIT = 10000
+-- What one take may carry, and how many entries it reads at a time: bounds on memory.
+local TAKE_BYTES = 8 * 1024 * 1024
+local READ_COUNT = 8
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function ring()
+  redis.call('XADD', bell, 'MAXLEN', 1, '*', 'at', now)
+end
+
+-- Fields stand in the order in which publish writes them.
+local function body_of(fields) return fields[2] end
+local function group_of(fields) return fields[8] end
+local function is_delayed(fields) return fields[10] ~= '0' end
+
+local function read(id)
+  local entry = redis.call('XRANGE', stream, id, id)[1]
+  return entry and entry[2]
+end
+
+local function delivery(id)
+  local record = redis.call('HGET', receipts, id)
+  if not record then return 0 end
+  local attempt, token, group = string.match(record, '^(%d+) (%x+) (.*)$')
+  return tonumber(attempt), token, group
+end
+
+-- Puts a message at the end of its group; true when it is the first there.
+local function enter_group(group, id)
+  return group == '' or redis.call('RPUSH', groups .. group, id) == 1
+end
+
+-- Takes the first message of the group out and makes the next one visible.
+local function leave_group(group)
+  if group == '' then return end
+  redis.call('LPOP', groups .. group)
+  local next_id = redis.call('LINDEX', groups .. group, 0)
+  if next_id then
+    redis.call('ZADD', hidden, now, next_id)
+    ring()
+  end
+end
+
+local function erase(id)
+  redis.call('ZREM', hidden, id)
+  redis.call('HDEL', receipts, id)
+  redis.call('XDEL', stream, id)
+end
+
+local function bury(id, group)
+  redis.call('ZREM', hidden, id)
+  redis.call('ZADD', dead, now, id)
+  leave_group(group)
+  if redis.call('ZCARD', dead) > DEAD_LETTER_LIMIT then
+    erase(redis.call('ZPOPMIN', dead)[1])
+  end
+end
+
+-- The attempt, group and end of invisibility of the message, when the token is its receipt's and
+-- the invisibility has not ended.
+local function held(id, token)
+  local attempt, current, group = delivery(id)
+  if token ~= current then return nil end
+  local visible_at = tonumber(redis.call('ZSCORE', hidden, id) or now)
+  if visible_at <= now then return nil end
+  return attempt, group, visible_at
+end
+
+local call = {}
+
+function call.publish()
+  local ids = {}
+  for i = 2, #ARGV, 5 do
+    local body, key, properties, group, delay = unpack(ARGV, i, i + 4)
+    local id = redis.call('XADD', stream, '*', 'body', body, 'key', key,
+      'properties', properties, 'group', group, 'delay', delay)
+    if delay ~= '0' then redis.call('ZADD', hidden, now + delay, id) end
+    ids[#ids + 1] = id
+  end
+  ring()
+  return ids
+end
+
+-- Replies the newest ring of the bell, the milliseconds until a message becomes visible by itself
+-- (-1: none will) and what was taken: id, attempt, fields.
+function call.take()
+  local max_count, invisible, max_attempts, token =
+    tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+  local taken, bytes = {}, 0
+
+  local function room()
+    return bytes < TAKE_BYTES and math.min(READ_COUNT, max_count - #taken) or 0
+  end
+
+  local function hand_out(id, attempt, fields)
+    redis.call('ZADD', hidden, now + invisible, id)
+    redis.call('HSET', receipts, id, attempt .. ' ' .. token .. ' ' .. group_of(fields))
+    taken[#taken + 1] = { id, attempt, fields }
+    bytes = bytes + #body_of(fields)
+  end
+
+  -- First what became visible again, so that no message is overtaken for ever.
+  while room() > 0 do
+    local ids = redis.call('ZRANGEBYSCORE', hidden, '-inf', now, 'LIMIT', 0, room())
+    if #ids == 0 then break end
+    for _, id in ipairs(ids) do
+      local attempt, _, group = delivery(id)
+      if attempt >= max_attempts then
+        bury(id, group)
+      else
+        local fields = read(id)
+        -- Without its entry (evicted by a Redis that is short of memory) there is no message.
+        if fields then hand_out(id, attempt + 1, fields) else erase(id) end
+      end
+    end
+  end
+
+  local first = redis.call('GET', cursor) or '0-0'
+  local last = first
+  while room() > 0 do
+    local entries = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', room())
+    if #entries == 0 then break end
+    for _, entry in ipairs(entries) do
+      local id, fields = entry[1], entry[2]
+      last = id
+      if not is_delayed(fields) and enter_group(group_of(fields), id) then
+        hand_out(id, 1, fields)
+      end
+    end
+  end
+  if last ~= first then redis.call('SET', cursor, last) end
+
+  local soonest = redis.call('ZRANGE', hidden, 0, 0, 'WITHSCORES')[2]
+  local rung = redis.call('XREVRANGE', bell, '+', '-', 'COUNT', 1)[1]
+  return { rung and rung[1] or '0-0', soonest and math.max(0, soonest - now) or -1, taken }
+end
+
+-- Pairs of id and token; replies 1 for each that was still held.
+function call.acknowledge()
+  local outcomes = {}
+  for i = 2, #ARGV, 2 do
+    local id = ARGV[i]
+    local attempt, group = held(id, ARGV[i + 1])
+    if attempt then
+      erase(id)
+      leave_group(group)
+    end
+    outcomes[#outcomes + 1] = attempt and 1 or 0
+  end
+  return outcomes
+end
+
+-- Pairs of id and token after the new duration and the new token; replies as acknowledge does.
+function call.hide()
+  local visible_at, new_token = now + ARGV[2], ARGV[3]
+  local outcomes, is_earlier = {}, false
+  for i = 4, #ARGV, 2 do
+    local id = ARGV[i]
+    local attempt, group, was_visible_at = held(id, ARGV[i + 1])
+    if attempt then
+      is_earlier = is_earlier or visible_at < was_visible_at
+      redis.call('ZADD', hidden, visible_at, id)
+      redis.call('HSET', receipts, id, attempt .. ' ' .. new_token .. ' ' .. group)
+    end
+    outcomes[#outcomes + 1] = attempt and 1 or 0
+  end
+  if is_earlier then ring() end
+  return outcomes
+end
+
+function call.dead_letters()
+  local letters = {}
+  for _, id in ipairs(redis.call('ZRANGE', dead, 0, ARGV[2] - 1)) do
+    local fields = read(id)
+    if fields then
+      local attempt = delivery(id)
+      letters[#letters + 1] = { id, attempt, fields }
+    end
+  end
+  return letters
+end
+
+function call.replay()
+  local count = 0
+  for i = 2, #ARGV do
+    local id = ARGV[i]
+    local fields = redis.call('ZREM', dead, id) == 1 and read(id)
+    if fields then
+      redis.call('HDEL', receipts, id)
+      if enter_group(group_of(fields), id) then redis.call('ZADD', hidden, now, id) end
+      count = count + 1
+    end
+  end
+  ring()
+  return count
+end
+
+-- Replies visible, invisible and dead counts and the lag in milliseconds.
+function call.backlog()
+  local dead_count = redis.call('ZCARD', dead)
+  local invisible_count = redis.call('ZCOUNT', hidden, '(' .. now, '+inf')
+  local visible_count = redis.call('XLEN', stream) - invisible_count - dead_count
+
+  local oldest = now
+  local reappeared_at = redis.call('ZRANGE', hidden, 0, 0, 'WITHSCORES')[2]
+  if reappeared_at then oldest = math.min(oldest, reappeared_at) end
+  local last = redis.call('GET', cursor) or '0-0'
+  while true do
+    local entry = redis.call('XRANGE', stream, '(' .. last, '+', 'COUNT', 1)[1]
+    if not entry then break end
+    last = entry[1]
+    if not is_delayed(entry[2]) then
+      oldest = math.min(oldest, string.match(last, '^%d+'))
+      break
+    end
+  end
+  return { visible_count, invisible_count, dead_count, now - oldest }
+end
+
+return call[ARGV[1]]()

@@ -1,0 +1,308 @@
+"""The broker port on Redis Streams (Redis 6.2 or later).
+
+What a message goes through is written in redis_streams.lua, one atomic script per call; here are
+batching, waiting, and the translation between the port and the script's arguments and replies.
+All state is created on use, so a Redis that was emptied or restarted needs no preparation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import secrets
+from collections.abc import Awaitable, Iterator, Sequence
+from datetime import timedelta
+from importlib.resources import files
+from typing import Any, TypeVar, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gridpact.broker.port import (
+    Backlog,
+    BrokerUnavailable,
+    DeadLetter,
+    Delivery,
+    Message,
+    MessageId,
+    Receipt,
+    ReceiptExpired,
+)
+
+Item = TypeVar("Item")
+
+# A script runs while Redis serves nobody else: a call is cut where it would hold it for long.
+_CALL_MESSAGE_COUNT = 256
+_CALL_BYTES = 8 * 1024 * 1024
+
+# The bell is heard at once; this only bounds the harm of a server clock that was set back.
+_LONGEST_WAIT = timedelta(seconds=5)
+
+# How long Redis may take to answer what is not a wait.
+_ANSWER_DURATION = timedelta(seconds=5)
+
+_KEY_NAMES = ("stream", "cursor", "hidden", "receipts", "dead", "bell", "group:")
+
+
+class RedisStreamsBroker:
+    """A Broker on one Redis server.
+
+    A message becomes a dead letter when it was delivered `max_attempts` times. Connections are
+    made on use; a broken one is replaced, with backoff and jitter, before BrokerUnavailable is
+    raised.
+    """
+
+    def __init__(self, url: str, *, max_attempts: int) -> None:
+        if max_attempts < 1:
+            raise ValueError("a message needs at least one attempt")
+        self._max_attempts = max_attempts
+        self._redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+            url,
+            # Every call has its own time limit, and a wait may be longer than an answer.
+            socket_timeout=None,
+            socket_connect_timeout=_ANSWER_DURATION.total_seconds(),
+            retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), retries=3),
+        )
+        script = files("gridpact.broker").joinpath("redis_streams.lua").read_text(encoding="utf-8")
+        self._script = self._redis.register_script(script)
+
+    async def publish(self, messages: Sequence[Message]) -> list[MessageId]:
+        ids: dict[int, MessageId] = {}
+        for topic in dict.fromkeys(message.topic for message in messages):
+            positions = [i for i, message in enumerate(messages) if message.topic == topic]
+            for chunk in _chunks(messages, positions):
+                arguments = [value for i in chunk for value in _arguments(messages[i])]
+                reply = cast(list[bytes], await self.call(topic, "publish", *arguments))
+                ids.update(zip(chunk, (MessageId(id.decode()) for id in reply), strict=True))
+        return [ids[i] for i in range(len(messages))]
+
+    def consumer(self, topic: str) -> RedisStreamsConsumer:
+        return RedisStreamsConsumer(self, topic, self._max_attempts)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def call(self, topic: str, name: str, *arguments: bytes | str | int) -> object:
+        """Runs one call of the script on the topic's queue; returns its raw reply."""
+        keys = [_key(topic, name) for name in _KEY_NAMES]
+        return await _answered(self._script(keys, (name, *arguments)), _ANSWER_DURATION)
+
+    async def hear(self, topic: str, last_ring: bytes, wait_duration: timedelta) -> None:
+        """Returns when the bell of the topic rings after `last_ring`, or `wait_duration` ended."""
+        # Redis takes 0 for "for ever".
+        milliseconds = max(1, _milliseconds(wait_duration))
+        await _answered(
+            self._redis.xread({_key(topic, "bell"): last_ring}, block=milliseconds),  # pyright: ignore[reportUnknownMemberType]
+            wait_duration + _ANSWER_DURATION,
+        )
+
+
+class RedisStreamsConsumer:
+    """A Consumer of one topic of a RedisStreamsBroker."""
+
+    def __init__(self, broker: RedisStreamsBroker, topic: str, max_attempts: int) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._max_attempts = max_attempts
+
+    async def receive(
+        self, max_count: int, invisible_duration: timedelta, wait_duration: timedelta
+    ) -> list[Delivery]:
+        if max_count < 1 or invisible_duration < timedelta(milliseconds=1):
+            raise ValueError("receive takes at least one message, for at least a millisecond")
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + wait_duration.total_seconds()
+        while True:
+            last_ring, until_visible, deliveries = await self._take(max_count, invisible_duration)
+            remaining = timedelta(seconds=ends - loop.time())
+            if deliveries or remaining <= timedelta(0):
+                return deliveries
+            await self._broker.hear(
+                self._topic, last_ring, min(remaining, until_visible, _LONGEST_WAIT)
+            )
+
+    async def acknowledge(self, receipts: Sequence[Receipt]) -> list[ReceiptExpired | None]:
+        outcomes: list[ReceiptExpired | None] = []
+        for chunk in _batches(receipts):
+            held = await self._broker.call(self._topic, "acknowledge", *_ids_and_tokens(chunk))
+            outcomes += [None if ok else _expired() for ok in cast(list[int], held)]
+        return outcomes
+
+    async def change_invisibility(
+        self, receipts: Sequence[Receipt], invisible_duration: timedelta
+    ) -> list[Receipt | ReceiptExpired]:
+        outcomes: list[Receipt | ReceiptExpired] = []
+        for chunk in _batches(receipts):
+            token = _new_token()
+            pairs = _ids_and_tokens(chunk)
+            held = await self._broker.call(
+                self._topic, "hide", _milliseconds(invisible_duration), token, *pairs
+            )
+            outcomes += [
+                _receipt(id, token) if ok else _expired()
+                for id, ok in zip(pairs[::2], cast(list[int], held), strict=True)
+            ]
+        return outcomes
+
+    async def dead_letters(self, max_count: int) -> list[DeadLetter]:
+        reply = await self._broker.call(
+            self._topic, "dead_letters", min(max_count, _CALL_MESSAGE_COUNT)
+        )
+        letters: list[DeadLetter] = []
+        for id, attempts, fields in cast(list[tuple[bytes, int, list[bytes]]], reply):
+            body, key, properties, group = _read_fields(fields)
+            letters.append(
+                DeadLetter(MessageId(id.decode()), body, key, properties, group, attempts)
+            )
+        return letters
+
+    async def replay(self, message_ids: Sequence[MessageId]) -> int:
+        counts = [
+            cast(int, await self._broker.call(self._topic, "replay", *chunk))
+            for chunk in _batches(message_ids)
+        ]
+        return sum(counts)
+
+    async def backlog(self) -> Backlog:
+        reply = cast(list[int], await self._broker.call(self._topic, "backlog"))
+        visible_count, invisible_count, dead_letter_count, lag_milliseconds = reply
+        return Backlog(
+            visible_count,
+            invisible_count,
+            dead_letter_count,
+            timedelta(milliseconds=lag_milliseconds),
+        )
+
+    async def _take(
+        self, max_count: int, invisible_duration: timedelta
+    ) -> tuple[bytes, timedelta, list[Delivery]]:
+        """One look at the queue: the newest ring, how long until a message shows by itself (at
+        most _LONGEST_WAIT), and what was taken."""
+        token = _new_token()
+        call = asyncio.ensure_future(
+            self._broker.call(
+                self._topic,
+                "take",
+                min(max_count, _CALL_MESSAGE_COUNT),
+                _milliseconds(invisible_duration),
+                self._max_attempts,
+                token,
+            )
+        )
+        try:
+            reply = await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await self._hand_back(call, token)
+            raise
+        last_ring, until_visible, taken = cast(
+            tuple[bytes, int, list[tuple[bytes, int, list[bytes]]]], reply
+        )
+        return (
+            last_ring,
+            timedelta(milliseconds=until_visible) if until_visible >= 0 else _LONGEST_WAIT,
+            [_delivery(id, attempt, fields, token) for id, attempt, fields in taken],
+        )
+
+    async def _hand_back(self, call: asyncio.Future[object], token: str) -> None:
+        # With the broker gone the messages show again when their invisibility ends.
+        with contextlib.suppress(BrokerUnavailable):
+            _, _, taken = cast(
+                tuple[object, object, list[tuple[bytes, object, object]]], await call
+            )
+            receipts = [_receipt(id.decode(), token) for id, _, _ in taken]
+            await self.change_invisibility(receipts, timedelta(0))
+
+
+def _key(topic: str, name: str) -> str:
+    # The braces keep the keys of a topic on one node of a Redis cluster.
+    return f"gridpact:broker:{{{topic}}}:{name}"
+
+
+def _arguments(message: Message) -> tuple[bytes | str | int, ...]:
+    return (
+        message.body,
+        message.key,
+        msgspec.msgpack.encode(message.properties),
+        message.group or "",
+        _milliseconds(message.delay),
+    )
+
+
+def _read_fields(fields: list[bytes]) -> tuple[bytes, str, dict[str, str], str | None]:
+    # Names and values alternate, in the order in which the script writes them.
+    _, body, _, key, _, properties, _, group, *_ = fields
+    return (
+        body,
+        key.decode(),
+        msgspec.msgpack.decode(properties, type=dict[str, str]),
+        group.decode() or None,
+    )
+
+
+def _delivery(id: bytes, attempt: int, fields: list[bytes], token: str) -> Delivery:
+    name = id.decode()
+    body, key, properties, group = _read_fields(fields)
+    return Delivery(MessageId(name), body, key, properties, group, attempt, _receipt(name, token))
+
+
+def _new_token() -> str:
+    return secrets.token_hex(8)
+
+
+def _receipt(id: str, token: str) -> Receipt:
+    return Receipt(f"{id} {token}")
+
+
+def _ids_and_tokens(receipts: Sequence[Receipt]) -> list[str]:
+    return [part for receipt in receipts for part in receipt.split(" ")]
+
+
+def _expired() -> ReceiptExpired:
+    return ReceiptExpired("the message was no longer held under this receipt")
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return math.ceil(duration / timedelta(milliseconds=1))
+
+
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), _CALL_MESSAGE_COUNT):
+        yield items[start : start + _CALL_MESSAGE_COUNT]
+
+
+def _chunks(messages: Sequence[Message], positions: Sequence[int]) -> Iterator[list[int]]:
+    """Cuts the positions so that the messages of a chunk stay within the limits of one call."""
+    chunk: list[int] = []
+    size = 0
+    for i in positions:
+        if chunk and (
+            len(chunk) == _CALL_MESSAGE_COUNT or size + len(messages[i].body) > _CALL_BYTES
+        ):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(i)
+        size += len(messages[i].body)
+    if chunk:
+        yield chunk
+
+
+async def _answered(call: Awaitable[Any], limit: timedelta) -> object:
+    """Awaits an answer of Redis; raises BrokerUnavailable when it cannot serve."""
+    try:
+        async with asyncio.timeout(limit.total_seconds()):
+            return await call
+    except (RedisConnectionError, RedisTimeoutError, TimeoutError) as error:
+        raise BrokerUnavailable(f"Redis does not answer: {error}") from error
+    except (OutOfMemoryError, ReadOnlyError) as error:
+        raise BrokerUnavailable(f"Redis takes no writes: {error}") from error
+    except ResponseError as error:
+        # Within a script the server gives its condition only as text.
+        if "-OOM " in str(error) or "MISCONF " in str(error) or "-READONLY " in str(error):
+            raise BrokerUnavailable(f"Redis takes no writes: {error}") from error
+        raise

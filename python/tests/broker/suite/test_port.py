@@ -1,0 +1,410 @@
+"""The promises of gridpact.broker.port, one by one, against every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from gridpact.broker.port import (
+    MAX_BODY_BYTES,
+    Broker,
+    BrokerUnavailable,
+    Consumer,
+    Delivery,
+    Message,
+    Receipt,
+    ReceiptExpired,
+)
+from tests.broker.suite.harness import MAX_ATTEMPTS, BrokerUnderTest
+
+pytestmark = pytest.mark.timeout(60)
+
+NOW = timedelta(0)
+MINUTE = timedelta(minutes=1)
+# Longer than any test may take: a receive that waits this long has been woken by an event.
+LONG = timedelta(seconds=50)
+
+
+def messages(topic: str, count: int, *, group: str | None = None) -> list[Message]:
+    return [Message(topic, f"body {i}".encode(), f"key-{i}", group=group) for i in range(count)]
+
+
+def receipts(deliveries: Sequence[Delivery]) -> list[Receipt]:
+    return [delivery.receipt for delivery in deliveries]
+
+
+def bodies(deliveries: Sequence[Delivery]) -> list[str]:
+    return [delivery.body.decode() for delivery in deliveries]
+
+
+async def receive_now(consumer: Consumer, max_count: int = 10) -> list[Delivery]:
+    return await consumer.receive(max_count, MINUTE, NOW)
+
+
+class TestPublish:
+    async def test_carries_body_key_properties_and_group_unchanged(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        message = Message(
+            topic,
+            body=bytes(range(256)),
+            key="task/0198",
+            properties={"kind": "dispatch", "note": "Größe = 5 µ 电池", "empty": ""},
+            group="site-1",
+        )
+        (message_id,) = await broker.publish([message])
+        (delivery,) = await receive_now(consumer)
+        assert delivery.message_id == message_id
+        assert delivery.body == message.body
+        assert delivery.key == message.key
+        assert delivery.properties == message.properties
+        assert delivery.group == message.group
+        assert delivery.attempt == 1
+
+    async def test_answers_ids_in_order_over_several_topics(
+        self, broker: Broker, topic: str
+    ) -> None:
+        other = f"{topic}-other"
+        ids = await broker.publish(
+            [Message(name, b"x", f"key-{i}") for i, name in enumerate([topic, other] * 300)]
+        )
+        for name, expected in ((topic, ids[::2]), (other, ids[1::2])):
+            received: list[Delivery] = []
+            while deliveries := await receive_now(broker.consumer(name), 256):
+                received += deliveries
+            assert [delivery.message_id for delivery in received] == expected
+
+    async def test_carries_the_largest_body(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        body = b"\xff" * MAX_BODY_BYTES
+        await broker.publish([Message(topic, body, f"key-{i}") for i in range(2)])
+        received: list[Delivery] = []
+        while deliveries := await receive_now(consumer):
+            received += deliveries
+        assert [delivery.body for delivery in received] == [body] * 2
+
+    async def test_of_nothing_is_nothing(self, broker: Broker) -> None:
+        assert await broker.publish([]) == []
+
+    @pytest.mark.parametrize(
+        ("fields", "complaint"),
+        [
+            ({"body": b""}, "0 bytes"),
+            ({"body": bytes(MAX_BODY_BYTES + 1)}, "16777217 bytes"),
+            ({"key": "two words"}, "white space"),
+            ({"key": ""}, "white space"),
+            ({"properties": {"UPPER": "x"}}, "UPPER"),
+            ({"properties": {"name": "line\nbreak"}}, "control character"),
+            ({"delay": timedelta(hours=24, seconds=1)}, "24 hours"),
+            ({"delay": timedelta(seconds=-1)}, "24 hours"),
+            ({"delay": MINUTE, "group": "g"}, "no delay"),
+            ({"group": ""}, "a name"),
+        ],
+        ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+    )
+    async def test_refuses_what_no_broker_carries(
+        self, fields: dict[str, object], complaint: str
+    ) -> None:
+        with pytest.raises(ValueError, match=complaint):
+            Message(**{"topic": "t", "body": b"x", "key": "k", **fields})  # pyright: ignore[reportArgumentType]
+
+
+class TestReceive:
+    async def test_takes_the_oldest_first_and_no_more_than_asked(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 5))
+        assert bodies(await receive_now(consumer, 3)) == ["body 0", "body 1", "body 2"]
+        assert bodies(await receive_now(consumer, 3)) == ["body 3", "body 4"]
+        assert await receive_now(consumer) == []
+
+    async def test_gives_each_message_to_one_of_many(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, topic: str
+    ) -> None:
+        others = [broker_under_test.open() for _ in range(4)]
+        await broker.publish(messages(topic, 100))
+        try:
+            taken = await asyncio.gather(
+                *(receive_now(other.consumer(topic), 30) for other in others)
+            )
+        finally:
+            for other in others:
+                await other.close()
+        assert sorted(body for deliveries in taken for body in bodies(deliveries)) == sorted(
+            f"body {i}" for i in range(100)
+        )
+
+    async def test_wakes_when_a_message_is_published(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        waiting = asyncio.create_task(consumer.receive(1, MINUTE, LONG))
+        await _until_waiting(broker, topic, waiting)
+        await broker.publish(messages(topic, 1))
+        assert bodies(await asyncio.wait_for(waiting, 5)) == ["body 0"]
+
+    async def test_wakes_when_an_invisibility_ends(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 1))
+        await consumer.receive(1, timedelta(seconds=1), NOW)
+        (again,) = await asyncio.wait_for(consumer.receive(1, MINUTE, LONG), 10)
+        assert again.attempt == 2
+
+    async def test_wakes_when_another_hands_back(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 1))
+        held = await consumer.receive(1, LONG, NOW)
+        waiting = asyncio.create_task(consumer.receive(1, MINUTE, LONG))
+        await _until_waiting(broker, topic, waiting)
+        await consumer.change_invisibility(receipts(held), NOW)
+        assert bodies(await asyncio.wait_for(waiting, 5)) == ["body 0"]
+
+    async def test_comes_back_empty_after_the_wait(self, consumer: Consumer) -> None:
+        assert await consumer.receive(1, MINUTE, timedelta(milliseconds=20)) == []
+
+    async def test_that_is_cancelled_loses_nothing(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 1))
+        for steps in range(12):
+            receiving = asyncio.create_task(consumer.receive(1, LONG, LONG))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            receiving.cancel()
+            await asyncio.wait([receiving])
+            if not receiving.cancelled():
+                await consumer.change_invisibility(receipts(receiving.result()), NOW)
+        backlog = await consumer.backlog()
+        assert backlog.invisible_count == 0
+        assert backlog.visible_count + backlog.dead_letter_count == 1
+
+
+class TestAcknowledge:
+    async def test_removes_the_message_for_good(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 300))
+        taken = [*await receive_now(consumer, 256), *await receive_now(consumer, 256)]
+        assert await consumer.acknowledge(receipts(taken)) == [None] * 300
+        await broker_under_test.pass_time(topic, 2 * MINUTE)
+        assert await receive_now(consumer) == []
+        backlog = await consumer.backlog()
+        assert (backlog.visible_count, backlog.invisible_count) == (0, 0)
+
+    async def test_answers_for_each_receipt_on_its_own(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 2))
+        early, late = await receive_now(consumer)
+        (early_renewed,) = await consumer.change_invisibility([early.receipt], 5 * MINUTE)
+        assert not isinstance(early_renewed, ReceiptExpired)
+        await broker_under_test.pass_time(topic, 2 * MINUTE)
+        outcomes = await consumer.acknowledge([late.receipt, early_renewed, early.receipt])
+        assert [type(outcome) for outcome in outcomes] == [
+            ReceiptExpired,
+            type(None),
+            ReceiptExpired,
+        ]
+
+    async def test_with_the_receipt_of_an_earlier_delivery_is_refused(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 1))
+        first = await receive_now(consumer)
+        await broker_under_test.pass_time(topic, 2 * MINUTE)
+        second = await receive_now(consumer)
+        assert [type(outcome) for outcome in await consumer.acknowledge(receipts(first))] == [
+            ReceiptExpired
+        ]
+        assert await consumer.acknowledge(receipts(second)) == [None]
+
+
+class TestChangeInvisibility:
+    async def test_keeps_the_message_from_others_for_longer(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 1))
+        (delivery,) = await receive_now(consumer)
+        (receipt,) = await consumer.change_invisibility([delivery.receipt], 5 * MINUTE)
+        await broker_under_test.pass_time(topic, 4 * MINUTE)
+        assert await receive_now(consumer) == []
+        await broker_under_test.pass_time(topic, 2 * MINUTE)
+        assert len(await receive_now(consumer)) == 1
+        assert not isinstance(receipt, ReceiptExpired)
+
+    async def test_voids_the_old_receipt(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 1))
+        (delivery,) = await receive_now(consumer)
+        (receipt,) = await consumer.change_invisibility([delivery.receipt], MINUTE)
+        assert not isinstance(receipt, ReceiptExpired)
+        (refused,) = await consumer.change_invisibility([delivery.receipt], MINUTE)
+        assert isinstance(refused, ReceiptExpired)
+        assert await consumer.acknowledge([receipt]) == [None]
+
+
+class TestDelay:
+    async def test_holds_the_message_until_it_has_passed(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(
+            [Message(topic, b"late", "late", delay=5 * MINUTE), Message(topic, b"now", "now")]
+        )
+        (now,) = await receive_now(consumer)
+        assert now.body == b"now"
+        await consumer.acknowledge([now.receipt])
+        await broker_under_test.pass_time(topic, 6 * MINUTE)
+        (late,) = await receive_now(consumer)
+        assert (late.body, late.attempt) == (b"late", 1)
+
+    async def test_wakes_who_waits_when_it_ends(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        waiting = asyncio.create_task(consumer.receive(1, MINUTE, LONG))
+        await _until_waiting(broker, topic, waiting)
+        await broker.publish([Message(topic, b"late", "late", delay=timedelta(seconds=1))])
+        assert bodies(await asyncio.wait_for(waiting, 10)) == ["late"]
+
+
+class TestGroup:
+    async def test_delivers_the_next_only_when_the_one_before_is_acknowledged(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 3, group="a"))
+        await broker.publish(messages(topic, 1, group="b"))
+        first, other = await receive_now(consumer)
+        assert (first.group, first.body, other.group) == ("a", b"body 0", "b")
+        assert await receive_now(consumer) == []
+        await consumer.acknowledge([first.receipt])
+        (second,) = await receive_now(consumer)
+        assert (second.body, second.attempt) == (b"body 1", 1)
+
+    async def test_goes_on_when_its_first_message_is_dead(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 2, group="a"))
+        for _ in range(MAX_ATTEMPTS):
+            assert bodies(await receive_now(consumer)) == ["body 0"]
+            await broker_under_test.pass_time(topic, 2 * MINUTE)
+        assert bodies(await receive_now(consumer)) == ["body 1"]
+
+
+class TestDeadLetters:
+    async def test_hold_a_message_after_exactly_its_maximum_of_attempts(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        properties = {"kind": "dispatch"}
+        (poison,) = await broker.publish([Message(topic, b"poison", "p", properties)])
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            (delivery,) = await receive_now(consumer)
+            assert delivery.attempt == attempt
+            await broker_under_test.pass_time(topic, 2 * MINUTE)
+        assert await receive_now(consumer) == []
+        (letter,) = await consumer.dead_letters(10)
+        assert (letter.message_id, letter.body, letter.key) == (poison, b"poison", "p")
+        assert (letter.properties, letter.attempts) == (properties, MAX_ATTEMPTS)
+        assert await consumer.dead_letters(10) == [letter]
+
+    async def test_do_not_hold_up_their_neighbours(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 1))
+        for _ in range(MAX_ATTEMPTS):
+            await receive_now(consumer)
+            await broker_under_test.pass_time(topic, 2 * MINUTE)
+        await broker.publish([Message(topic, b"neighbour", "n")])
+        assert bodies(await receive_now(consumer)) == ["neighbour"]
+
+    @pytest.mark.parametrize("group", [None, "a"])
+    async def test_are_replayed_with_all_attempts_before_them(
+        self,
+        broker_under_test: BrokerUnderTest,
+        broker: Broker,
+        consumer: Consumer,
+        topic: str,
+        group: str | None,
+    ) -> None:
+        (dead_id,) = await broker.publish(messages(topic, 1, group=group))
+        for _ in range(MAX_ATTEMPTS):
+            await receive_now(consumer)
+            await broker_under_test.pass_time(topic, 2 * MINUTE)
+        assert await receive_now(consumer) == []
+        assert await consumer.replay([dead_id, dead_id]) == 1
+        assert await consumer.dead_letters(10) == []
+        (delivery,) = await receive_now(consumer)
+        assert delivery.attempt == 1
+        assert await consumer.acknowledge([delivery.receipt]) == [None]
+
+
+class TestBacklog:
+    async def test_counts_each_state_and_measures_the_lag(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 5))
+        await broker.publish([Message(topic, b"late", "late", delay=10 * MINUTE)])
+        await receive_now(consumer, 2)
+        backlog = await consumer.backlog()
+        assert (backlog.visible_count, backlog.invisible_count) == (3, 3)
+        assert backlog.lag_duration < MINUTE
+        await broker_under_test.pass_time(topic, 3 * MINUTE)
+        backlog = await consumer.backlog()
+        assert (backlog.visible_count, backlog.invisible_count) == (5, 1)
+        assert 2 * MINUTE <= backlog.lag_duration < 3 * MINUTE
+
+    async def test_of_an_unknown_topic_is_empty(self, consumer: Consumer) -> None:
+        backlog = await consumer.backlog()
+        assert backlog.visible_count == backlog.invisible_count == backlog.dead_letter_count == 0
+        assert backlog.lag_duration == timedelta(0)
+
+
+class TestFaults:
+    async def test_a_restart_keeps_what_was_acknowledged_and_what_was_published(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 3))
+        done, *_ = await receive_now(consumer, 2)
+        await consumer.acknowledge([done.receipt])
+        broker_under_test.restart()
+        assert bodies(await receive_now(consumer)) == ["body 2"]
+        await broker_under_test.pass_time(topic, 2 * MINUTE)
+        assert sorted(bodies(await receive_now(consumer))) == ["body 1", "body 2"]
+
+    async def test_a_waiting_receive_survives_or_tells_of_a_restart(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        waiting = asyncio.create_task(consumer.receive(1, MINUTE, LONG))
+        await _until_waiting(broker, topic, waiting)
+        broker_under_test.restart()
+        await broker.publish(messages(topic, 1))
+        try:
+            received = await asyncio.wait_for(waiting, 10)
+        except BrokerUnavailable:
+            received = await receive_now(consumer)
+        assert bodies(received) == ["body 0"]
+
+    async def test_an_emptied_broker_serves_at_once(
+        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        await broker.publish(messages(topic, 2))
+        held = await receive_now(consumer, 1)
+        waiting = asyncio.create_task(broker.consumer(f"{topic}-idle").receive(1, MINUTE, LONG))
+        await _until_waiting(broker, f"{topic}-idle", waiting)
+        broker_under_test.empty()
+        (outcome,) = await consumer.acknowledge(receipts(held))
+        assert isinstance(outcome, ReceiptExpired)
+        await broker.publish([Message(topic, b"new", "n"), Message(f"{topic}-idle", b"i", "i")])
+        assert bodies(await receive_now(consumer)) == ["new"]
+        assert bodies(await asyncio.wait_for(waiting, 10)) == ["i"]
+
+
+async def _until_waiting(broker: Broker, topic: str, waiting: asyncio.Task[list[Delivery]]) -> None:
+    """Lets the receive get to where it waits: as many round trips as it makes, and some more."""
+    for _ in range(10):
+        await broker.consumer(topic).backlog()
+    assert not waiting.done()
