@@ -26,10 +26,11 @@ TIME_ZONE = "Europe/Berlin"
 WEEK = pd.date_range("2025-03-10", "2025-03-17", freq="15min", tz=TIME_ZONE, inclusive="left")
 
 TRY_REGION = 7  # DWD test reference year 2010 of Kassel, 45 km from the site
-TRY_COLUMNS = (  # as the head of the file lists them
-    "region site month day hour cover wind_direction wind_speed temp_air pressure mixing humidity "
-    "event direct_horizontal diffuse flags sky_radiation ground_radiation long_wave_flags"
-).split()
+# As the head of the file lists them.
+TRY_COLUMNS = """
+    region site month day hour cover wind_direction wind_speed temp_air pressure mixing humidity event
+    direct_horizontal diffuse flags sky_radiation ground_radiation long_wave_flags
+""".split()
 
 # ct/kWh without VAT: time-variable network fee of EWF, first and fourth quarter of 2025
 LOW_FEE, STANDARD_FEE, HIGH_FEE = 3.45, 8.62, 10.84

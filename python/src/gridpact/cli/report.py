@@ -1,0 +1,224 @@
+"""What the command line shows: plans as a table and a chart, failures as a problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from gridpact.cli.chart import Series, sparkline
+from gridpact.contracts.rest import DispatchInput, DispatchResult, Problem, TaskFailure, Violation
+from gridpact.kit.instants import parse_instant
+
+MOST_ROWS = 32
+ROW_DURATIONS_H = (1, 3, 6, 24, 168, 730, 8760)
+CHART_WIDTH = 72
+
+REASONS = {
+    "CHARGE_FROM_SURPLUS": "stores surplus",
+    "CHARGE_FROM_GRID": "buys cheap energy",
+    "DISCHARGE_TO_LOAD": "supplies the load",
+    "DISCHARGE_TO_EXPORT": "sells",
+    "HOLD_FULL": "full",
+    "HOLD_EMPTY": "empty",
+    "HOLD_NO_GAIN": "no gain",
+    "GRID_LIMIT": "grid limit",
+    "POWER_LIMIT": "at full power",
+    "FINAL_ENERGY": "final energy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """A dispatch plan beside the input that it answers, as arrays; powers in kW."""
+
+    result: DispatchResult
+    load_power_kw: Series
+    import_price_per_kwh: Series
+    time_zone: ZoneInfo
+
+    @classmethod
+    def of(cls, wanted: DispatchInput, result: DispatchResult, time_zone: ZoneInfo) -> PlanView:
+        load = np.sum([load.power_kw for load in wanted.loads], axis=0)
+        price = np.array(wanted.tariff.import_price_per_kwh)
+        return cls(result, load, price, time_zone)
+
+    @property
+    def pv_power_kw(self) -> Series:
+        """What PV delivers, not negative."""
+        return -self._sum([plan.power_kw for plan in self.result.pv])
+
+    @property
+    def battery_power_kw(self) -> Series:
+        return self._sum([plan.power_kw for plan in self.result.batteries])
+
+    @property
+    def stored_energy_kwh(self) -> Series:
+        return self._sum([plan.energy_kwh for plan in self.result.batteries])
+
+    @property
+    def grid_power_kw(self) -> Series:
+        return np.array(self.result.grid_power_kw)
+
+    @property
+    def slot_hours(self) -> float:
+        return self.result.slot_duration_s / 3600
+
+    def start_of(self, slot: int) -> datetime:
+        """The start of a slot in the time zone of the view."""
+        start = parse_instant(self.result.start_time)
+        return (start + timedelta(seconds=slot * self.result.slot_duration_s)).astimezone(
+            self.time_zone
+        )
+
+    def _sum(self, series: list[list[float]]) -> Series:
+        return np.sum(series, axis=0) if series else np.zeros(self.result.slots)
+
+
+def plan_report(view: PlanView, *, encoding: str) -> RenderableType:
+    """The plan as a table, a chart and its costs."""
+    return Group(_table(view), Text(), _chart(view, encoding), Text(), _costs(view.result))
+
+
+def _table(view: PlanView) -> Table:
+    """One row a slot, or a summary of as many slots as keep the table short."""
+    result = view.result
+    per_row = _slots_per_row(result.slots, view.slot_hours)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("time")
+    energy_or_power = "kW" if per_row == 1 else "kWh"
+    for name in ("load", "PV", "battery", "grid"):
+        table.add_column(f"{name}\n{energy_or_power}", justify="right")
+    table.add_column("stored\nkWh", justify="right")
+    table.add_column(f"price\n{result.currency}/kWh", justify="right")
+    table.add_column("the battery" if len(result.batteries) == 1 else "the batteries")
+
+    weight = 1.0 if per_row == 1 else view.slot_hours
+    flows = [
+        weight * series
+        for series in (
+            view.load_power_kw,
+            view.pv_power_kw,
+            view.battery_power_kw,
+            view.grid_power_kw,
+        )
+    ]
+    stored, price = view.stored_energy_kwh, view.import_price_per_kwh
+    previous_day = None
+    for start in range(0, result.slots, per_row):
+        slots = slice(start, start + per_row)
+        time = view.start_of(start)
+        day = f"{time:%a %d %b}" if time.date() != previous_day else ""
+        previous_day = time.date()
+        table.add_row(
+            f"{day:<10} {time:%H:%M}",
+            *(f"{series[slots].sum():.2f}" for series in flows),
+            f"{stored[slots][-1]:.2f}",
+            f"{price[slots].mean():.4f}",
+            ", ".join(_reason(view, index, slots) for index in range(len(result.batteries))),
+        )
+    return table
+
+
+def _slots_per_row(slots: int, slot_hours: float) -> int:
+    if slots <= MOST_ROWS:
+        return 1
+    for hours in ROW_DURATIONS_H:
+        per_row = round(hours / slot_hours)
+        if per_row and slots <= MOST_ROWS * per_row:
+            return per_row
+    return slots
+
+
+def _reason(view: PlanView, index: int, slots: slice) -> str:
+    """The reason behind most of the energy moved in these slots, or else the most frequent."""
+    plan = view.result.batteries[index]
+    reasons, power = plan.reasons[slots], plan.power_kw[slots]
+    moved: dict[str, float] = {}
+    for reason, power_kw in zip(reasons, power, strict=True):
+        moved[reason] = moved.get(reason, 0.0) + abs(power_kw) + 1e-6
+    reason = max(moved, key=lambda each: moved[each])
+    return REASONS.get(reason, reason)
+
+
+def _chart(view: PlanView, encoding: str) -> Table:
+    grid, battery = view.grid_power_kw, view.battery_power_kw
+    lines: tuple[tuple[str, Series, str], ...] = (
+        ("price", view.import_price_per_kwh, f"{view.result.currency}/kWh"),
+        ("load", view.load_power_kw, "kW"),
+        ("PV", view.pv_power_kw, "kW"),
+        ("charging", np.maximum(battery, 0), "kW"),
+        ("discharging", np.maximum(-battery, 0), "kW"),
+        ("stored", view.stored_energy_kwh, "kWh"),
+        ("import", np.maximum(grid, 0), "kW"),
+        ("export", np.maximum(-grid, 0), "kW"),
+    )
+    chart = Table.grid(padding=(0, 1))
+    chart.add_column(style="bold")
+    chart.add_column(style="cyan", no_wrap=True)
+    chart.add_column(style="dim")
+    for name, series, unit in lines:
+        # A price is read by its differences, everything else by its height above nothing.
+        lowest = float(series.min()) if name == "price" else min(0.0, float(series.min()))
+        highest = float(series.max())
+        drawn = sparkline(series, CHART_WIDTH, lowest=lowest, highest=highest, encoding=encoding)
+        chart.add_row(name, drawn, f"{lowest:.4g} to {highest:.4g} {unit}")
+    return chart
+
+
+def _costs(result: DispatchResult) -> Table:
+    def money(amount: float) -> str:
+        return f"{amount:.4f} {result.currency}"
+
+    costs = Table.grid(padding=(0, 2))
+    costs.add_column()
+    costs.add_column(justify="right")
+    costs.add_row("cost", f"[bold]{money(result.cost)}[/]")
+    costs.add_row("  of which battery wear", money(result.wear_cost))
+    without = money(result.baseline_cost)
+    if not result.baseline_within_grid_limits:
+        without += " (beyond the grid limits)"
+    costs.add_row("without batteries", without)
+    costs.add_row("savings", f"[bold green]{money(result.savings)}[/]")
+    if result.status == "TIME_LIMIT":
+        costs.add_row("not proven best", f"at most {result.relative_gap:.2%} better")
+    return costs
+
+
+def show_problem(console: Console, problem: Problem) -> None:
+    """A problem of the API."""
+    _show_failure(console, problem.title, problem.reason, problem.detail, problem.violations or [])
+    if problem.trace_id:
+        console.print(f"  trace {problem.trace_id}", style="dim")
+
+
+def show_task_failure(console: Console, failure: TaskFailure) -> None:
+    """Why a task ended without a result."""
+    _show_failure(console, "The task failed", failure.reason, failure.message, failure.violations)
+
+
+def show_error(console: Console, message: str) -> None:
+    """Something that went wrong before or beside the API."""
+    console.print(f"[bold red]error[/] {escape(message)}", highlight=False, soft_wrap=True)
+
+
+def _show_failure(
+    console: Console, title: str, reason: str, detail: str | None, violations: list[Violation]
+) -> None:
+    words = f"[bold red]{escape(title)}[/] [dim]{escape(reason)}[/]"
+    console.print(words, highlight=False, soft_wrap=True)
+    if detail:
+        console.print(f"  {escape(detail)}", highlight=False, soft_wrap=True)
+    for violation in violations:
+        where = f"[bold]{escape(violation.field)}[/] " if violation.field else ""
+        console.print(
+            f"  {where}{escape(violation.message)} [dim]({escape(violation.rule)})[/]",
+            highlight=False,
+            soft_wrap=True,
+        )
