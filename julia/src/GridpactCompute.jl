@@ -11,6 +11,9 @@ Layers, each using only those above it:
 """
 module GridpactCompute
 
+# Starting is compiling: what is heavy runs in C libraries, so the compiler need not try hard here.
+Base.Experimental.@optlevel 1
+
 using Dates: Dates
 using SHA: hmac_sha256
 using Sockets
@@ -45,6 +48,17 @@ include("serve/kinds.jl")
 include("serve/worker.jl")
 include("serve/pool.jl")
 include("serve/front.jl")
+include("serve/rehearsal.jl")
 include("serve/main.jl")
+
+# Kept with the package's cache, so that a start does not infer them again.
+precompile(work, (String, Int, Int))
+precompile(answer, (Base.PipeEndpoint, Vector{UInt8}))
+precompile(warm_up, ())
+precompile(main, (Vector{String},))
+precompile(serve_connection, (Node, TCPSocket))
+for T in (Hello, TaskMessage, Cancel, Heartbeat)
+    precompile(handle, (Session, T, Vector{UInt8}))
+end
 
 end

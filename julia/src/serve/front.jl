@@ -30,24 +30,38 @@ Run a compute node until the process is told to end. Prints `event=ready` once t
 and the socket listens.
 """
 function serve(; host::String, port::Int, capacity::Int, secret::String, node_id::String)
-    listener = listen(getaddrinfo(host), port)
     pool = Pool(capacity)
     node = Node(node_id, secret, Gate(secret), pool, channel_limits(), Set{Any}())
-    stopped = in_background(wait_for_signal, "signals")
-    in_background("ready") do
-        wait_until_ready(pool)
-        in_background(() -> accept_connections(node, listener), "accept")
-        log_event(:info, "ready"; address = "$host:$port", workers = capacity,
-            julia = VERSION, highs = Highs.version())
+    stop = Condition()
+    in_background("signals") do
+        wait_for_signal()
+        notify(stop)
     end
-    wait(stopped)
+    failure = nothing
+    listener = nothing
+    in_background("start") do
+        try
+            wait_until_ready(pool)
+            rehearse(node)
+            listener = listen(getaddrinfo(host), port)
+            in_background(() -> accept_connections(node, listener), "accept")
+            log_event(:info, "ready"; address = "$host:$port", workers = capacity,
+                julia = VERSION, highs = Highs.version())
+            keep_spare(pool)
+        catch err
+            failure = err
+            notify(stop)
+        end
+    end
+    wait(stop)
     log_event(:info, "stopping")
-    close(listener)
+    listener === nothing || close(listener)
     for session in node.sessions
         WebSocket.close(session.connection, WebSocket.GOING_AWAY, "node stops")
     end
     sleep(0.05)     # lets the close frames out
     close(pool)
+    failure === nothing || throw(failure)
     return nothing
 end
 

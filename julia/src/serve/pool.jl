@@ -52,11 +52,15 @@ function Pool(capacity::Int; command::Cmd = worker_command())
     return pool
 end
 
-"Return once the first `capacity` workers are ready; the spare is started then."
+"Return once the first `capacity` workers are ready."
 function wait_until_ready(pool::Pool)
     while length(pool.idle) + busy_count(pool) < pool.capacity
         wait(pool.ready_changed)
     end
+end
+
+"From now on, one worker more than needed stands by."
+function keep_spare(pool::Pool)
     pool.target = pool.capacity + 1
     restock(pool)
     return nothing
@@ -192,7 +196,8 @@ end
 "Take on a job. The caller has made sure that fewer than `capacity` are in the pool."
 function assign!(pool::Pool, job::Job, remaining_ms::Int)
     job.deadline = Timer(_ -> expire(pool, job), remaining_ms / 1000)
-    isempty(pool.idle) ? push!(pool.waiting, job) : give!(pool, popfirst!(pool.idle), job)
+    # The worker used last is the one whose code and caches are warmest.
+    isempty(pool.idle) ? push!(pool.waiting, job) : give!(pool, pop!(pool.idle), job)
     return nothing
 end
 

@@ -1,0 +1,77 @@
+# Before the node says that it is ready it plays a bridge to itself: a connection, a task for each
+# worker, a cancel, a bad message. What the first bridge would otherwise wait for is compiled then, and
+# a node whose way there and back is broken never gets ready.
+
+const REHEARSAL_TIMEOUT_S = 120.0
+
+"Talk to the node over a socket of its own. Throws when an answer is missing or wrong."
+function rehearse(node::Node)
+    port, listener = listenany(ip"127.0.0.1", 0)
+    server = in_background(() -> serve_connection(node, accept(listener)), "rehearsal")
+    socket = connect(ip"127.0.0.1", port)
+    deadline = Timer(_ -> close(socket), REHEARSAL_TIMEOUT_S)
+    try
+        write(socket, upgrade_request(node.secret))
+        head = readuntil(socket, "\r\n\r\n")
+        startswith(head, "HTTP/1.1 101 ") || error("the upgrade is answered by $head")
+        nonce = "0"^32
+        say(socket, Hello(CONTRACT_VERSION, "rehearsal", nonce))
+        hear(socket, Welcome).proof == proof(node.secret, nonce) || error("the proof is wrong")
+        say(socket, Heartbeat(sequence = 1))
+        say(socket, Cancel(REHEARSAL_TASK_ID, 1))        # of nothing: ignored
+        for round in 1:2, (kind, input) in (("probe", ProbeInput(20, 0)), ("dispatch", rehearsal_input()))
+            for worker in 1:node.pool.capacity
+                say(socket, TaskMessage(task_id = REHEARSAL_TASK_ID, kind = kind, attempt = 1,
+                    fencing_token = worker, remaining_ms = 600_000, encoding = "identity",
+                    body = pack(input)))
+            end
+            for worker in 1:node.pool.capacity
+                hear(socket, Result)
+            end
+        end
+        nobody = Job(REHEARSAL_TASK_ID, 1, UInt8[], identity, identity, nothing, nothing)
+        end_with(node.pool, nobody, ContractError("CANCELLED", "", "cancelled"))
+        say(socket, Accepted(REHEARSAL_TASK_ID, 1))      # not a bridge's to say
+        hear(socket, Error).reason == "INVALID_ARGUMENT" || error("a wrong message is not refused")
+    finally
+        close(deadline)
+        close(listener)
+        close(socket)
+    end
+    wait(server)
+    return nothing
+end
+
+const REHEARSAL_TASK_ID = "00000000-0000-7000-8000-000000000000"
+
+function upgrade_request(secret::String)
+    text = "v1.$(round(Int, time())).$(bytes2hex(rand(UInt8, 16)))"
+    return string("GET $COMPUTE_ADDRESS HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n",
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
+        "Authorization: Bearer $text.$(hmac(secret, "gridpact-bridge:" * text))\r\n\r\n")
+end
+
+"Send a message as a client does: masked, here with zeros."
+function say(socket, message::Message)
+    payload = pack(message)
+    frame = WebSocket.frame(WebSocket.BINARY, payload)
+    head = length(frame) - length(payload)
+    frame[2] |= 0x80
+    write(socket, vcat(frame[1:head], zeros(UInt8, 4), payload))
+    return nothing
+end
+
+"The next message of type `T`; accepted, progress and heartbeat are passed over."
+function hear(socket, ::Type{T}) where {T}
+    while true
+        first, count = read(socket, UInt8), Int(read(socket, UInt8))
+        count = count == 126 ? Int(ntoh(read(socket, UInt16))) :
+                count == 127 ? Int(ntoh(read(socket, UInt64))) : count
+        payload = read(socket, count)
+        first == 0x80 | WebSocket.BINARY || error("an unexpected frame")
+        message = unpack_one_of(RECEIVE_FROM_NODE, payload; limits = LIMITS)
+        message isa T && return message
+        message isa Union{Accepted,Progress,Heartbeat} || error("expected $T, got $message")
+    end
+end
