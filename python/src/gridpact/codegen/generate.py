@@ -7,7 +7,7 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from gridpact.codegen.documents import Contracts
-from gridpact.codegen.emit import errors, julia, messages, proto, rest, typescript
+from gridpact.codegen.emit import errors, gateway, julia, messages, proto, rest, typescript
 from gridpact.codegen.emit.output import PYTHON
 from gridpact.codegen.model import Model
 
@@ -25,6 +25,7 @@ def generate(contracts: Contracts) -> dict[PurePosixPath, bytes]:
     files |= julia.emit(contracts, model)
     files |= rest.emit(contracts, model)
     files |= typescript.emit(contracts, model)
+    files |= gateway.emit(contracts)
     files |= errors.emit(contracts)
     return formatted(files)
 
