@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -31,6 +32,7 @@ from gridpact.platform.running import (
     running_platform,
     start_keeper,
 )
+from gridpact.platform.state import StateFolder
 from tests.platform.processes import family, still_alive
 
 GONE_SECONDS = 20
@@ -114,6 +116,27 @@ async def test_serves_for_the_length_of_the_block_and_keeps_its_data(tmp_path: P
         assert query(platform, "SELECT n FROM kept") == 7
         with cache(platform) as client:
             assert client.get("kept") == b"7"
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    options = servers(tmp_path)
+    families: list[list[psutil.Process]] = []
+
+    def cancel(report: Report) -> None:
+        record = StateFolder(options.state_dir).read_run()
+        assert record is not None
+        families.append(family(record.keeper.pid))
+        starting.cancel()
+
+    async def start() -> None:
+        async with running_platform(options, cancel):
+            raise AssertionError("it was cancelled before")
+
+    starting = asyncio.ensure_future(start())
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert len(families) == 1
+    assert not still_alive(families[0], 0)
 
 
 async def test_nobody_enters_without_the_password(tmp_path: Path) -> None:

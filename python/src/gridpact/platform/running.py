@@ -62,18 +62,16 @@ async def running_platform(
     """Runs a platform of its own processes for the length of the block.
 
     Entering waits until everything is ready; ``on_report`` hears of each process. Leaving waits
-    until nothing runs any more; should this process be killed, the platform ends too. Raises
-    PlatformError when it cannot start or the folder is taken.
+    until nothing runs any more; should this process be killed, or the thread that enters the block
+    end, the platform ends too. Raises PlatformError when it cannot start or the folder is taken.
     """
     keeper, reports = start_keeper(options, detached=False)
     try:
-        with reports:
-            while True:
-                line = await asyncio.to_thread(reports.readline)
-                report = read_report(line, options)
-                on_report(report)
-                if report.process == "platform":
-                    break
+        while True:
+            report = read_report(await asyncio.to_thread(reports.readline), options)
+            on_report(report)
+            if report.process == "platform":
+                break
         platform = find_platform(options.state_dir)
         if platform is None:
             raise PlatformError("the platform ended as soon as it was ready")
@@ -81,6 +79,8 @@ async def running_platform(
     finally:
         keeper.terminate()
         await asyncio.shield(asyncio.to_thread(keeper.wait))
+        # Not before: a thread may still be reading, and closing would wait for it.
+        reports.close()
 
 
 def start_keeper(
