@@ -94,12 +94,12 @@ class IdentityService:
         if token is None or session is None or user is None:
             raise _refresh_token_invalid()
         if user.disabled:
-            await self._end(session)
+            await self._end(session.session_id)
             raise _refresh_token_invalid()
         # Last of all: a caller whose token was exchanged must get the new one.
         rotation = await self._stores.sessions.rotate(token)
         if rotation is Rotation.REUSED:
-            await self._end(session)
+            await self._end(session.session_id)
             await self._audit(Action.REFRESH_TOKEN_REUSED, user, session)
         if rotation is not Rotation.RENEWED:
             raise _refresh_token_invalid()
@@ -108,12 +108,13 @@ class IdentityService:
     async def log_out(self, text: str) -> None:
         """Ends the session of a refresh token; does nothing for what is none."""
         token = self._signer.opened(text)
-        session = await self._stores.sessions.find(token.session_id) if token else None
-        if session is None:
+        if token is None:
             return
-        await self._end(session)
-        user = await self._stores.users.by_id(session.user_id)
-        await self._audit(Action.LOGGED_OUT, user, session)
+        session = await self._stores.sessions.find(token.session_id)
+        await self._end(token.session_id)
+        if session is not None:
+            user = await self._stores.users.by_id(session.user_id)
+            await self._audit(Action.LOGGED_OUT, user, session)
 
     async def current_user(self, caller: Caller) -> User:
         """The account of a caller; TOKEN_INVALID when it is gone or disabled."""
@@ -153,11 +154,10 @@ class IdentityService:
         await self._stores.failures.forget(email)
         return user
 
-    async def _end(self, session: OpenSession) -> None:
+    async def _end(self, session_id: str) -> None:
         # Revoked first: should the second step fail, the first is what counts.
-        until = self._now() + LIFETIME_S
-        await self._stores.revocation.revoke(session.session_id, until)
-        await self._stores.sessions.close(session.session_id)
+        await self._stores.revocation.revoke(session_id, self._now() + LIFETIME_S)
+        await self._stores.sessions.close(session_id)
 
     async def _audit(
         self, action: Action, user: User | None, session: OpenSession, remote_address: str = ""

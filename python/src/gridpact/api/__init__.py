@@ -1,0 +1,1 @@
+"""The public REST API: contracts/openapi.yaml in front, gRPC behind."""
