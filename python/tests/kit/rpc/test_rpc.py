@@ -33,7 +33,7 @@ from gridpact.kit.tokens import TokenVerifier
 from gridpact.kit.trace import begin_trace
 from gridpact.kit.violation import Violation
 from tests import tokens
-from tests.relay import Relay
+from tests.tcp_relay import Relay
 
 
 class Service(IdentityServiceBase):
