@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from gridpact.kit.rules import Rule
-from gridpact.kit.shapes import is_instant
+from gridpact.kit.shapes import is_instant, number
 from gridpact.kit.violation import MAX_VIOLATIONS, Violation
 
 
@@ -118,6 +118,13 @@ _RULES: Mapping[str, str] = {
     "format": "format",
 }
 
+_BOUNDS: Mapping[str, str] = {
+    "ge": "at least",
+    "gt": "more than",
+    "le": "at most",
+    "lt": "less than",
+}
+
 _PARTS = ("body", "query", "path", "header", "cookie")
 
 
@@ -172,6 +179,10 @@ def _message(rule: str, error: Mapping[str, Any]) -> str:
         return (
             f"must name its form: {expected.replace('>', '')}" if expected else "must name its form"
         )
+    for bound, words in _BOUNDS.items():
+        limit = error.get("ctx", {}).get(bound)
+        if limit is not None and isinstance(error["input"], int | float):
+            return f"must be {words} {number(limit)}; it is {number(error['input'])}"
     text = str(error["msg"])
     for lead in ("Input should be ", "String should ", "Value should ", "List should "):
         if text.startswith(lead):

@@ -15,7 +15,7 @@ from gridpact.kit.pages import Cursor
 from gridpact.kit.trace import traceparent
 from gridpact.kit.violation import ContractError, Violation
 from gridpact.tasks.domain import Body, Task, TaskState
-from gridpact.tasks.group_commit import GroupCommit
+from gridpact.kit.group_commit import GroupCommit
 from gridpact.tasks.ports import (
     Batch,
     Events,

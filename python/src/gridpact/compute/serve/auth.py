@@ -1,4 +1,4 @@
-"""How bridge and node prove themselves to each other (contracts/asyncapi.yaml, Authentication)."""
+"""Who may connect to this node (contracts/asyncapi.yaml, Authentication)."""
 
 from __future__ import annotations
 
@@ -6,22 +6,12 @@ import hmac
 import re
 import time
 from collections.abc import Callable
-from hashlib import sha256
+
+from gridpact.kit.node_auth import bearer_of_bridge
 
 ACCEPTANCE_SECONDS = 300
 
 _TOKEN = re.compile(r"Bearer v1\.([0-9]{1,12})\.([0-9a-f]{32})\.([0-9a-f]{64})")
-
-
-def bearer_of_bridge(secret: str, unix_seconds: int, nonce: str) -> str:
-    """The Authorization header of a bridge; ``nonce`` is 32 fresh hex characters."""
-    mac = _mac(secret, f"gridpact-bridge:v1.{unix_seconds}.{nonce}")
-    return f"Bearer v1.{unix_seconds}.{nonce}.{mac}"
-
-
-def proof_of_node(secret: str, hello_nonce: str) -> str:
-    """What a node answers in ``welcome`` to the nonce of ``hello``."""
-    return _mac(secret, f"gridpact-compute:{hello_nonce}")
 
 
 class Doorkeeper:
@@ -50,7 +40,3 @@ class Doorkeeper:
             return False
         self._expiry_of_used[nonce] = int(unix_seconds) + ACCEPTANCE_SECONDS
         return True
-
-
-def _mac(secret: str, text: str) -> str:
-    return hmac.new(secret.encode(), text.encode(), sha256).hexdigest()

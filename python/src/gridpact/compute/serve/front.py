@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from gridpact.compute.kinds import COMPUTATIONS
-from gridpact.compute.serve.auth import Doorkeeper, proof_of_node
+from gridpact.compute.serve.auth import Doorkeeper
 from gridpact.compute.serve.frames import Tag
 from gridpact.compute.serve.pool import Pool, WorkerLostError
 from gridpact.contracts.channels import (
@@ -38,6 +38,7 @@ from gridpact.contracts.messages import (
     TaskMessage,
     Welcome,
 )
+from gridpact.kit.node_auth import proof_of_node
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.log import Log
 from gridpact.kit.settings import Address

@@ -65,11 +65,13 @@ def main() -> None:
     """Serves until standard input ends."""
     _die_with_parent()
     with os.fdopen(os.dup(0), "rb") as tasks, os.fdopen(os.dup(1), "wb", buffering=0) as answers:
-        # HiGHS prints: what libraries write to standard output must not end up between frames.
-        os.dup2(2, 1)
+        # What libraries print must not end up between frames; HiGHS greets once, in the warm-up.
         configure_logging("compute-worker", os.environ.get("GRIDPACT_LOG_LEVEL", "info"))
         _limit_memory()
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
         _warm_up()
+        os.dup2(2, 1)
         answers.write(frame(Tag.READY))
         while (task := _next_task(tasks)) is not None:
             answers.write(frame(Tag.LAST, _answer(task, answers.write)))

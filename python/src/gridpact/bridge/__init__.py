@@ -1,0 +1,1 @@
+"""The bridge: takes compute tasks off the queue and hands them to compute nodes, losing nothing."""

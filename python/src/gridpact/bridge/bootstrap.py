@@ -1,0 +1,67 @@
+"""Wires the bridge."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+
+from gridpact.bridge.mq import header_of
+from gridpact.bridge.repository import RedisCancelWishes
+from gridpact.bridge.rpc import GrpcTaskOwner, ending_bytes
+from gridpact.bridge.service import Bridge
+from gridpact.bridge.ws import NodeLink
+from gridpact.broker.bootstrap import connected_broker
+from gridpact.contracts.channels import QUEUE_ADDRESS, QUEUE_ENGINES, QUEUE_INVISIBILITY_MS
+from gridpact.kit.redis_connection import connect_redis
+from gridpact.kit.rpc.client import RpcChannel
+from gridpact.kit.rpc.service_token import ServiceToken, no_token
+from gridpact.kit.settings import BridgeSettings
+
+DRAIN_S = 2.0
+
+
+@asynccontextmanager
+async def serving(settings: BridgeSettings) -> AsyncIterator[Mapping[str, object]]:
+    """The bridge, delivering while entered; drained when left."""
+    bridge_id = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    async with AsyncExitStack() as stack:
+        identity = RpcChannel(settings.rpc_address, credentials=no_token)
+        stack.callback(identity.close)
+        token = ServiceToken(identity, "bridge", settings.bridge_secret)
+        tasks = RpcChannel(settings.rpc_address, credentials=token)
+        stack.callback(tasks.close)
+        redis = connect_redis(settings.redis_url)
+        stack.push_async_callback(redis.aclose)
+        broker = await stack.enter_async_context(
+            connected_broker(settings.broker, settings.redis_url)
+        )
+        bridge = Bridge(
+            owner=GrpcTaskOwner(tasks, bridge_id),
+            cancels=RedisCancelWishes(redis),
+            consumers={
+                engine: broker.consumer(QUEUE_ADDRESS.format(engine=engine))
+                for engine in QUEUE_ENGINES
+            },
+            read_header=header_of,
+            invisible_duration=timedelta(milliseconds=QUEUE_INVISIBILITY_MS),
+            ending_bytes=ending_bytes,
+        )
+        async with asyncio.TaskGroup() as background:
+            links = [
+                background.create_task(
+                    NodeLink(url, settings.compute_secret, bridge_id, bridge).run()
+                )
+                for url in settings.compute_urls
+            ]
+            background.create_task(bridge.run())
+            try:
+                yield {"bridge_id": bridge_id, "nodes": len(links)}
+            finally:
+                await bridge.drain(DRAIN_S)
+                # What was handed back is committed by now, or will be by the next bridge.
+                for link in links:
+                    link.cancel()

@@ -1,0 +1,83 @@
+"""What the bridge needs from others, besides the broker (gridpact.broker.port)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from gridpact.bridge.domain import (
+    Completed,
+    Ending,
+    Header,
+    Lease,
+    Node,
+    Opened,
+    Outcome,
+    Progress,
+    Refused,
+    Renewed,
+)
+
+
+class TaskOwner(Protocol):
+    """The service that owns the tasks. Calls raise GridpactError when it cannot be reached."""
+
+    async def open_attempts(self, task_ids: Sequence[str]) -> Sequence[Opened | Refused]:
+        """Opens one attempt a task, in order; all are committed together."""
+        ...
+
+    async def renew_leases(self, leases: Sequence[Lease]) -> Sequence[Renewed | Refused]:
+        """Extends leases, in order."""
+        ...
+
+    async def report_progress(self, reports: Sequence[tuple[Lease, Progress]]) -> None:
+        """Stores and publishes progress."""
+        ...
+
+    async def complete_attempts(self, endings: Sequence[Ending]) -> Sequence[Completed | Refused]:
+        """Ends attempts, in order; all are committed together. May be repeated."""
+        ...
+
+
+class CancelWishes(Protocol):
+    """Who wants which task cancelled. May miss some: a renewed lease tells them too."""
+
+    def wishes(self) -> AsyncIterator[str]:
+        """The ids of tasks, for ever."""
+        ...
+
+
+class WorkingNode(Node, Protocol):
+    """A connected node to which work can be sent. Raises NodeLost when it is gone."""
+
+    async def send_task(self, opened: Opened, header: Header, body: bytes) -> None:
+        """Sends the task, its body untouched."""
+        ...
+
+    async def send_cancel(self, lease: Lease) -> None:
+        """Asks the node to stop; it answers with an outcome."""
+        ...
+
+
+class NodeLost(Exception):
+    """The node is gone, or does not read what it is sent."""
+
+
+class NodeHost(Protocol):
+    """Whom a connection tells what its node does."""
+
+    def joined(self, node: WorkingNode) -> None:
+        """The node has proved itself and can work."""
+        ...
+
+    def left(self, node: WorkingNode) -> None:
+        """The connection is gone, and with it every attempt at the node."""
+        ...
+
+    def progressed(self, lease: Lease, progress: Progress) -> None:
+        """A worker is so far."""
+        ...
+
+    def ended(self, lease: Lease, outcome: Outcome) -> None:
+        """A worker is done."""
+        ...

@@ -1,0 +1,124 @@
+"""The owner of tasks over gRPC (contracts/proto/gridpact/tasks/v1/delivery.proto)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from gridpact.bridge.domain import (
+    Completed,
+    Ending,
+    Failed,
+    HandedBack,
+    Lease,
+    Opened,
+    Progress,
+    Refused,
+    Renewed,
+    Succeeded,
+)
+from gridpact.contracts.proto.gridpact.tasks import v1
+from gridpact.kit.rpc.client import RpcChannel
+
+_ENCODINGS = {"identity": v1.Encoding.IDENTITY, "zstd": v1.Encoding.ZSTD}
+
+
+class GrpcTaskOwner:
+    """A TaskOwner at the other end of a channel."""
+
+    def __init__(self, channel: RpcChannel, bridge_id: str) -> None:
+        self._delivery = v1.DeliveryServiceStub(channel)
+        self._bridge_id = bridge_id
+
+    async def open_attempts(self, task_ids: Sequence[str]) -> Sequence[Opened | Refused]:
+        answer = await self._delivery.open_attempts(
+            v1.OpenAttemptsRequest(
+                attempts=[
+                    v1.OpenAttempt(task_id=task_id, bridge_id=self._bridge_id)
+                    for task_id in task_ids
+                ]
+            )
+        )
+        return [
+            _refused(item.refusal)
+            or Opened(
+                lease=Lease(item.task_id, item.fencing_token),
+                attempt=item.attempt,
+                remaining_ms=item.remaining_ms,
+                cancel_requested=item.cancel_requested,
+            )
+            for item in answer.attempts
+        ]
+
+    async def renew_leases(self, leases: Sequence[Lease]) -> Sequence[Renewed | Refused]:
+        answer = await self._delivery.renew_leases(
+            v1.RenewLeasesRequest(leases=[_lease(lease) for lease in leases])
+        )
+        return [_refused(item.refusal) or Renewed(item.cancel_requested) for item in answer.leases]
+
+    async def report_progress(self, reports: Sequence[tuple[Lease, Progress]]) -> None:
+        await self._delivery.report_progress(
+            v1.ReportProgressRequest(
+                reports=[
+                    v1.ProgressReport(
+                        lease=_lease(lease),
+                        progress=v1.TaskProgress(
+                            fraction=progress.fraction,
+                            stage=progress.stage,
+                            objective=progress.objective,
+                            relative_gap=progress.relative_gap,
+                        ),
+                    )
+                    for lease, progress in reports
+                ]
+            )
+        )
+
+    async def complete_attempts(self, endings: Sequence[Ending]) -> Sequence[Completed | Refused]:
+        answer = await self._delivery.complete_attempts(
+            v1.CompleteAttemptsRequest(attempts=[_complete(ending) for ending in endings])
+        )
+        return [_refused(item.refusal) or Completed(item.task_ended) for item in answer.attempts]
+
+
+def _refused(refusal: v1.Refusal | None) -> Refused | None:
+    if refusal is None or not refusal.reason:
+        return None
+    return Refused(refusal.reason, timedelta(milliseconds=refusal.retry_after_ms))
+
+
+def _lease(lease: Lease) -> v1.Lease:
+    return v1.Lease(task_id=lease.task_id, fencing_token=lease.fencing_token)
+
+
+def _complete(ending: Ending) -> v1.CompleteAttempt:
+    message = v1.CompleteAttempt(
+        lease=_lease(ending.lease),
+        engine=ending.engine,
+        engine_version=ending.engine_version,
+    )
+    match ending.outcome:
+        case Succeeded(encoding, body, solve_ms):
+            message.solve_ms = solve_ms
+            message.succeeded = v1.Succeeded(encoding=_ENCODINGS[encoding], result=body)
+        case Failed(reason, text, violations):
+            failure = v1.TaskFailure(
+                reason=reason,
+                message=text,
+                violations=[
+                    v1.Violation(field=item.field, rule=item.rule, message=item.message)
+                    for item in violations
+                ],
+            )
+            if reason == "CANCELLED":
+                message.cancelled = failure
+            else:
+                message.failed = failure
+        case HandedBack(reason, text):
+            message.handed_back = v1.HandedBack(reason=reason, message=text)
+    return message
+
+
+def ending_bytes(ending: Ending) -> int:
+    """About how large an ending is in a request; batches must stay below the message limit."""
+    return 1024 + (len(ending.outcome.body) if isinstance(ending.outcome, Succeeded) else 0)

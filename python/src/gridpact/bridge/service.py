@@ -1,0 +1,451 @@
+"""Takes tasks off the queue, brings each to a node, and its outcome to the owner of tasks.
+
+A message is acknowledged only after its task has ended in the owner's database. Whatever dies
+before that, the message comes back: from the queue when nobody extends its invisibility, from here
+when the node is lost. A late or doubled outcome is refused by its fencing token.
+
+Nothing here grows without bound: held deliveries are as many as there are workers, and at most one
+batch more a lane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+from gridpact.bridge.domain import (
+    AT_ONCE,
+    Acknowledge,
+    Disposal,
+    Ending,
+    Failed,
+    Fleet,
+    HandedBack,
+    Header,
+    Lease,
+    Leave,
+    Opened,
+    Outcome,
+    Progress,
+    Refused,
+    Renewed,
+    Return,
+    after_ending,
+    after_refused_opening,
+)
+from gridpact.bridge.ports import CancelWishes, NodeLost, TaskOwner, WorkingNode
+from gridpact.broker.port import BrokerUnavailable, Consumer, Delivery, ReceiptExpired
+from gridpact.kit.errors import GridpactError
+from gridpact.kit.group_commit import GroupCommit
+from gridpact.kit.log import Log
+from gridpact.kit.violation import ContractError
+
+log = Log(__name__)
+
+Answer = TypeVar("Answer")
+
+# An empty queue answers after this long, so that a bridge that stops need not abandon a receive.
+_WAIT = timedelta(seconds=1)
+# Leases last 10 s and messages stay invisible for 15 s: two extensions may fail.
+_EXTENSION_INTERVAL_S = 3.0
+_PROGRESS_INTERVAL_S = 0.1
+_BATCH_COUNT = 256
+_BATCH_BYTES = 8 * 1024 * 1024
+_FIRST_RETRY_S = 0.05
+_LONGEST_RETRY_S = 2.0
+# Two bad deliveries in a row leave time for whoever mends the sender; then it is a dead letter.
+_POISON_DELAY = timedelta(seconds=1)
+
+
+class _Stopping(Exception):
+    """The bridge drains, and what was tried did not work at once."""
+
+
+@dataclass(eq=False)
+class Held:
+    """A delivery that is ours. ``receipt`` changes whenever the invisibility is extended."""
+
+    lane: Lane
+    delivery: Delivery
+    header: Header
+    opened: Opened | None = None
+    node: WorkingNode | None = None
+    outcome: asyncio.Future[Outcome] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    cancel_sent: bool = False
+    # Another attempt owns the task: the outcome of this one is nobody's business.
+    stale: bool = False
+
+    def settle(self, outcome: Outcome) -> None:
+        """Ends the attempt; the first outcome counts."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
+class Lane:
+    """One topic of the queue: its receipts, extended and disposed of one batch at a time."""
+
+    def __init__(self, name: str, consumer: Consumer, invisible_duration: timedelta) -> None:
+        self.name = name
+        self._consumer = consumer
+        self._invisible_duration = invisible_duration
+        self._receipts: dict[Held, str] = {}
+        # Extending replaces receipts, so nothing may be acknowledged while it is under way.
+        self._lock = asyncio.Lock()
+        self._acknowledging = GroupCommit(
+            self._acknowledge, weight=lambda _: 1, max_count=_BATCH_COUNT, max_weight=_BATCH_COUNT
+        )
+
+    async def receive(self, max_count: int) -> Sequence[Delivery]:
+        """Up to ``max_count`` deliveries; none after a while."""
+        return await self._consumer.receive(max_count, self._invisible_duration, _WAIT)
+
+    def hold(self, held: Held) -> None:
+        """From now on the delivery's invisibility is extended."""
+        self._receipts[held] = held.delivery.receipt
+
+    def adopt(self, held: Held, delivery: Delivery) -> None:
+        """The message of a held delivery was delivered once more: the newer receipt counts."""
+        self._receipts[held] = delivery.receipt
+
+    async def extend(self) -> None:
+        """Extends the invisibility of everything held; a lost receipt is only told."""
+        async with self._lock:
+            items = list(self._receipts.items())
+            for start in range(0, len(items), _BATCH_COUNT):
+                chunk = items[start : start + _BATCH_COUNT]
+                outcomes = await self._consumer.change_invisibility(
+                    [receipt for _, receipt in chunk],  # pyright: ignore[reportArgumentType]
+                    self._invisible_duration,
+                )
+                for (held, receipt), outcome in zip(chunk, outcomes, strict=True):
+                    if isinstance(outcome, ReceiptExpired):
+                        log.warning("receipt-expired", task_id=held.header.task_id)
+                    elif self._receipts.get(held) == receipt:
+                        self._receipts[held] = outcome
+
+    async def dispose(self, held: Held, disposal: Disposal) -> None:
+        """Lets go of a delivery. When the broker is away, the message comes back by itself."""
+        try:
+            match disposal:
+                case Acknowledge():
+                    await self._acknowledging.add(held)
+                case Return(delay):
+                    async with self._lock:
+                        receipt = self._receipts.pop(held)
+                        await self._consumer.change_invisibility(
+                            [receipt],  # pyright: ignore[reportArgumentType]
+                            delay,
+                        )
+                case Leave():
+                    pass
+        except BrokerUnavailable as error:
+            log.warning("disposal-failed", task_id=held.header.task_id, cause=str(error))
+        finally:
+            self._receipts.pop(held, None)
+
+    async def give_back(self, delivery: Delivery, delay: timedelta) -> None:
+        """Returns a delivery that was never held."""
+        await self._consumer.change_invisibility([delivery.receipt], delay)
+
+    async def _acknowledge(self, batch: Sequence[Held]) -> Sequence[None]:
+        async with self._lock:
+            receipts = [self._receipts.pop(held) for held in batch]
+            outcomes = await self._consumer.acknowledge(receipts)  # pyright: ignore[reportArgumentType]
+        for held, outcome in zip(batch, outcomes, strict=True):
+            if outcome is not None:
+                # It comes once more and is acknowledged then, because its task has ended.
+                log.info("acknowledged-late", task_id=held.header.task_id)
+        return [None] * len(batch)
+
+
+class Bridge:
+    """A NodeHost. ``run`` serves until ``drain`` was called and everything held is let go."""
+
+    def __init__(
+        self,
+        owner: TaskOwner,
+        cancels: CancelWishes,
+        consumers: Mapping[str, Consumer],
+        read_header: Callable[[Mapping[str, str]], Header],
+        invisible_duration: timedelta,
+        ending_bytes: Callable[[Ending], int],
+    ) -> None:
+        self._owner = owner
+        self._cancels = cancels
+        self._read_header = read_header
+        self._lanes = [Lane(name, it, invisible_duration) for name, it in consumers.items()]
+        self._fleet = Fleet()
+        self._fleet_changed = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._held: dict[str, Held] = {}
+        self._reports: dict[Lease, Progress] = {}
+        self._reported = asyncio.Event()
+        self._completing = GroupCommit(
+            owner.complete_attempts,
+            weight=ending_bytes,
+            max_count=_BATCH_COUNT,
+            max_weight=_BATCH_BYTES,
+        )
+
+    # What runs
+
+    async def run(self) -> None:
+        """Serves; ends after ``drain``."""
+        async with asyncio.TaskGroup() as background:
+            services = [
+                background.create_task(service)
+                for service in (self._extend(), self._report(), self._heed_cancels())
+            ]
+            async with asyncio.TaskGroup() as lanes:
+                for lane in self._lanes:
+                    lanes.create_task(self._serve(lane, lanes))
+            for service in services:
+                service.cancel()
+
+    async def drain(self, grace_s: float) -> None:
+        """Receives nothing more, gives attempts ``grace_s`` to end, and hands back the others."""
+        self._stopping.set()
+        self._fleet_changed.set()
+        waiting = [held.outcome for held in self._held.values()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=grace_s)
+        for held in list(self._held.values()):
+            if not held.outcome.done():
+                await self._cancel(held)
+            held.settle(HandedBack("UNAVAILABLE", "the bridge stops"))
+
+    async def _serve(self, lane: Lane, attempts: asyncio.TaskGroup) -> None:
+        while not self._stopping.is_set():
+            max_count = min(self._fleet.free_count(lane.name), _BATCH_COUNT)
+            if max_count == 0:
+                await self._until_fleet_changes()
+                continue
+            try:
+                deliveries = await self._persistently("receive", partial(lane.receive, max_count))
+                await self._take(lane, deliveries, attempts)
+            except _Stopping:
+                return
+
+    async def _take(
+        self, lane: Lane, deliveries: Sequence[Delivery], attempts: asyncio.TaskGroup
+    ) -> None:
+        """Holds the deliveries and starts an attempt for each as soon as a worker is free."""
+        waiting = [held for item in deliveries if (held := await self._hold(lane, item))]
+        while waiting and not self._stopping.is_set():
+            placed = [held for held in waiting if await self._placed(held)]
+            waiting = [held for held in waiting if held not in placed]
+            ready = [held for held in placed if held.node is not None]
+            if ready:
+                await self._open(ready, attempts)
+            if waiting:
+                await self._until_fleet_changes()
+        for held in waiting:
+            await self._let_go(held, Return(AT_ONCE))
+
+    async def _hold(self, lane: Lane, delivery: Delivery) -> Held | None:
+        try:
+            header = self._read_header(delivery.properties)
+        except ContractError as error:
+            log.error("message-refused", message_id=delivery.message_id, cause=error.message)
+            await self._quietly(lane.give_back(delivery, _POISON_DELAY))
+            return None
+        held = self._held.get(header.task_id)
+        if held is not None:
+            # The same message again, because its receipt ran out, or a second one of the same task:
+            # either way this attempt goes on, and the newer receipt keeps the message away.
+            held.lane.adopt(held, delivery)
+            return None
+        held = Held(lane, delivery, header)
+        self._held[header.task_id] = held
+        lane.hold(held)
+        return held
+
+    async def _placed(self, held: Held) -> bool:
+        """Whether the delivery need not wait any longer: it has a node, or there is none for it."""
+        node = self._fleet.take(held.lane.name, held.header.kind)
+        if node is not None:
+            held.node = node  # pyright: ignore[reportAttributeAccessIssue]  # only WorkingNodes join
+            return True
+        lane = held.lane.name
+        return self._fleet.free_count(lane) > 0 and not self._fleet.knows(lane, held.header.kind)
+
+    async def _open(self, ready: Sequence[Held], attempts: asyncio.TaskGroup) -> None:
+        task_ids = [held.header.task_id for held in ready]
+        try:
+            answers = await self._persistently("open", lambda: self._owner.open_attempts(task_ids))
+        except _Stopping:
+            for held in ready:
+                await self._let_go(held, Return(AT_ONCE))
+            raise
+        for held, answer in zip(ready, answers, strict=True):
+            if isinstance(answer, Opened):
+                held.opened = answer
+                attempts.create_task(self._attempt(held, answer))
+            else:
+                self._release(held)
+                await self._let_go(held, after_refused_opening(answer))
+
+    async def _attempt(self, held: Held, opened: Opened) -> None:
+        """One attempt from its lease to the disposal of its message."""
+        node = held.node
+        assert node is not None
+        try:
+            await node.send_task(opened, held.header, held.delivery.body)
+            if opened.cancel_requested:
+                await self._cancel(held)
+        except NodeLost as lost:
+            held.settle(HandedBack("WORKER_LOST", str(lost)))
+        except ContractError as error:
+            held.settle(Failed(error.reason, error.message, error.violations))
+        outcome = await held.outcome
+        # The worker is free: the next task need not wait for this one's commit.
+        self._release(held)
+        self._reports.pop(opened.lease, None)
+        if held.stale:
+            await self._let_go(held, Return(AT_ONCE))
+            return
+        ending = Ending(opened.lease, node.engine, node.engine_version, outcome)
+        try:
+            answer = await self._persistently("complete", lambda: self._completing.add(ending))
+        except _Stopping:
+            # Whether it was committed is not known; the next bridge will be told.
+            await self._let_go(held, Return(AT_ONCE))
+            return
+        if isinstance(answer, Refused):
+            log.info("outcome-refused", task_id=held.header.task_id, reason=answer.reason)
+        await self._let_go(held, after_ending(answer, opened.attempt))
+
+    async def _extend(self) -> None:
+        """Keeps what is held: leases at the owner, invisibility at the queue."""
+        while True:
+            await asyncio.sleep(_EXTENSION_INTERVAL_S)
+            extensions = [lane.extend() for lane in self._lanes]
+            await asyncio.gather(*map(self._quietly, (*extensions, self._renew())))
+
+    async def _renew(self) -> None:
+        attempts = [
+            (held, held.opened.lease)
+            for held in self._held.values()
+            if held.opened is not None and not held.stale
+        ]
+        for start in range(0, len(attempts), _BATCH_COUNT):
+            chunk = attempts[start : start + _BATCH_COUNT]
+            answers = await self._owner.renew_leases([lease for _, lease in chunk])
+            for (held, lease), answer in zip(chunk, answers, strict=True):
+                match answer:
+                    case Renewed(cancel_requested=False):
+                        pass
+                    case Renewed():
+                        await self._cancel(held)
+                    case Refused(reason) if self._held.get(lease.task_id) is held:
+                        if held.outcome.done():
+                            continue
+                        log.warning("lease-lost", task_id=lease.task_id, reason=reason)
+                        held.stale = True
+                        await self._cancel(held)
+                    case Refused():
+                        pass
+
+    async def _report(self) -> None:
+        """Sends the newest progress of each attempt, all together, ten times a second at most."""
+        while True:
+            await self._reported.wait()
+            self._reported.clear()
+            reports = list(self._reports.items())[:_BATCH_COUNT]
+            for lease, _ in reports:
+                del self._reports[lease]
+            if reports:
+                await self._quietly(self._owner.report_progress(reports))
+            if self._reports:
+                self._reported.set()
+            await asyncio.sleep(_PROGRESS_INTERVAL_S)
+
+    async def _heed_cancels(self) -> None:
+        async for task_id in self._cancels.wishes():
+            held = self._held.get(task_id)
+            if held is not None:
+                await self._cancel(held)
+
+    async def _cancel(self, held: Held) -> None:
+        """Asks the node once to stop; the attempt ends by the node's answer."""
+        if held.cancel_sent or held.node is None or held.opened is None:
+            return
+        held.cancel_sent = True
+        try:
+            await held.node.send_cancel(held.opened.lease)
+        except NodeLost as lost:
+            held.settle(HandedBack("WORKER_LOST", str(lost)))
+
+    # What nodes say
+
+    def joined(self, node: WorkingNode) -> None:
+        self._fleet.join(node)
+        self._fleet_changed.set()
+
+    def left(self, node: WorkingNode) -> None:
+        self._fleet.leave(node)
+        for held in list(self._held.values()):
+            if held.node is node:
+                held.settle(HandedBack("WORKER_LOST", f"node {node.node_id} was lost"))
+        self._fleet_changed.set()
+
+    def progressed(self, lease: Lease, progress: Progress) -> None:
+        if self._attempt_of(lease) is not None:
+            self._reports[lease] = progress
+            self._reported.set()
+
+    def ended(self, lease: Lease, outcome: Outcome) -> None:
+        held = self._attempt_of(lease)
+        if held is not None:
+            held.settle(outcome)
+
+    # What all of it needs
+
+    def _attempt_of(self, lease: Lease) -> Held | None:
+        held = self._held.get(lease.task_id)
+        return held if held and held.opened and held.opened.lease == lease else None
+
+    def _release(self, held: Held) -> None:
+        assert held.node is not None
+        self._fleet.release(held.node)
+        self._fleet_changed.set()
+
+    async def _let_go(self, held: Held, disposal: Disposal) -> None:
+        await held.lane.dispose(held, disposal)
+        del self._held[held.header.task_id]
+
+    async def _until_fleet_changes(self) -> None:
+        self._fleet_changed.clear()
+        await self._fleet_changed.wait()
+
+    async def _persistently(self, what: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        """The answer of a call that is repeated, with backoff and jitter, until there is one.
+
+        What is held meanwhile stays held: giving it back would use up its deliveries. Raises
+        _Stopping instead of repeating when the bridge drains.
+        """
+        failed_count = 0
+        while True:
+            try:
+                return await call()
+            except (GridpactError, BrokerUnavailable) as error:
+                if self._stopping.is_set():
+                    raise _Stopping from error
+                delay_s = min(_FIRST_RETRY_S * 2**failed_count, _LONGEST_RETRY_S)
+                failed_count = min(failed_count + 1, 16)
+                log.warning(f"{what}-failed", cause=str(error), retry_s=round(delay_s, 2))
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+
+    async def _quietly(self, call: Awaitable[object]) -> None:
+        """A call that is made again anyway, or whose failure mends itself."""
+        try:
+            await call
+        except (GridpactError, BrokerUnavailable) as error:
+            log.warning("retried-later", cause=str(error))
