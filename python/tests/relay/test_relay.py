@@ -1,0 +1,256 @@
+"""The relay between a real PostgreSQL and a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from gridpact.broker.port import Broker, BrokerUnavailable, Consumer, Delivery, Message, MessageId
+from gridpact.broker.redis_streams import RedisStreamsBroker
+from gridpact.kit.database import Database
+from gridpact.kit.settings import RelaySettings
+from gridpact.relay import service
+from gridpact.relay.bootstrap import serving
+from gridpact.relay.repository import PostgresOutbox
+from gridpact.relay.service import Relay
+from tests.redis import RedisServer
+
+# Longer than a test may take: what comes all the same was woken by an event.
+NEVER_S = 3600.0
+SOON_S = 10.0
+MINUTE = timedelta(minutes=1)
+ORGANISATION = "01981f6e-7c00-7000-8000-000000000001"
+
+Connection = psycopg.AsyncConnection[tuple[object, ...]]
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"topic-{uuid4().hex}"
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Connection]:
+    """What `tasks` commits its outbox rows on."""
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def broker(redis_server: RedisServer) -> AsyncIterator[Broker]:
+    broker = RedisStreamsBroker(redis_server.url, max_attempts=3)
+    yield broker
+    await broker.close()
+
+
+@pytest.fixture
+def consumer(broker: Broker, topic: str) -> Consumer:
+    return broker.consumer(topic)
+
+
+@pytest.fixture
+def settings(database_url: str, redis_server: RedisServer) -> RelaySettings:
+    return RelaySettings(database_url=database_url, redis_url=redis_server.url)
+
+
+class TestRelay:
+    async def test_publishes_in_the_order_of_the_outbox_and_empties_it(
+        self, settings: RelaySettings, connection: Connection, consumer: Consumer, topic: str
+    ) -> None:
+        await add_messages(connection, topic, [f"body {i}".encode() for i in range(600)])
+        async with serving(settings):
+            received = await receive_count(consumer, 600)
+        assert [delivery.body for delivery in received] == [
+            f"body {i}".encode() for i in range(600)
+        ]
+        assert await outbox_count(connection) == 0
+
+    async def test_carries_the_payload_of_the_task_and_its_properties(
+        self, settings: RelaySettings, connection: Connection, consumer: Consumer, topic: str
+    ) -> None:
+        payload = bytes(range(256)) * 40
+        task_id = await add_task(connection, payload)
+        properties = {"task_id": task_id, "kind": "probe", "encoding": "identity"}
+        await add_row(connection, topic, task_id, properties, None)
+        async with serving(settings):
+            (delivery,) = await receive_count(consumer, 1)
+        assert (delivery.key, delivery.body) == (task_id, payload)
+        assert delivery.properties == properties
+
+    async def test_is_woken_by_a_commit_and_not_by_what_is_rolled_back(
+        self,
+        settings: RelaySettings,
+        connection: Connection,
+        consumer: Consumer,
+        topic: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(service, "SCAN_INTERVAL_S", NEVER_S)
+        async with serving(settings):
+            await add_messages(connection, topic, [b"first"])
+            assert [d.body for d in await receive_count(consumer, 1)] == [b"first"]
+            async with connection.transaction(force_rollback=True):
+                await add_messages(connection, topic, [b"never"])
+            await add_messages(connection, topic, [b"second"])
+            assert [d.body for d in await receive_count(consumer, 1)] == [b"second"]
+
+    async def test_two_share_the_work_without_publishing_twice(
+        self, settings: RelaySettings, connection: Connection, consumer: Consumer, topic: str
+    ) -> None:
+        bodies = {f"body {i}".encode() for i in range(1000)}
+        async with serving(settings), serving(settings):
+            for body in sorted(bodies):
+                await add_messages(connection, topic, [body])
+            received = await receive_count(consumer, 1000)
+            assert await consumer.receive(1, MINUTE, timedelta(milliseconds=50)) == []
+        assert {delivery.body for delivery in received} == bodies
+
+    async def test_publishes_after_the_broker_was_gone(
+        self,
+        settings: RelaySettings,
+        connection: Connection,
+        consumer: Consumer,
+        redis_server: RedisServer,
+        topic: str,
+    ) -> None:
+        async with serving(settings):
+            redis_server.kill()
+            await add_messages(connection, topic, [b"kept"])
+            redis_server.start()
+            received = await receive_count(consumer, 1)
+        assert received[0].body == b"kept"
+        assert await outbox_count(connection) == 0
+
+    async def test_publishes_after_all_its_connections_to_postgresql_were_lost(
+        self,
+        settings: RelaySettings,
+        connection: Connection,
+        consumer: Consumer,
+        topic: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(service, "SCAN_INTERVAL_S", NEVER_S)
+        async with serving(settings):
+            await add_messages(connection, topic, [b"before"])
+            await receive_count(consumer, 1)
+            cut = await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            assert cut.rowcount > 0
+            await add_messages(connection, topic, [b"after"])
+            assert (await receive_count(consumer, 1))[0].body == b"after"
+            # It listens again, too.
+            await add_messages(connection, topic, [b"later"])
+            assert (await receive_count(consumer, 1))[0].body == b"later"
+
+
+class TestPublishBatch:
+    async def test_keeps_the_rows_when_the_broker_fails(
+        self, database_url: str, connection: Connection, broker: Broker, topic: str
+    ) -> None:
+        await add_messages(connection, topic, [b"one", b"two"])
+        async with outbox_of(database_url) as outbox:
+            failing = Relay(outbox, _FailsAfterPublishing(broker))
+            with pytest.raises(BrokerUnavailable):
+                await failing.publish_batch()
+            assert await outbox_count(connection) == 2
+            assert await Relay(outbox, broker).publish_batch() == 2
+        # Twice, because the broker had them when the relay heard of a failure; never not at all.
+        received = await receive_count(broker.consumer(topic), 4)
+        assert sorted(delivery.body for delivery in received) == [b"one", b"one", b"two", b"two"]
+
+    async def test_takes_no_more_bytes_than_asked_but_always_a_message(
+        self, database_url: str, connection: Connection, topic: str
+    ) -> None:
+        sizes = [50, 40, 20, 500, 10]
+        await add_messages(connection, topic, [bytes(size) for size in sizes])
+        taken: list[list[int]] = []
+        async with outbox_of(database_url) as outbox:
+            while await outbox_count(connection):
+                async with outbox.batch(256, 100) as messages:
+                    taken.append([len(message.body) for message in messages])
+        assert taken == [[50, 40], [20], [500], [10]]
+
+
+class _FailsAfterPublishing:
+    """A broker whose answer is lost on the way."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def publish(self, messages: Sequence[Message]) -> list[MessageId]:
+        await self._broker.publish(messages)
+        raise BrokerUnavailable("the answer was lost")
+
+    def consumer(self, topic: str) -> Consumer:
+        return self._broker.consumer(topic)
+
+    async def close(self) -> None:
+        await self._broker.close()
+
+
+@asynccontextmanager
+async def outbox_of(database_url: str) -> AsyncIterator[PostgresOutbox]:
+    async with Database(database_url, max_connections=2).opened() as database:
+        outbox = PostgresOutbox(database, database_url)
+        yield outbox
+        await outbox.close()
+
+
+async def add_messages(connection: Connection, topic: str, bodies: Sequence[bytes]) -> None:
+    async with connection.transaction():
+        for body in bodies:
+            await add_row(connection, topic, str(uuid4()), {"kind": "probe"}, body)
+
+
+async def add_row(
+    connection: Connection, topic: str, key: str, properties: dict[str, str], body: bytes | None
+) -> None:
+    await connection.execute(
+        "INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)"
+        " VALUES (%s, %s, %s, %s, %s)",
+        (ORGANISATION, topic, key, Jsonb(properties), body),
+    )
+
+
+async def add_task(connection: Connection, payload: bytes) -> str:
+    task_id = str(uuid4())
+    await connection.execute(
+        "INSERT INTO tasks.tasks (task_id, organisation_id, kind, engine_choice, submitted_time,"
+        " timeout_time, state, queued_time, publish_count)"
+        " VALUES (%s, %s, 'probe', 'auto', now(), now() + interval '1 hour', 'QUEUED', now(), 1)",
+        (task_id, ORGANISATION),
+    )
+    await connection.execute(
+        "INSERT INTO tasks.payloads (task_id, organisation_id, encoding, body)"
+        " VALUES (%s, %s, 'identity', %s)",
+        (task_id, ORGANISATION, payload),
+    )
+    return task_id
+
+
+async def outbox_count(connection: Connection) -> int:
+    cursor = await connection.execute("SELECT count(*)::integer FROM tasks.outbox")
+    row = await cursor.fetchone()
+    assert row is not None
+    assert isinstance(row[0], int)
+    return row[0]
+
+
+async def receive_count(consumer: Consumer, count: int) -> list[Delivery]:
+    """Receives exactly so many messages, and acknowledges them."""
+    received: list[Delivery] = []
+    async with asyncio.timeout(SOON_S):
+        while len(received) < count:
+            wait_duration = timedelta(seconds=SOON_S)
+            received += await consumer.receive(count - len(received), MINUTE, wait_duration)
+    await consumer.acknowledge([delivery.receipt for delivery in received])
+    return received
