@@ -1,7 +1,7 @@
 """What the bridge knows and decides, without any I/O.
 
 A delivery from the queue is **held** from its receipt until its message is acknowledged, handed
-back or given up. While it is held it may be waiting for a free worker, or be an attempt at one node.
+back or given up. While it is held it may wait for a free worker, or be an attempt at one node.
 """
 
 from __future__ import annotations

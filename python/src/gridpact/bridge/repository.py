@@ -32,7 +32,7 @@ class RedisCancelWishes:
                         # A silence shorter than the client's socket timeout is no failure.
                         message = await subscription.get_message(timeout=2.0)
                         if message is not None:
-                            yield str(message["data"], "ascii")
+                            yield bytes(message["data"]).decode("ascii")
             except RedisError as error:
                 log.warning("cancel-wishes-lost", cause=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # jitter
