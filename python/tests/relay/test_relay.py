@@ -15,8 +15,8 @@ from psycopg.types.json import Jsonb
 from gridpact.broker.port import Broker, BrokerUnavailable, Consumer, Delivery, Message, MessageId
 from gridpact.broker.redis_streams import RedisStreamsBroker
 from gridpact.kit.database import Database
+from gridpact.kit.errors import GridpactError
 from gridpact.kit.settings import RelaySettings
-from gridpact.relay import service
 from gridpact.relay.bootstrap import serving
 from gridpact.relay.repository import PostgresOutbox
 from gridpact.relay.service import Relay
@@ -84,22 +84,14 @@ class TestRelay:
         assert (delivery.key, delivery.body) == (task_id, payload)
         assert delivery.properties == properties
 
-    async def test_is_woken_by_a_commit_and_not_by_what_is_rolled_back(
-        self,
-        settings: RelaySettings,
-        connection: Connection,
-        consumer: Consumer,
-        topic: str,
-        monkeypatch: pytest.MonkeyPatch,
+    async def test_publishes_nothing_that_was_rolled_back(
+        self, settings: RelaySettings, connection: Connection, consumer: Consumer, topic: str
     ) -> None:
-        monkeypatch.setattr(service, "SCAN_INTERVAL_S", NEVER_S)
         async with serving(settings):
-            await add_messages(connection, topic, [b"first"])
-            assert [d.body for d in await receive_count(consumer, 1)] == [b"first"]
             async with connection.transaction(force_rollback=True):
                 await add_messages(connection, topic, [b"never"])
-            await add_messages(connection, topic, [b"second"])
-            assert [d.body for d in await receive_count(consumer, 1)] == [b"second"]
+            await add_messages(connection, topic, [b"kept"])
+            assert [d.body for d in await receive_count(consumer, 1)] == [b"kept"]
 
     async def test_two_share_the_work_without_publishing_twice(
         self, settings: RelaySettings, connection: Connection, consumer: Consumer, topic: str
@@ -129,27 +121,40 @@ class TestRelay:
         assert await outbox_count(connection) == 0
 
     async def test_publishes_after_all_its_connections_to_postgresql_were_lost(
-        self,
-        settings: RelaySettings,
-        connection: Connection,
-        consumer: Consumer,
-        topic: str,
-        monkeypatch: pytest.MonkeyPatch,
+        self, settings: RelaySettings, connection: Connection, consumer: Consumer, topic: str
     ) -> None:
-        monkeypatch.setattr(service, "SCAN_INTERVAL_S", NEVER_S)
         async with serving(settings):
             await add_messages(connection, topic, [b"before"])
             await receive_count(consumer, 1)
-            cut = await connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            assert cut.rowcount > 0
+            await cut_all_others(connection)
             await add_messages(connection, topic, [b"after"])
             assert (await receive_count(consumer, 1))[0].body == b"after"
-            # It listens again, too.
-            await add_messages(connection, topic, [b"later"])
-            assert (await receive_count(consumer, 1))[0].body == b"later"
+
+
+class TestWait:
+    async def test_ends_with_a_commit(
+        self, database_url: str, connection: Connection, topic: str
+    ) -> None:
+        async with outbox_of(database_url) as outbox:
+            # The first returns at once: what was committed before it listened is not announced.
+            await outbox.wait(NEVER_S)
+            for _ in range(2):
+                waiting = asyncio.create_task(outbox.wait(NEVER_S))
+                await add_messages(connection, topic, [b"body"])
+                await asyncio.wait_for(waiting, SOON_S)
+
+    async def test_listens_again_after_it_told_of_a_lost_connection(
+        self, database_url: str, connection: Connection, topic: str
+    ) -> None:
+        async with outbox_of(database_url) as outbox:
+            await outbox.wait(NEVER_S)
+            await cut_all_others(connection)
+            with pytest.raises(GridpactError, match="UNAVAILABLE"):
+                await outbox.wait(NEVER_S)
+            await outbox.wait(NEVER_S)
+            waiting = asyncio.create_task(outbox.wait(NEVER_S))
+            await add_messages(connection, topic, [b"body"])
+            await asyncio.wait_for(waiting, SOON_S)
 
 
 class TestPublishBatch:
@@ -235,6 +240,14 @@ async def add_task(connection: Connection, payload: bytes) -> str:
         (task_id, ORGANISATION, payload),
     )
     return task_id
+
+
+async def cut_all_others(connection: Connection) -> None:
+    cut = await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert cut.rowcount > 0
 
 
 async def outbox_count(connection: Connection) -> int:
