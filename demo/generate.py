@@ -26,11 +26,16 @@ TIME_ZONE = "Europe/Berlin"
 WEEK = pd.date_range("2025-03-10", "2025-03-17", freq="15min", tz=TIME_ZONE, inclusive="left")
 
 TRY_REGION = 7  # DWD test reference year 2010 of Kassel, 45 km from the site
-# As the head of the file lists them.
-TRY_COLUMNS = """
-    region site month day hour cover wind_direction wind_speed temp_air pressure mixing humidity event
-    direct_horizontal diffuse flags sky_radiation ground_radiation long_wave_flags
-""".split()
+# Columns of the file that matter here, counted as its head lists them.
+TRY_COLUMNS = {
+    2: "month",
+    3: "day",
+    4: "hour",
+    7: "wind_speed",
+    8: "temp_air",
+    13: "direct_horizontal",
+    14: "diffuse",
+}
 
 # ct/kWh without VAT: time-variable network fee of EWF, first and fourth quarter of 2025
 LOW_FEE, STANDARD_FEE, HIGH_FEE = 3.45, 8.62, 10.84
@@ -90,7 +95,7 @@ def hourly_weather(times: pd.DatetimeIndex) -> pd.DataFrame:
     path = files("demandlib.vdi") / "resources_weather" / f"TRY2010_{TRY_REGION:02}_Jahr.dat"
     text = path.read_text(encoding="latin-1")
     rows = [line.split() for line in text.partition("***\n")[2].splitlines()]
-    year = pd.DataFrame(rows, columns=TRY_COLUMNS).apply(pd.to_numeric)
+    year = pd.DataFrame(rows)[list(TRY_COLUMNS)].rename(columns=TRY_COLUMNS).apply(pd.to_numeric)
     # Hour 1 of the file is the first of the day, in Central European Time all year round.
     year = year.set_index(["month", "day", "hour"])
     winter = times.tz_convert("Etc/GMT-1")
