@@ -13,8 +13,8 @@ the newest attempt, while the task is RUNNING, may renew, report or end.
 **Leases** say from when on another attempt may take over; safety rests on the fencing token alone.
 `now` is always the clock of the database, so that any number of processes agree. When that clock is
 set forward, leases end early: at worst a second worker computes, and the first one is refused. When
-it is set back, a lease would last as much longer; one that lies further ahead than any lease can is
-therefore no lease (`Task.is_leased`).
+it is set back, a lease would last as much longer: the next sweep cuts it to what a lease can be
+(`Task.reclaim`), and an attempt that is alive renews it from there.
 """
 
 from __future__ import annotations
@@ -182,11 +182,6 @@ class Task:
         """Whether the attempt with this token may renew, report and end."""
         return self.state is TaskState.RUNNING and fencing_token == self.fencing_token
 
-    def is_leased(self, now: datetime, policy: Policy, grace: timedelta = timedelta(0)) -> bool:
-        """Whether the newest attempt holds the task against every other, or did ``grace`` ago."""
-        end = self.lease_end_time
-        return end is not None and now - grace < end <= now + policy.lease_duration
-
     # What the bridge does
 
     def open_attempt(
@@ -195,8 +190,9 @@ class Task:
         """Takes the lease for a new attempt, which has the next fencing token."""
         if self.has_ended:
             return self, Refusal("TASK_TERMINAL")
-        if self.lease_end_time is not None and self.is_leased(now, policy):
-            return self, Refusal("LEASE_HELD", self.lease_end_time - now)
+        if self.lease_end_time is not None and now < self.lease_end_time:
+            wait = min(self.lease_end_time - now, policy.lease_duration)
+            return self, Refusal("LEASE_HELD", wait)
         if self.cancel_requested:
             return self._cancelled(now), Refusal("TASK_TERMINAL")
         if now >= self.timeout_time:
@@ -279,9 +275,15 @@ class Task:
         """Puts a task whose lease lapsed long ago back into the queue and publishes it again.
 
         Normally its message comes back and opens the next attempt; this is for a message that
-        was lost with its broker.
+        was lost with its broker. A lease that lasts longer than one can was given before the clock
+        was set back; it is cut.
         """
-        if self.state is not TaskState.RUNNING or self.is_leased(now, policy, policy.reclaim_delay):
+        if self.lease_end_time is None:
+            return self
+        longest_lease_end = now + policy.lease_duration
+        if self.lease_end_time > longest_lease_end:
+            return replace(self, lease_end_time=longest_lease_end)
+        if now < self.lease_end_time + policy.reclaim_delay:
             return self
         queued = self._handed_back(_FELL_SILENT, now, policy)
         return queued if queued.has_ended else queued._published(now)

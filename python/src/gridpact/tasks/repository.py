@@ -130,7 +130,7 @@ UNION
 (SELECT task_id::text FROM tasks.tasks, clock
  WHERE state = 'RUNNING'
    AND lease_end_time NOT BETWEEN now - %(reclaim_delay)s::interval
-                              AND now + %(lease_duration)s::interval
+                              AND now + %(lease_duration)s::interval + interval '1 second'
  LIMIT %(limit)s)
 UNION
 (SELECT waiting.task_id::text
@@ -204,9 +204,10 @@ class PostgresTaskStore:
             if taken := [key for key in drafts if key not in known]:
                 known |= await self._tasks_of_keys(connection, taken)
         return [
-            replace(found, created=found.task.task_id == submission.task_id)
+            replace(found, created=found.created and submission is drafts[key])
             for submission in submissions
-            for found in [known[_key_of(submission)]]
+            for key in [_key_of(submission)]
+            for found in [known[key]]
         ]
 
     async def change(

@@ -10,12 +10,12 @@ import msgspec
 
 from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError, not_found
+from gridpact.kit.group_commit import GroupCommit
 from gridpact.kit.identifiers import is_identifier, new_identifier
 from gridpact.kit.pages import Cursor
 from gridpact.kit.trace import traceparent
 from gridpact.kit.violation import ContractError, Violation
 from gridpact.tasks.domain import Body, Task, TaskState
-from gridpact.kit.group_commit import GroupCommit
 from gridpact.tasks.ports import (
     Batch,
     Events,
