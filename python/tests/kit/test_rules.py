@@ -1,0 +1,121 @@
+"""Each rule of x-rules, at its edge."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from gridpact.contracts.messages import DispatchInput
+from gridpact.kit.violation import ContractError, Violation
+from gridpact.kit.wire import build
+
+BATTERY = {
+    "capacity_kwh": 100.0,
+    "max_charge_power_kw": 5.0,
+    "max_discharge_power_kw": 4.0,
+    "charge_efficiency": 0.9,
+    "discharge_efficiency": 0.8,
+}
+INPUT: dict[str, Any] = {
+    "start_time": "2026-06-01T00:00:00Z",
+    "slot_duration_s": 1800,
+    "slots": 2,
+    "currency": "EUR",
+    "batteries": [{"name": "Home", "battery": BATTERY, "initial_energy_kwh": 50.0}],
+    "loads": [{"name": "House", "power_kw": [1.0, 1.0]}],
+    "tariff": {"import_price_per_kwh": [0.3, 0.3], "export_price_per_kwh": [0.1, 0.1]},
+    "grid": {"max_import_power_kw": 30, "max_export_power_kw": 30},
+}
+
+
+def violations(change: dict[str, Any] | None = None, **battery: float) -> list[Violation]:
+    plain = copy.deepcopy(INPUT) | (change or {})
+    plain["batteries"][0].update(battery)
+    try:
+        build(DispatchInput, plain)
+    except ContractError as error:
+        return list(error.violations)
+    return []
+
+
+def rules(found: list[Violation]) -> list[tuple[str, str]]:
+    return [(violation.field, violation.rule) for violation in found]
+
+
+def test_sound_input_breaks_nothing() -> None:
+    assert violations() == []
+
+
+def test_series_of_another_length_is_named_with_both_numbers() -> None:
+    (found,) = violations({"loads": [{"name": "House", "power_kw": [1.0]}]})
+    assert found == Violation(
+        "loads[0].power_kw", "length-equals", "must have 2 values (slots); it has 1"
+    )
+
+
+def test_name_may_occur_once_among_all_lists() -> None:
+    (found,) = violations({"loads": [{"name": "Home", "power_kw": [1.0, 1.0]}]})
+    assert found == Violation(
+        "loads[0].name", "unique", "must differ from batteries[0].name; both are 'Home'"
+    )
+
+
+def test_initial_energy_beyond_the_capacity_names_the_initial_energy() -> None:
+    (found,) = violations(initial_energy_kwh=100.5)
+    assert found == Violation(
+        "batteries[0].initial_energy_kwh",
+        "at-most",
+        "must be at most 100 (battery.capacity_kwh); it is 100.5",
+    )
+
+
+def test_initial_energy_below_the_reserve_names_the_initial_energy() -> None:
+    plain = copy.deepcopy(INPUT)
+    plain["batteries"][0]["battery"]["min_energy_kwh"] = 60
+    (found,) = violations(plain)
+    assert found == Violation(
+        "batteries[0].initial_energy_kwh",
+        "at-most",
+        "must be at least 60 (battery.min_energy_kwh); it is 50",
+    )
+
+
+@pytest.mark.parametrize("final", [50 + 5 * 0.9, 50 - 4 / 0.8])
+def test_final_energy_at_the_edge_is_reachable(final: float) -> None:
+    """One hour: 5 kW at 0.9 adds 4.5 kWh, 4 kW at 0.8 takes 5 kWh."""
+    assert violations(final_energy_kwh=final) == []
+
+
+@pytest.mark.parametrize(
+    ("final", "words"),
+    [
+        (54.6, "must be at most 54.5: charging with full power for 1 h adds 4.5 kWh"),
+        (44.9, "must be at least 45: discharging with full power for 1 h takes 5 kWh"),
+    ],
+)
+def test_final_energy_beyond_the_edge_says_what_can_be_reached(final: float, words: str) -> None:
+    (found,) = violations(final_energy_kwh=final)
+    assert (found.field, found.rule) == ("batteries[0].final_energy_kwh", "reachable-energy")
+    assert found.message.startswith(words)
+
+
+@given(final=st.floats(0, 100))
+def test_final_energy_is_refused_exactly_when_out_of_reach(final: float) -> None:
+    assume(min(abs(final - 54.5), abs(final - 45)) > 1e-6)
+    assert (violations(final_energy_kwh=final) == []) == (45 <= final <= 54.5)
+
+
+def test_broken_rules_are_all_named() -> None:
+    plain = copy.deepcopy(INPUT)
+    plain["slots"] = 3
+    plain["batteries"][0]["initial_energy_kwh"] = 101
+    assert rules(violations(plain)) == [
+        ("loads[0].power_kw", "length-equals"),
+        ("tariff.import_price_per_kwh", "length-equals"),
+        ("tariff.export_price_per_kwh", "length-equals"),
+        ("batteries[0].initial_energy_kwh", "at-most"),
+    ]
