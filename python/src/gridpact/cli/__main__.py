@@ -173,7 +173,7 @@ async def _compute(
     console = Console()
     wanted = DispatchSubmission.model_validate(submission).input
     view = PlanView.of(wanted, DispatchResult.model_validate_json(finished.result), zone)
-    console.print(plan_report(view, encoding=console.encoding))
+    console.print(plan_report(view, console))
     _errors().print(_who_computed(finished), highlight=False, soft_wrap=True)
 
 

@@ -205,7 +205,7 @@ def _measured(timed: list[Timed]) -> Measured:
 def _show(output: Console, view: PlanView, measured: Measured, task: Task) -> None:
     output.print()
     output.rule(f"{measured.slots} slots from {view.start_of(0):%A %d %B %Y}", align="left")
-    output.print(plan_report(view, encoding=output.encoding))
+    output.print(plan_report(view, output))
     output.print(
         f"engine {task.engine} {task.engine_version}: {measured.request_to_push_ms:.1f} ms from "
         f"request to pushed result, of which {measured.solve_ms:.1f} ms in the worker "

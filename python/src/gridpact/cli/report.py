@@ -18,18 +18,18 @@ from gridpact.kit.instants import parse_instant
 
 MOST_ROWS = 32
 ROW_DURATIONS_H = (1, 3, 6, 24, 168, 730, 8760)
-CHART_WIDTH = 72
+CHART_LABELS_WIDTH = 40  # beside the drawing: what it shows, and from where to where
 
 REASONS = {
     "CHARGE_FROM_SURPLUS": "stores surplus",
-    "CHARGE_FROM_GRID": "buys cheap energy",
-    "DISCHARGE_TO_LOAD": "supplies the load",
+    "CHARGE_FROM_GRID": "buys cheap",
+    "DISCHARGE_TO_LOAD": "serves load",
     "DISCHARGE_TO_EXPORT": "sells",
     "HOLD_FULL": "full",
     "HOLD_EMPTY": "empty",
     "HOLD_NO_GAIN": "no gain",
     "GRID_LIMIT": "grid limit",
-    "POWER_LIMIT": "at full power",
+    "POWER_LIMIT": "full power",
     "FINAL_ENERGY": "final energy",
 }
 
@@ -81,9 +81,10 @@ class PlanView:
         return np.sum(series, axis=0) if series else np.zeros(self.result.slots)
 
 
-def plan_report(view: PlanView, *, encoding: str) -> RenderableType:
-    """The plan as a table, a chart and its costs."""
-    return Group(_table(view), Text(), _chart(view, encoding), Text(), _costs(view.result))
+def plan_report(view: PlanView, console: Console) -> RenderableType:
+    """The plan as a table, a chart and its costs, as wide as the console."""
+    chart = _chart(view, max(8, console.width - CHART_LABELS_WIDTH), console.encoding)
+    return Group(_table(view), Text(), chart, Text(), _costs(view.result))
 
 
 def _table(view: PlanView) -> Table:
@@ -147,7 +148,7 @@ def _reason(view: PlanView, index: int, slots: slice) -> str:
     return REASONS.get(reason, reason)
 
 
-def _chart(view: PlanView, encoding: str) -> Table:
+def _chart(view: PlanView, width: int, encoding: str) -> Table:
     grid, battery = view.grid_power_kw, view.battery_power_kw
     lines: tuple[tuple[str, Series, str], ...] = (
         ("price", view.import_price_per_kwh, f"{view.result.currency}/kWh"),
@@ -160,14 +161,13 @@ def _chart(view: PlanView, encoding: str) -> Table:
         ("export", np.maximum(-grid, 0), "kW"),
     )
     chart = Table.grid(padding=(0, 1))
-    chart.add_column(style="bold")
-    chart.add_column(style="cyan", no_wrap=True)
-    chart.add_column(style="dim")
+    for style in ("bold", "cyan", "dim"):
+        chart.add_column(style=style, no_wrap=True)
     for name, series, unit in lines:
         # A price is read by its differences, everything else by its height above nothing.
         lowest = float(series.min()) if name == "price" else min(0.0, float(series.min()))
         highest = float(series.max())
-        drawn = sparkline(series, CHART_WIDTH, lowest=lowest, highest=highest, encoding=encoding)
+        drawn = sparkline(series, width, lowest=lowest, highest=highest, encoding=encoding)
         chart.add_row(name, drawn, f"{lowest:.4g} to {highest:.4g} {unit}")
     return chart
 
