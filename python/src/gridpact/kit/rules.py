@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from gridpact.kit.shapes import number
 from gridpact.kit.violation import Violation
@@ -157,19 +157,17 @@ def present(value: Any, path: str, at: str = "") -> Iterator[tuple[str, Any]]:
             yield place, item
 
 
-def violations_of_rules(value: Any, field: str = "") -> Iterator[Violation]:
-    """Every violation of the rules of ``value``, a built object, and of the objects within it."""
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from violations_of_rules(item, f"{field}[{i}]")
-        return
-    names = getattr(value, "__struct_fields__", None)
-    if names is None:
-        return
+def violations_of_rules(value: Struct, field: str = "") -> Iterator[Violation]:
+    """Every violation of the rules of a built message, and of the messages within it."""
     for rule in getattr(value, "__rules__", ()):
         for found in rule.check(value):
             at = ".".join(part for part in (field, found.field) if part)
             yield Violation(at, found.rule, found.message)
-    for name in names:
+    for name in value.__struct_fields__:
+        member = getattr(value, name)
         at = f"{field}.{name}" if field else name
-        yield from violations_of_rules(getattr(value, name), at)
+        if isinstance(member, Struct):
+            yield from violations_of_rules(member, at)
+        elif isinstance(member, list) and member and isinstance(member[0], Struct):
+            for i, item in enumerate(cast("list[Struct]", member)):
+                yield from violations_of_rules(item, f"{at}[{i}]")

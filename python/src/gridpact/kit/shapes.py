@@ -40,6 +40,11 @@ class Text:
     format: str | None = None
     choices: tuple[str, ...] | None = None
 
+    def holds_all(self, values: list[Any]) -> bool:
+        """Whether all are among the choices; False also says that there are none to choose from."""
+        choices = self.choices
+        return choices is not None and all(value in choices for value in values)
+
     def check(self, value: Any, field: str, found: list[Violation]) -> None:
         if not isinstance(value, str):
             found.append(wrong_type(field, "a text", value))
@@ -167,6 +172,8 @@ class ListOf:
             found.append(wrong_type(field, "a list", value))
             return
         _check_count(len(value), self.min_items, self.max_items, field, found)
+        if isinstance(self.items, Text) and self.items.holds_all(value):
+            return  # one word a slot: too many to name each place beforehand
         for i, item in enumerate(value):
             self.items.check(item, f"{field}[{i}]", found)
 
