@@ -89,6 +89,18 @@ BREAKAGES = {
         "probe",
         "task-submission.yaml and x-kinds of asyncapi.yaml disagree about dispatch",
     ),
+    "member that protobuf does not know": Breakage(
+        "schemas/task-progress.yaml",
+        "  stage:",
+        "  eta_s: {type: number, minimum: 0}\n  stage:",
+        "contracts/proto/gridpact/tasks/v1/tasks.proto and contracts/schemas/ disagree about eta_s",
+    ),
+    "word that the schema does not know": Breakage(
+        "proto/gridpact/tasks/v1/tasks.proto",
+        "TASK_STATE_CANCELLED = 5;",
+        "TASK_STATE_CANCELLED = 5;\n  TASK_STATE_PAUSED = 6;",
+        "disagree about paused of TaskState",
+    ),
     "keyword cut from a description": Breakage(
         "schemas/solver-options.yaml",
         "description: 'Accepted gap of a mixed-integer plan, relative to its cost.'",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gridpact.codegen.check import examples, gateway, kinds, schemas, twice
+from gridpact.codegen.check import examples, gateway, kinds, protobuf, schemas, twice
 from gridpact.codegen.documents import Contracts
 from gridpact.codegen.model import Model
 
@@ -15,4 +15,5 @@ def faults(contracts: Contracts, model: Model) -> Iterator[str]:
     yield from examples.faults(contracts, model)
     yield from twice.faults(contracts, model)
     yield from kinds.faults(contracts)
+    yield from protobuf.faults(contracts, model)
     yield from gateway.faults(contracts)

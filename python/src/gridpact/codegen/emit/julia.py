@@ -143,6 +143,8 @@ def _methods(definition: Object, model: Model) -> list[str]:
     lines += [f"    {_read(member, model)}," for member in _stored(definition)]
     lines += [")", "", f"shape_of(::Type{{{title}}}) = ContractShapes.{constant_name(title)}"]
     if definition.tag is not None:
+        if definition.tag.name != "type":
+            raise ContractFault(f"{title}: the constant that tells a message is its `type`")
         lines.append(f'tag_of(::Type{{{title}}}) = "{constant(definition.tag)}"')
     if definition.rules:
         lines.append(f"rules_of(::Type{{{title}}}) = Rules.Rule[")

@@ -22,15 +22,16 @@ def emit(contracts: Contracts) -> dict[PurePosixPath, bytes]:
                 name = PYTHON / "proto" / path.relative_to(out).as_posix()
                 text = path.read_bytes()
                 files[name] = header("proto/").encode() + text if text else text
-        descriptors = out / "descriptors.binpb"
-        _buf(contracts.root, "build", "--as-file-descriptor-set", "--output", str(descriptors))
-        files[PYTHON / "proto" / "descriptors.binpb"] = descriptors.read_bytes()
+    files[PYTHON / "proto" / "descriptors.binpb"] = descriptors(contracts)
     return files
 
 
-def lint(contracts: Contracts) -> None:
-    """Raises ContractFault with every complaint of ``buf lint``."""
-    _buf(contracts.root, "lint")
+def descriptors(contracts: Contracts) -> bytes:
+    """Every proto file as a FileDescriptorSet, for reflection, transcoding and checks."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "descriptors.binpb"
+        _buf(contracts.root, "build", "--as-file-descriptor-set", "--output", str(target))
+        return target.read_bytes()
 
 
 def _buf(root: Path, *arguments: str) -> None:
