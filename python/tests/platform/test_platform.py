@@ -156,7 +156,7 @@ async def test_nobody_enters_without_the_password(tmp_path: Path) -> None:
         )
         assert query(platform, "SELECT current_setting('fsync')") == "on"
         with cache(platform) as client:
-            assert client.config_get("appendfsync") == {"appendfsync": "always"}
+            assert client.config_get("appendfsync") == {"appendfsync": "everysec"}
             assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 
