@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -32,7 +33,7 @@ class RedisCancelWishes:
                         # A silence shorter than the client's socket timeout is no failure.
                         message = await subscription.get_message(timeout=2.0)
                         if message is not None:
-                            yield bytes(message["data"]).decode("ascii")
+                            yield cast("bytes", message["data"]).decode("ascii")
             except RedisError as error:
                 log.warning("cancel-wishes-lost", cause=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # jitter

@@ -238,16 +238,18 @@ class Bridge:
     ) -> None:
         """Holds the deliveries and starts an attempt for each as soon as a worker is free."""
         waiting = [held for item in deliveries if (held := await self._hold(lane, item))]
-        while waiting and not self._stopping.is_set():
-            placed = [held for held in waiting if await self._placed(held)]
-            waiting = [held for held in waiting if held not in placed]
-            ready = [held for held in placed if held.node is not None]
-            if ready:
-                await self._open(ready, attempts)
-            if waiting:
-                await self._until_fleet_changes()
-        for held in waiting:
-            await self._let_go(held, Return(AT_ONCE))
+        try:
+            while waiting and not self._stopping.is_set():
+                placed = [held for held in waiting if self._placed(held)]
+                waiting = [held for held in waiting if held not in placed]
+                if placed:
+                    # Meanwhile the fleet may have changed: look again before waiting for that.
+                    await self._open(placed, attempts)
+                else:
+                    await self._until_fleet_changes()
+        finally:
+            for held in waiting:
+                await self._let_go(held, Return(AT_ONCE))
 
     async def _hold(self, lane: Lane, delivery: Delivery) -> Held | None:
         try:
@@ -267,7 +269,7 @@ class Bridge:
         lane.hold(held)
         return held
 
-    async def _placed(self, held: Held) -> bool:
+    def _placed(self, held: Held) -> bool:
         """Whether the delivery need not wait any longer: it has a node, or there is none for it."""
         node = self._fleet.take(held.lane.name, held.header.kind)
         if node is not None:
@@ -276,15 +278,15 @@ class Bridge:
         lane = held.lane.name
         return self._fleet.free_count(lane) > 0 and not self._fleet.knows(lane, held.header.kind)
 
-    async def _open(self, ready: Sequence[Held], attempts: asyncio.TaskGroup) -> None:
-        task_ids = [held.header.task_id for held in ready]
+    async def _open(self, placed: Sequence[Held], attempts: asyncio.TaskGroup) -> None:
+        task_ids = [held.header.task_id for held in placed]
         try:
             answers = await self._persistently("open", lambda: self._owner.open_attempts(task_ids))
         except _Stopping:
-            for held in ready:
+            for held in placed:
                 await self._let_go(held, Return(AT_ONCE))
             raise
-        for held, answer in zip(ready, answers, strict=True):
+        for held, answer in zip(placed, answers, strict=True):
             if isinstance(answer, Opened):
                 held.opened = answer
                 attempts.create_task(self._attempt(held, answer))
@@ -295,11 +297,14 @@ class Bridge:
     async def _attempt(self, held: Held, opened: Opened) -> None:
         """One attempt from its lease to the disposal of its message."""
         node = held.node
-        assert node is not None
         try:
-            await node.send_task(opened, held.header, held.delivery.body)
-            if opened.cancel_requested:
-                await self._cancel(held)
+            if node is None:
+                words = f"no connected node computes {held.header.kind}"
+                held.settle(Failed("KIND_UNKNOWN", words))
+            else:
+                await node.send_task(opened, held.header, held.delivery.body)
+                if opened.cancel_requested:
+                    await self._cancel(held)
         except NodeLost as lost:
             held.settle(HandedBack("WORKER_LOST", str(lost)))
         except ContractError as error:
@@ -311,7 +316,8 @@ class Bridge:
         if held.stale:
             await self._let_go(held, Return(AT_ONCE))
             return
-        ending = Ending(opened.lease, node.engine, node.engine_version, outcome)
+        engine, version = (node.engine, node.engine_version) if node is not None else ("", "")
+        ending = Ending(opened.lease, engine, version, outcome)
         try:
             answer = await self._persistently("complete", lambda: self._completing.add(ending))
         except _Stopping:
@@ -413,9 +419,9 @@ class Bridge:
         return held if held and held.opened and held.opened.lease == lease else None
 
     def _release(self, held: Held) -> None:
-        assert held.node is not None
-        self._fleet.release(held.node)
-        self._fleet_changed.set()
+        if held.node is not None:
+            self._fleet.release(held.node)
+            self._fleet_changed.set()
 
     async def _let_go(self, held: Held, disposal: Disposal) -> None:
         await held.lane.dispose(held, disposal)

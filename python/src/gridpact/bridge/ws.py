@@ -137,7 +137,6 @@ class NodeLink:
             began = time.monotonic()
             try:
                 async with self._connected() as node:
-                    failed_count = 0
                     await self._serve(node)
             except (
                 NodeLost,
@@ -148,6 +147,9 @@ class NodeLink:
                 TimeoutError,
                 ConnectionClosed,
             ) as error:
+                # A node that breaks off soon after it joined would else use up attempts in no time.
+                if time.monotonic() - began > _LONGEST_RETRY_S:
+                    failed_count = 0
                 retry_s = min(_FIRST_RETRY_S * 2**failed_count, _LONGEST_RETRY_S)
                 # One line for a state of affairs, not one for each try.
                 if failed_count == 0 or retry_s == _LONGEST_RETRY_S:

@@ -1,0 +1,367 @@
+"""The bridge with a real Redis, a node on a real WebSocket, and an owner on a real gRPC socket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from gridpact.bridge.bootstrap import serving
+from gridpact.bridge.repository import CANCEL_CHANNEL
+from gridpact.broker.port import Backlog, Broker, Message
+from gridpact.broker.redis_streams import RedisStreamsBroker
+from gridpact.contracts import messages
+from gridpact.contracts.channels import QUEUE_ADDRESS
+from gridpact.kit.settings import BridgeSettings
+from tests.bridge.fakes import SECRET, SOON_S, FakeNode, FakeOwner, error_of, result_of
+from tests.redis import RedisServer
+
+
+@pytest.fixture
+async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_server.url) as redis:
+        await redis.flushall()
+        yield redis
+
+
+@pytest.fixture
+async def broker(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Broker]:
+    broker = RedisStreamsBroker(redis_server.url, max_attempts=5)
+    yield broker
+    await broker.close()
+
+
+@pytest.fixture
+async def owner() -> FakeOwner:
+    return FakeOwner()
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[FakeNode]:
+    async with FakeNode().running() as node:
+        yield node
+
+
+@asynccontextmanager
+async def bridge(
+    redis_server: RedisServer, owner: FakeOwner, *nodes: FakeNode
+) -> AsyncIterator[None]:
+    """A bridge that serves these nodes, which it has met."""
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(owner.running())
+        settings = BridgeSettings(
+            redis_url=redis_server.url,
+            rpc_address=address,
+            compute_urls=tuple(node.url for node in nodes),
+            compute_secret=SECRET,
+            bridge_secret=SECRET,
+        )
+        await stack.enter_async_context(serving(settings))
+        yield
+
+
+async def publish(
+    broker: Broker,
+    count: int = 1,
+    *,
+    lane: str = "auto",
+    kind: str = "probe",
+    body: bytes = b"\x80",
+) -> list[str]:
+    """Publishes so many tasks, and gives their ids."""
+    task_ids = [str(uuid4()) for _ in range(count)]
+    await broker.publish([task_message(each, lane, kind, body) for each in task_ids])
+    return task_ids
+
+
+def task_message(
+    task_id: str, lane: str = "auto", kind: str = "probe", body: bytes = b"\x80"
+) -> Message:
+    headers = {"task_id": task_id, "kind": kind, "encoding": "identity"}
+    return Message(QUEUE_ADDRESS.format(engine=lane), body, task_id, headers)
+
+
+async def backlog(broker: Broker, lane: str = "auto") -> Backlog:
+    return await broker.consumer(QUEUE_ADDRESS.format(engine=lane)).backlog()
+
+
+async def until_acknowledged(broker: Broker, lane: str = "auto") -> None:
+    """Returns when the lane is empty. The broker announces no acknowledgement: it must be asked."""
+    async with asyncio.timeout(SOON_S):
+        while True:
+            state = await backlog(broker, lane)
+            if state.visible_count + state.invisible_count == 0:
+                return
+            await asyncio.sleep(0.01)
+
+
+class TestDelivery:
+    async def test_forwards_the_body_untouched_and_acknowledges_only_after_the_commit(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        owner.may_commit.clear()
+        async with bridge(redis_server, owner, node):
+            body = bytes(range(256)) * 100
+            (task_id,) = await publish(broker, body=body)
+            task = await node.next_task()
+            assert (task.task_id, task.kind, task.body) == (task_id, "probe", body)
+            assert (task.attempt, task.fencing_token, task.encoding) == (1, 1, "identity")
+            await node.say(result_of(task, b"\x81\xa1x\x01"))
+            await asyncio.wait_for(owner.commit_waits.wait(), SOON_S)
+            assert (await backlog(broker)).invisible_count == 1
+            owner.may_commit.set()
+            await until_acknowledged(broker)
+        (ending,) = owner.task(task_id).endings
+        assert ending.succeeded is not None
+        assert ending.succeeded.result == b"\x81\xa1x\x01"
+        assert (ending.engine, ending.engine_version, ending.solve_ms) == ("julia", "0.0.1", 1.5)
+
+    async def test_gives_a_node_no_more_than_its_capacity_and_commits_together(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with FakeNode(capacity=16).running() as node:
+            node.answer = result_of
+            task_ids = await publish(broker, 200) + await publish(broker, 200, lane="julia")
+            async with bridge(redis_server, owner, node):
+                await owner.until_ended(*task_ids)
+                await until_acknowledged(broker)
+                await until_acknowledged(broker, "julia")
+            assert node.most_at_work <= 16
+        assert all(len(owner.task(task_id).endings) == 1 for task_id in task_ids)
+        assert owner.calls["open"] < 400
+        assert owner.calls["complete"] < 400
+
+    async def test_passes_on_progress(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            task = await node.next_task()
+            await node.say(
+                messages.Progress(
+                    task_id=task_id, fencing_token=task.fencing_token, fraction=0.5, stage="solve"
+                )
+            )
+            await owner.until(lambda: bool(owner.progress))
+            await node.say(result_of(task))
+            await owner.until_ended(task_id)
+        (report,) = owner.progress
+        assert report.progress is not None
+        assert (report.progress.fraction, report.progress.objective) == (0.5, None)
+
+    @pytest.mark.parametrize("reason", ["TASK_TERMINAL", "NOT_FOUND", "ATTEMPTS_EXHAUSTED"])
+    async def test_acknowledges_what_needs_no_attempt(
+        self,
+        redis_server: RedisServer,
+        broker: Broker,
+        owner: FakeOwner,
+        node: FakeNode,
+        reason: str,
+    ) -> None:
+        (task_id,) = await publish(broker)
+        owner.refuse_opening[task_id] = reason
+        async with bridge(redis_server, owner, node):
+            await until_acknowledged(broker)
+        assert node.told.empty()
+
+    async def test_tries_again_when_the_lease_of_another_has_ended(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        (task_id,) = await publish(broker)
+        owner.refuse_opening[task_id] = "LEASE_HELD"
+        async with bridge(redis_server, owner, node):
+            await owner.until(lambda: owner.calls["open"] >= 2)
+            del owner.refuse_opening[task_id]
+            await node.say(result_of(await node.next_task()))
+            await until_acknowledged(broker)
+
+    async def test_waits_for_an_owner_that_is_away(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        owner.unavailable_count = 3
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            task = await node.next_task()
+            owner.unavailable_count = 3
+            await node.say(result_of(task))
+            await owner.until_ended(task_id)
+            await until_acknowledged(broker)
+        assert len(owner.task(task_id).endings) == 1
+
+
+class TestFailure:
+    async def test_that_is_final_ends_the_task(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            await node.say(error_of(await node.next_task(), "INFEASIBLE", retryable=False))
+            await until_acknowledged(broker)
+        (ending,) = owner.task(task_id).endings
+        assert ending.failed is not None
+        assert ending.failed.reason == "INFEASIBLE"
+
+    async def test_that_may_pass_brings_another_attempt(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            await node.say(error_of(await node.next_task(), "WORKER_LOST", retryable=True))
+            second = await node.next_task()
+            assert (second.task_id, second.attempt, second.fencing_token) == (task_id, 2, 2)
+            await node.say(result_of(second))
+            await until_acknowledged(broker)
+        handed_back, succeeded = owner.task(task_id).endings
+        assert handed_back.handed_back is not None
+        assert succeeded.succeeded is not None
+
+    async def test_of_a_node_hands_its_attempts_back_at_once(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            task_ids = await publish(broker, 2)
+            await node.next_task()
+            await node.next_task()
+            await node.die()
+            again = [await node.next_task() for _ in task_ids]
+            assert sorted(task.task_id for task in again) == sorted(task_ids)
+            assert [task.attempt for task in again] == [2, 2]
+            for task in again:
+                await node.say(result_of(task))
+            await until_acknowledged(broker)
+
+    async def test_of_a_stale_attempt_leaves_the_message_to_the_newer_one(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            task = await node.next_task()
+            # Somebody else has opened the next attempt meanwhile.
+            owner.task(task_id).attempts += 1
+            await node.say(result_of(task))
+            await owner.until(lambda: owner.calls["complete"] == 1)
+            state = await backlog(broker)
+            assert state.invisible_count + state.visible_count == 1
+        assert owner.task(task_id).endings == []
+
+    async def test_to_know_the_kind_ends_the_task(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with FakeNode(kinds=["probe"]).running() as node, bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker, kind="dispatch")
+            await owner.until_ended(task_id)
+            await until_acknowledged(broker)
+        (ending,) = owner.task(task_id).endings
+        assert ending.failed is not None
+        assert ending.failed.reason == "KIND_UNKNOWN"
+        assert node.told.empty()
+
+    async def test_to_prove_the_secret_gets_a_node_no_task(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with FakeNode(secret="another").running() as node, bridge(redis_server, owner, node):
+            await publish(broker)
+            for _ in range(3):
+                await asyncio.wait_for(node.met.acquire(), SOON_S)
+            assert node.told.empty()
+        assert (await backlog(broker)).visible_count == 1
+
+
+class TestCancel:
+    async def test_reaches_the_worker_and_ends_the_task_when_it_has_stopped(
+        self,
+        redis_server: RedisServer,
+        redis: Redis,
+        broker: Broker,
+        owner: FakeOwner,
+        node: FakeNode,
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            task = await node.next_task()
+            await redis.publish(CANCEL_CHANNEL, task_id)
+            cancel = await node.next_cancel()
+            assert (cancel.task_id, cancel.fencing_token) == (task_id, task.fencing_token)
+            assert owner.task(task_id).endings == []
+            await node.say(error_of(task, "CANCELLED", retryable=False))
+            await until_acknowledged(broker)
+        (ending,) = owner.task(task_id).endings
+        assert ending.cancelled is not None
+
+    async def test_that_was_missed_comes_with_the_renewed_lease(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            task = await node.next_task()
+            owner.task(task_id).cancel_requested = True
+            await node.next_cancel()
+            await node.say(error_of(task, "CANCELLED", retryable=False))
+            await until_acknowledged(broker)
+
+
+class TestLanes:
+    async def test_send_each_engine_its_own_and_prefer_julia_for_the_rest(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with (
+            FakeNode("julia").running() as julia,
+            FakeNode("python").running() as python,
+            bridge(redis_server, owner, julia, python),
+        ):
+            # Each gets its own first, which also shows that both have joined.
+            for lane, node in (("python", python), ("julia", julia), ("auto", julia)):
+                (task_id,) = await publish(broker, lane=lane)
+                task = await node.next_task()
+                assert task.task_id == task_id
+                await node.say(result_of(task))
+                await owner.until_ended(task_id)
+            assert python.told.empty()
+
+    async def test_use_a_worker_that_a_refused_task_left_free(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        # When the node joins, each lane asks for two messages; this one takes a worker away.
+        await publish(broker, lane="julia")
+        async with bridge(redis_server, owner, node):
+            long_one = await node.next_task()
+            refused, wanted = [str(uuid4()) for _ in range(2)]
+            owner.refuse_opening[refused] = "TASK_TERMINAL"
+            await broker.publish([task_message(refused), task_message(wanted)])
+            task = await node.next_task()
+            assert task.task_id == wanted
+            await node.say(result_of(task))
+            await node.say(result_of(long_one))
+            await owner.until_ended(wanted, long_one.task_id)
+
+
+class TestDrain:
+    async def test_hands_back_what_is_not_done_and_ends_in_time(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            await node.next_task()
+            began = time.monotonic()
+        assert time.monotonic() - began < 5
+        (ending,) = owner.task(task_id).endings
+        assert ending.handed_back is not None
+        state = await backlog(broker)
+        assert state.invisible_count + state.visible_count == 1
+
+    async def test_lets_what_is_short_end(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            task = await node.next_task()
+            answering = asyncio.create_task(node.say(result_of(task)))
+        await answering
+        (ending,) = owner.task(task_id).endings
+        assert ending.succeeded is not None
+        await until_acknowledged(broker)

@@ -1,0 +1,80 @@
+"""Where work may go: the bookkeeping of free workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gridpact.bridge.domain import Fleet
+
+LANES = ("auto", "julia", "python")
+
+
+@dataclass(frozen=True, eq=False)
+class FleetNode:
+    node_id: str
+    engine: str
+    capacity: int
+    kinds: tuple[str, ...] = ("probe",)
+    engine_version: str = "0.0.1"
+
+
+class FleetMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fleet = Fleet()
+        self.busy: dict[FleetNode, int] = {}
+
+    def nodes_of(self, lane: str) -> list[FleetNode]:
+        engines = {node.engine for node in self.busy}
+        wanted = lane if lane != "auto" else "julia" if "julia" in engines else "python"
+        return [node for node in self.busy if node.engine == wanted]
+
+    @rule(engine=st.sampled_from(["julia", "python"]), capacity=st.integers(1, 3))
+    def join(self, engine: str, capacity: int) -> None:
+        node = FleetNode(f"node-{len(self.busy)}", engine, capacity)
+        self.fleet.join(node)
+        self.busy[node] = 0
+
+    @precondition(lambda self: self.busy)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        node = data.draw(st.sampled_from(list(self.busy)))
+        self.fleet.leave(node)
+        del self.busy[node]
+        # Its attempts let go of it afterwards.
+        self.fleet.release(node)
+
+    @rule(lane=st.sampled_from(LANES))
+    def take(self, lane: str) -> None:
+        free = [node for node in self.nodes_of(lane) if self.busy[node] < node.capacity]
+        node = self.fleet.take(lane, "probe")
+        assert (node is None) == (not free)
+        if node is not None:
+            assert isinstance(node, FleetNode)
+            assert node in free
+            self.busy[node] += 1
+
+    @rule(lane=st.sampled_from(LANES))
+    def take_of_an_unknown_kind(self, lane: str) -> None:
+        assert self.fleet.take(lane, "unheard-of") is None
+        assert not self.fleet.knows(lane, "unheard-of")
+        assert self.fleet.knows(lane, "probe") == bool(self.nodes_of(lane))
+
+    @precondition(lambda self: any(self.busy.values()))
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        node = data.draw(st.sampled_from([node for node, busy in self.busy.items() if busy]))
+        self.fleet.release(node)
+        self.busy[node] -= 1
+
+    @invariant()
+    def free_workers_agree(self) -> None:
+        for lane in LANES:
+            expected = sum(node.capacity - self.busy[node] for node in self.nodes_of(lane))
+            assert self.fleet.free_count(lane) == expected
+
+
+TestFleet = FleetMachine.TestCase
