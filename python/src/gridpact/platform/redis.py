@@ -9,8 +9,8 @@ from gridpact.kit.settings import Address
 from gridpact.platform.error import PlatformError
 from gridpact.platform.state import write_private
 
-# A killed Redis loses nothing, because what it answered is in the kernel's hands. Losing power may cost
-# the last second of messages, and the owner of tasks publishes again what nobody took: that is cheaper
+# A killed Redis loses nothing, because what it answered is in the kernel's hands. Losing power may
+# cost the last second of messages, and the owner of tasks publishes again what nobody took: cheaper
 # than `always`, which puts an fsync of some milliseconds three times into the way of every task.
 # noeviction: a full broker refuses; it never forgets.
 _CONFIGURATION = """\
