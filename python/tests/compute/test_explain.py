@@ -13,7 +13,7 @@ from gridpact.compute.model.explain import explain
 from gridpact.compute.model.plan import NoPlanError, Plan, Stop, cheapest_plan
 from gridpact.compute.model.site import Battery, Pv, Site
 from tests.compute.sites import Change, least_cost, sites
-from tests.compute.test_plan import BATTERY, plan_of, site_of
+from tests.compute.test_plan import BATTERY, plan_of, silent, site_of
 
 STEP_KWH = 0.05
 
@@ -110,7 +110,7 @@ def test_reasons_fit_what_the_battery_does(site: Site) -> None:
 
 
 def reasons_of(site: Site) -> tuple[str, ...]:
-    plan = cheapest_plan(site, Stop(), lambda *_: None)
+    plan = cheapest_plan(site, Stop(), silent)
     return explain(site, plan, 0).reasons
 
 

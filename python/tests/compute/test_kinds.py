@@ -14,10 +14,7 @@ from gridpact.contracts.messages import DispatchInput, DispatchResult, ProbeInpu
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.wire import build, decode, encode
 from tests.compute.household import OPTIMA, household_input
-
-
-def silent(*_: object) -> None:
-    """Hears no progress."""
+from tests.compute.test_plan import silent
 
 
 @pytest.mark.parametrize("slots", OPTIMA)
@@ -98,7 +95,11 @@ def test_no_plan_is_an_error_with_violations() -> None:
 
 def test_reports_its_stages_in_order() -> None:
     heard: list[tuple[float, str]] = []
-    dispatch(dispatch_input(), lambda fraction, stage, *_: heard.append((fraction, stage)))
+
+    def hear(fraction: float, stage: str, *_: object) -> None:
+        heard.append((fraction, stage))
+
+    dispatch(dispatch_input(), hear)
     assert [stage for _, stage in heard] == ["build", "solve", "explain"]
     assert [fraction for fraction, _ in heard] == sorted(fraction for fraction, _ in heard)
 

@@ -16,8 +16,12 @@ from tests.compute.sites import faults, least_cost, sites
 EXACT = Stop(time_limit_s=30.0, relative_gap=0.0)
 
 
+def silent(*_: object) -> None:
+    """Hears no progress."""
+
+
 def plan_of(site: Site) -> Plan:
-    return cheapest_plan(site, EXACT, lambda *_: None)
+    return cheapest_plan(site, EXACT, silent)
 
 
 @given(sites())
@@ -136,6 +140,6 @@ def test_time_limit_gives_a_feasible_plan_or_says_so() -> None:
         batteries=tuple(replace(BATTERY, name=f"battery {index}") for index in range(4)),
     )
     stop = Stop(time_limit_s=1.0, relative_gap=0.0)
-    plan = cheapest_plan(site, stop, lambda *_: None)
+    plan = cheapest_plan(site, stop, silent)
     assert faults(site, plan) == []
     assert plan.relative_gap >= 0.0

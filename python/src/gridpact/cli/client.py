@@ -79,10 +79,17 @@ class Client:
     request that is refused for its token is sent once more with the token that it gives.
     """
 
-    def __init__(self, api_url: str, token: str | None = None, renew: Renew | None = None) -> None:
+    def __init__(
+        self,
+        api_url: str,
+        token: str | None = None,
+        renew: Renew | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._renew = renew
         self._http = httpx.AsyncClient(
             base_url=api_url,
+            transport=transport,
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
             headers={} if token is None else {"Authorization": f"Bearer {token}"},
         )
@@ -191,9 +198,9 @@ class Client:
         try:
             async for event in EventSource(response).aiter_sse():
                 if event.data:
-                    yield event.id, _update_of(event.data.encode())
+                    yield event.id, _update_of(event.data.encode(), request.url)
         except httpx.HTTPError as error:
-            raise UnreachableError(f"{request.url.host} hung up: {error}") from error
+            raise UnreachableError(f"{request.url} broke off: {error}") from error
         finally:
             await response.aclose()
 
@@ -243,29 +250,25 @@ class Client:
             self._http.headers["Authorization"] = f"Bearer {await self._renew(self)}"
             request.headers["Authorization"] = self._http.headers["Authorization"]
             return await self._answer(request, may_renew=False, stream=stream)
-        raise ApiError(_problem_of(response))
+        raise ApiError(_read(response, Problem))
 
 
 _WITHOUT_RESULT = ("FAILED", "CANCELLED")
 
 
-def _update_of(data: bytes) -> TaskUpdate:
-    event = msgspec.json.decode(data, type=_Event)
-    result = None if event.result is msgspec.UNSET else bytes(event.result)
-    return TaskUpdate(Task.model_validate_json(bytes(event.task)), result)
+def _update_of(data: bytes, url: httpx.URL) -> TaskUpdate:
+    try:
+        event = msgspec.json.decode(data, type=_Event)
+        task = Task.model_validate_json(bytes(event.task))
+    except (msgspec.DecodeError, ValidationError) as error:
+        raise UnreachableError(f"{url} sends events that its contract does not know") from error
+    return TaskUpdate(task, None if event.result is msgspec.UNSET else bytes(event.result))
 
 
 def _read(response: httpx.Response, model: type[Model]) -> Model:
     try:
         return model.model_validate_json(response.content)
     except ValidationError as error:
-        where = response.request.url
-        raise UnreachableError(f"{where} answers what its contract does not know") from error
-
-
-def _problem_of(response: httpx.Response) -> Problem:
-    try:
-        return Problem.model_validate_json(response.content)
-    except ValidationError as error:
-        where, status = response.request.url, response.status_code
-        raise UnreachableError(f"{where} answers {status} without a problem") from error
+        url, status = response.request.url, response.status_code
+        words = f"{url} answers {status} with what its contract does not know"
+        raise UnreachableError(words) from error

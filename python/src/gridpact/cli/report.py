@@ -52,7 +52,7 @@ class PlanView:
     @property
     def pv_power_kw(self) -> Series:
         """What PV delivers, not negative."""
-        return -self._sum([plan.power_kw for plan in self.result.pv])
+        return 0.0 - self._sum([plan.power_kw for plan in self.result.pv])
 
     @property
     def battery_power_kw(self) -> Series:
@@ -216,6 +216,8 @@ def _show_failure(
     if detail:
         console.print(f"  {escape(detail)}", highlight=False, soft_wrap=True)
     for violation in violations:
+        if detail and violation.message in detail:
+            continue
         where = f"[bold]{escape(violation.field)}[/] " if violation.field else ""
         console.print(
             f"  {where}{escape(violation.message)} [dim]({escape(violation.rule)})[/]",

@@ -21,12 +21,12 @@ from gridpact.compute.model.plan import Progress as Report
 from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
 from gridpact.contracts.channels import KINDS, LIMITS, ZSTD_THRESHOLD_BYTES
 from gridpact.contracts.errors import REASONS, Reason
-from gridpact.contracts.messages import Error, Progress, Result, TaskMessage
+from gridpact.contracts.messages import DispatchInput, Error, Progress, Result, TaskMessage
 from gridpact.kit.compression import compress, decompress
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.log import Log, configure_logging
 from gridpact.kit.violation import ContractError
-from gridpact.kit.wire import Message, build, decode, encode
+from gridpact.kit.wire import build, decode, encode
 
 log = Log(__name__)
 
@@ -178,13 +178,13 @@ def _warm_up() -> None:
         fencing_token=1,
         remaining_ms=60_000,
         encoding="identity",
-        body=encode(_warm_up_input()),
+        body=encode(build(DispatchInput, _WARM_UP)),
     )
-    _result(task, lambda *_: None)
+    _result(task, _unheard)
 
 
-def _warm_up_input() -> Message:
-    return build(KINDS["dispatch"].input, _WARM_UP)
+def _unheard(*_: object) -> None:
+    """Takes the reports of the warm-up."""
 
 
 def _limit_memory() -> None:

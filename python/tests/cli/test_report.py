@@ -1,0 +1,147 @@
+"""What a person sees of a plan."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from gridpact.cli.chart import ASCII, BLOCKS, means, sparkline
+from gridpact.cli.report import PlanView, plan_report, show_problem
+from gridpact.contracts.rest import DispatchInput, DispatchResult, Problem
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=200), st.integers(1, 80))
+def test_sparkline_is_as_wide_as_wanted_and_rises_with_the_values(
+    values: list[float], width: int
+) -> None:
+    series = np.array(values)
+    drawn = sparkline(series, width, lowest=0.0, highest=100.0, encoding="utf-8")
+    assert len(drawn) == min(width, len(values))
+    heights = [BLOCKS.index(character) for character in drawn]
+    averages = means(series, width)
+    order = np.argsort(averages)
+    assert [heights[i] for i in order] == sorted(heights)
+
+
+def test_sparkline_without_blocks_in_the_encoding_is_ascii() -> None:
+    drawn = sparkline(np.arange(9.0), 9, lowest=0.0, highest=8.0, encoding="ascii")
+    assert drawn == ASCII
+
+
+def test_means_keep_the_mean() -> None:
+    series = np.arange(96.0)
+    assert means(series, 24).mean() == pytest.approx(series.mean())
+
+
+def plan_view(slots: int, *, start_time: str, zone: str, slot_duration_s: int = 900) -> PlanView:
+    series = [1.0] * slots
+    wanted: dict[str, Any] = {
+        "start_time": start_time,
+        "slot_duration_s": slot_duration_s,
+        "slots": slots,
+        "currency": "EUR",
+        "batteries": [],
+        "loads": [{"name": "House", "power_kw": series}],
+        "tariff": {"import_price_per_kwh": series, "export_price_per_kwh": series},
+        "grid": {"max_import_power_kw": 5.0, "max_export_power_kw": 5.0},
+    }
+    result: dict[str, Any] = {
+        "status": "OPTIMAL",
+        "start_time": start_time,
+        "slot_duration_s": slot_duration_s,
+        "slots": slots,
+        "currency": "EUR",
+        "cost": 1.0,
+        "baseline_cost": 1.5,
+        "baseline_within_grid_limits": True,
+        "savings": 0.5,
+        "energy_cost": 1.0,
+        "wear_cost": 0.0,
+        "relative_gap": 0.0,
+        "batteries": [
+            {
+                "name": "Battery",
+                "power_kw": series,
+                "energy_kwh": series,
+                "marginal_value_per_kwh": series,
+                "reasons": ["CHARGE_FROM_GRID"] * slots,
+            }
+        ],
+        "pv": [],
+        "grid_power_kw": series,
+        "grid_price_per_kwh": series,
+    }
+    return PlanView.of(
+        DispatchInput.model_validate(wanted),
+        DispatchResult.model_validate(result),
+        ZoneInfo(zone),
+    )
+
+
+def shown(view: PlanView, *, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(plan_report(view, console))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("slots", "rows"), [(1, 1), (32, 32), (96, 24), (672, 28), (2880, 30), (35136, 12)]
+)
+def test_long_plans_are_summarised(slots: int, rows: int) -> None:
+    """A row of 96 slots is an hour, of 672 six hours; energy over all rows stays the same."""
+    text = shown(plan_view(slots, start_time="2026-01-01T00:00:00Z", zone="UTC"))
+    table = text.split("\n\n")[0].splitlines()[2:]
+    assert len([line for line in table if "buys cheap" in line]) >= rows
+    assert len(table) <= 33
+
+
+def test_times_are_those_of_the_zone_across_a_change_of_clocks() -> None:
+    view = plan_view(
+        6, start_time="2026-03-28T23:00:00Z", zone="Europe/Berlin", slot_duration_s=3600
+    )
+    hours = [f"{view.start_of(slot):%H}" for slot in range(6)]
+    assert hours == ["00", "01", "03", "04", "05", "06"]
+
+
+def test_nothing_is_coloured_where_colour_is_not_wanted() -> None:
+    assert "\x1b" not in shown(plan_view(4, start_time="2026-01-01T00:00:00Z", zone="UTC"))
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_charts_fit_the_terminal(width: int) -> None:
+    text = shown(plan_view(96, start_time="2026-01-01T00:00:00Z", zone="UTC"), width=width)
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_problem_shows_reason_violations_and_trace_but_says_nothing_twice() -> None:
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    problem = Problem.model_validate(
+        {
+            "type": "/problems/invalid-argument",
+            "title": "Invalid argument",
+            "status": 422,
+            "reason": "INVALID_ARGUMENT",
+            "detail": "input.slots must be at least 1 (and 1 more)",
+            "violations": [
+                {"field": "input.slots", "rule": "minimum", "message": "must be at least 1"},
+                {"field": "input.pv[0]", "rule": "type", "message": "must be an [object]"},
+            ],
+            "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        }
+    )
+    show_problem(console, problem)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == [
+        "Invalid argument INVALID_ARGUMENT",
+        "  input.slots must be at least 1 (and 1 more)",
+        "  input.pv[0] must be an [object] (type)",
+        "  trace 4bf92f3577b34da6a3ce929d0e0e4736",
+    ]
