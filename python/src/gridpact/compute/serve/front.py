@@ -38,9 +38,9 @@ from gridpact.contracts.messages import (
     TaskMessage,
     Welcome,
 )
-from gridpact.kit.node_auth import proof_of_node
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.log import Log
+from gridpact.kit.node_auth import proof_of_node
 from gridpact.kit.settings import Address
 from gridpact.kit.violation import ContractError
 from gridpact.kit.wire import decode_one_of, encode
