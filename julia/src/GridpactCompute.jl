@@ -36,8 +36,10 @@ include("model/linear_program.jl")
 include("model/dispatch.jl")
 
 include("solve/highs.jl")
+include("solve/dispatch_plan.jl")
+include("solve/dispatch_conflict.jl")
+include("solve/dispatch_reasons.jl")
 include("solve/dispatch.jl")
-include("solve/explain.jl")
 
 include("serve/log.jl")
 include("serve/process.jl")

@@ -1,197 +1,72 @@
-# Solving a dispatch problem: relax first, decide directions only where the relaxation goes both ways.
-
-"Differences below this decide nothing: kW, kWh and currency per kWh alike. HiGHS keeps rows to 1e-7."
-const TOLERANCE = 1e-6
-
-"The plan of one battery in every slot."
-struct BatteryPlan
-    power_kw::Vector{Float64}           # charging positive
-    energy_kwh::Vector{Float64}         # at the end of the slot
-    marginal_value::Vector{Float64}     # of a stored kWh at the end of the slot: one of the duals
-end
-
-"A plan for the site, with the prices that hold it together."
-struct DispatchPlan
-    status::Symbol                      # :optimal or :time_limit
-    cost::Float64
-    wear_cost::Float64
-    relative_gap::Float64
-    grid_kw::Vector{Float64}            # import positive
-    pv_kw::Vector{Float64}              # used of what may be curtailed
-    grid_price::Vector{Float64}         # cost of one more kWh of load
-    batteries::Vector{BatteryPlan}
-    directions::Directions              # those it was forced into
-end
+# The kind `dispatch`: from its input to its result.
 
 """
-    solve_dispatch(problem; time_limit_s, relative_gap) -> DispatchPlan
+    compute(input::DispatchInput, progress) -> DispatchResult
 
-The cheapest plan in which neither the grid connection nor any battery goes both ways in one slot.
-
-The linear relaxation is solved first. Both ways at once pays only at odd prices, so its plan usually
-stands. Where it does not, the slots whose prices allow it, and those where it happened, get a binary
-variable, and the program is solved again until no slot goes both ways. As every round is a
-relaxation, the last one is exact. Its directions are then fixed and the linear program that remains
-gives the plan and its prices.
-
-Throws `ContractError`: `INFEASIBLE` with the limits that exclude each other, `TASK_TIMEOUT` when the
-time limit left no plan, `SOLVER_FAILED`.
+Plan the slots of `input` and say why. Throws `ContractError` as `solve_dispatch` does.
 """
-function solve_dispatch(problem::DispatchProblem; time_limit_s = 60.0, relative_gap = 1e-6)
-    deadline_s = time_ns() / 1e9 + time_limit_s
-    left_s() = max(0.01, deadline_s - time_ns() / 1e9)
-    directions = Directions(problem)
-    bound = -Inf
-    while true
-        program = formulate(problem, directions)
-        solution = Highs.solve(program.lp; time_limit_s = left_s(), relative_gap = relative_gap)
-        solution.status in (:infeasible, :unbounded_or_infeasible) &&
-            throw(infeasible(problem, directions))
-        if solution.status == :optimal
-            is_linear(directions) && (bound = solution.objective)
-            decide!(directions, problem, program, solution) && continue
-            is_linear(directions) && return plan(problem, program, directions, solution, :optimal, 0.0)
-            return priced(problem, fixed(directions, program, solution), :optimal, bound,
-                solution.relative_gap)
-        elseif solution.has_plan && !is_linear(directions)
-            # Out of time: whatever still goes both ways follows its net power.
-            return priced(problem, fixed(directions, program, solution), :time_limit, bound, Inf)
-        else
-            throw(no_solution(solution.status))
+function compute(input::DispatchInput, progress)
+    # Building takes less than the least interval of two reports, so it has none of its own.
+    progress(0.1, "solve")
+    problem = dispatch_problem(input)
+    options = input.options === nothing ? SolverOptions() : input.options
+    plan = solve_dispatch(problem; time_limit_s = options.time_limit_s,
+        relative_gap = options.relative_gap)
+    progress(0.9, "explain"; objective = plan.cost, relative_gap = plan.relative_gap)
+    return dispatch_result(input, problem, plan)
+end
+
+"The mathematics of an input: sums of loads and plants, batteries with their defaults filled in."
+function dispatch_problem(input::DispatchInput)
+    T, tariff, grid = input.slots, input.tariff, input.grid
+    load_kw, curtailable_kw = zeros(T), zeros(T)
+    for load in input.loads
+        load_kw .+= load.power_kw
+    end
+    for pv in input.pv
+        pv.curtailable ? (curtailable_kw .+= pv.available_power_kw) :
+        (load_kw .-= pv.available_power_kw)
+    end
+    batteries = map(input.batteries) do item
+        its = item.battery
+        PlannedBattery(its.min_energy_kwh, something(its.max_energy_kwh, its.capacity_kwh),
+            its.max_charge_power_kw, its.max_discharge_power_kw, its.charge_efficiency,
+            its.discharge_efficiency, its.wear_cost_per_kwh, item.initial_energy_kwh,
+            item.final_energy_kwh)
+    end
+    return DispatchProblem(input.slot_duration_s / 3600, tariff.import_price_per_kwh,
+        tariff.export_price_per_kwh, load_kw, curtailable_kw, grid.max_import_power_kw,
+        grid.max_export_power_kw, batteries)
+end
+
+function dispatch_result(input::DispatchInput, problem::DispatchProblem, plan::DispatchPlan)
+    baseline_cost, within_limits = baseline(problem)
+    batteries = map(enumerate(input.batteries)) do (b, item)
+        value = stored_value(problem, plan, b)
+        DispatchBatteryPlan(item.name, plan.batteries[b].power_kw, plan.batteries[b].energy_kwh,
+            value.least, reasons(problem, plan, b, value))
+    end
+    return DispatchResult(
+        status = plan.status == :optimal ? "OPTIMAL" : "TIME_LIMIT",
+        start_time = input.start_time, slot_duration_s = input.slot_duration_s,
+        slots = input.slots, currency = input.currency,
+        cost = plan.cost, baseline_cost = baseline_cost,
+        baseline_within_grid_limits = within_limits, savings = baseline_cost - plan.cost,
+        energy_cost = plan.cost - plan.wear_cost, wear_cost = plan.wear_cost,
+        relative_gap = plan.relative_gap, batteries = batteries,
+        pv = [pv_plan(pv, problem, plan) for pv in input.pv],
+        grid_power_kw = plan.grid_kw, grid_price_per_kwh = plan.grid_price)
+end
+
+"A plant's part of the plan: what all curtailable plants leave unused is shared in proportion."
+function pv_plan(pv::DispatchPv, problem::DispatchProblem, plan::DispatchPlan)
+    used_kw = copy(pv.available_power_kw)
+    if pv.curtailable
+        for t in eachindex(used_kw)
+            total = problem.curtailable_kw[t]
+            total > 0 && (used_kw[t] *= min(1.0, plan.pv_kw[t] / total))
         end
     end
-end
-
-no_solution(status) = status == :time_limit ?
-    ContractError("TASK_TIMEOUT", "options.time_limit_s", "no plan was found within the time limit") :
-    ContractError("SOLVER_FAILED", "", "the solver ended with $status and has no plan")
-
-"Both flows of a pair at once, beyond rounding."
-both(solution, positive, negative) =
-    min(solution.value[positive], solution.value[negative]) > TOLERANCE
-
-"A kWh sold for more than it costs at the same time, or a battery that burns energy, needs a decision."
-pays_both_ways(problem::DispatchProblem, t) = problem.export_price[t] > problem.import_price[t]
-pays_to_burn(problem::DispatchProblem, t) =
-    min(problem.import_price[t], problem.export_price[t]) <= 0
-is_lossless(battery::PlannedBattery) = battery.wear_cost_per_kwh == 0 &&
-    battery.charge_efficiency == 1 && battery.discharge_efficiency == 1
-
-"Mark the slots whose direction has to be decided; whether any was new."
-function decide!(directions::Directions, problem, program, solution)
-    T = slots(problem)
-    # Import and export at one price is a tie that netting resolves; likewise a lossless battery.
-    marked = decide_flow!(directions.grid, solution, program.import_, program.export_,
-        T, t -> pays_both_ways(problem, t), t -> pays_both_ways(problem, t))
-    for (b, battery) in enumerate(problem.batteries)
-        columns = program.batteries[b]
-        marked |= decide_flow!(directions.batteries[b], solution, columns.charge, columns.discharge,
-            T, t -> !is_lossless(battery), t -> pays_to_burn(problem, t))
-    end
-    return marked
-end
-
-function decide_flow!(ways, solution, positive, negative, T, matters, may_pay)
-    offends(t) = matters(t) && ways[t] == BOTH_WAYS && both(solution, positive[t], negative[t])
-    any(offends, 1:T) || return false
-    for t in 1:T
-        ways[t] == BOTH_WAYS && (may_pay(t) || offends(t)) && (ways[t] = DECIDE)
-    end
-    return true
-end
-
-"The same directions with every decision taken as in the solution."
-function fixed(directions::Directions, program, solution)
-    fix(ways, positive, negative) = map(eachindex(ways)) do t
-        net = solution.value[positive[t]] - solution.value[negative[t]]
-        offends = both(solution, positive[t], negative[t])
-        ways[t] == BOTH_WAYS && !offends ? BOTH_WAYS : net >= 0 ? ONLY_POSITIVE : ONLY_NEGATIVE
-    end
-    return Directions(fix(directions.grid, program.import_, program.export_),
-        [fix(ways, columns.charge, columns.discharge)
-         for (ways, columns) in zip(directions.batteries, program.batteries)])
-end
-
-"The plan and its prices once every direction is fixed: a linear program again."
-function priced(problem, directions, status, bound, relative_gap)
-    program = formulate(problem, directions)
-    solution = Highs.solve(program.lp; time_limit_s = 60.0, relative_gap = 0.0)
-    solution.status == :optimal || throw(no_solution(status))
-    if !isfinite(relative_gap)
-        relative_gap = max(0.0, solution.objective - bound) / max(abs(solution.objective), 1e-9)
-    end
-    return plan(problem, program, directions, solution, status, max(0.0, relative_gap))
-end
-
-function plan(problem::DispatchProblem, program, directions, solution, status, relative_gap)
-    h, lp = problem.slot_h, program.lp
-    value = [tidy(solution.value[j], lp.lower[j], lp.upper[j]) for j in 1:column_count(lp)]
-    net(positive, negative) = [value[p] - value[n] for (p, n) in zip(positive, negative)]
-    grid_kw = net(program.import_, program.export_)
-    batteries = map(program.batteries) do columns
-        BatteryPlan(net(columns.charge, columns.discharge), value[columns.energy],
-            -solution.row_dual[columns.storage])
-    end
-    wear_cost = h * sum_of(zip(problem.batteries, batteries)) do (battery, its)
-        battery.wear_cost_per_kwh * sum_of(power -> max(0.0, -power), its.power_kw)
-    end
-    energy_cost = h * sum_of(t -> grid_cost(problem, t, grid_kw[t]), 1:slots(problem))
-    return DispatchPlan(status, energy_cost + wear_cost, wear_cost, relative_gap, grid_kw,
-        value[program.pv], solution.row_dual[program.balance] ./ h, batteries, directions)
-end
-
-"A value within rounding of a bound is the bound; −0 is 0."
-tidy(value, lower, upper) =
-    abs(value - lower) <= 1e-9 ? lower + 0.0 : abs(value - upper) <= 1e-9 ? upper + 0.0 : value
-
-# ------------------------------------------------------------------------------- infeasible input
-
-"""
-Which inputs exclude each other. Each kind of limit is released alone; those whose release is enough
-are named with the value that would do. Where neither is enough, both are released together.
-"""
-function infeasible(problem::DispatchProblem, directions::Directions)
-    alone = vcat(needed(problem, directions; grid = true, final_energy = false),
-        needed(problem, directions; grid = false, final_energy = true))
-    isempty(alone) || return no_plan(alone, "one of these has to give way: ")
-    together = needed(problem, directions; grid = true, final_energy = true)
-    isempty(together) || return no_plan(together, "all of these have to give way: ")
-    return ContractError("SOLVER_FAILED", "",
-        "the solver calls the problem infeasible and finds no limit to blame")
-end
-
-no_plan(violations, words) = ContractError("INFEASIBLE", violations[1].field,
-    "no plan keeps every limit; " * words * join(("$(v.field) $(v.message)" for v in violations), "; "),
-    violations[1:min(end, 100)])
-
-"The limits to change when those released may give way; empty when releasing them is not enough."
-function needed(problem::DispatchProblem, directions::Directions; grid::Bool, final_energy::Bool)
-    program = formulate(problem, directions)
-    slack = relax!(program, problem; grid = grid, final_energy = final_energy)
-    solution = Highs.solve(program.lp; time_limit_s = 10.0, relative_gap = 1e-4)
-    found = Violation[]
-    solution.has_plan || return found
-    given_up(column) = column == 0 ? 0.0 : solution.value[column]
-    function at_least(field, limit, amount, by_slot = Int[])
-        amount > TOLERANCE && push!(found, Violation(field, "feasible", string("must be at least ",
-            ceil(limit + amount; digits = 6), "; it is ", limit, first_slot(solution, by_slot))))
-    end
-    at_least("grid.max_import_power_kw", problem.max_import_kw,
-        given_up(slack.extra_import.amount), slack.extra_import.by_slot)
-    at_least("grid.max_export_power_kw", problem.max_export_kw,
-        given_up(slack.extra_export.amount), slack.extra_export.by_slot)
-    for (b, battery) in enumerate(problem.batteries)
-        field, final = "batteries[$(b - 1)].final_energy_kwh", battery.final_kwh
-        at_least(field, final, given_up(slack.excess[b]))
-        shortfall = given_up(slack.shortfall[b])
-        shortfall > TOLERANCE && push!(found, Violation(field, "feasible",
-            "must be at most $(floor(final - shortfall; digits = 6)); it is $final"))
-    end
-    return found
-end
-
-"Where a limit is first exceeded, counted from 0 as in the contract's arrays."
-function first_slot(solution, by_slot)
-    t = findfirst(column -> solution.value[column] > TOLERANCE, by_slot)
-    return t === nothing ? "" : " (first needed in slot $(t - 1))"
+    unused_kwh = problem.slot_h * (sum(pv.available_power_kw) - sum(used_kw))
+    return DispatchPvPlan(pv.name, 0.0 .- used_kw, max(0.0, unused_kwh))
 end

@@ -154,7 +154,7 @@ Answer the upgrade request. `authorize(request)` returns nothing, or throws `Ref
 `Refused` after having answered with its status; the socket is then closed.
 """
 function accept(socket::TCPSocket, limits::Limits; authorize = request -> nothing)
-    deadline = Timer(_ -> Base.close(socket), limits.handshake_timeout_s)
+    deadline = Timer(_ -> hang_up(socket), limits.handshake_timeout_s)
     try
         request = read_request(socket, limits)
         check_upgrade(request)
@@ -200,7 +200,16 @@ function abort(connection::Connection, text)
     connection.end_text = text
     connection.watchdog === nothing || Base.close(connection.watchdog)
     notify(connection.outbox_changed)
-    Base.close(connection.socket)
+    hang_up(connection.socket)
+    return nothing
+end
+
+const SHUT_BOTH_WAYS = 2
+
+"Close a socket at once. `Base.close` alone would first wait until the peer has read everything."
+function hang_up(socket::TCPSocket)
+    isopen(socket) && ccall(:shutdown, Cint, (RawFD, Cint), Base._fd(socket), SHUT_BOTH_WAYS)
+    Base.close(socket)
     return nothing
 end
 
@@ -390,6 +399,7 @@ function receive(connection::Connection)
         if err isa Violation
             connection.end_text = "peer violates the protocol: $(err.text)"
             close(connection, err.code, err.text)
+            drain(connection)
         elseif err isa Union{EOFError,Base.IOError,ArgumentError}
             abort(connection, isempty(connection.end_text) ? "peer went away" : connection.end_text)
         else
@@ -398,6 +408,21 @@ function receive(connection::Connection)
         end
         return nothing
     end
+end
+
+"""
+Read on without looking until the peer hangs up or the grace is over: a socket closed with bytes
+unread would reset the connection, and the peer might never see our close frame.
+"""
+function drain(connection::Connection)
+    try
+        while !eof(connection.socket)
+            readavailable(connection.socket)
+        end
+    catch err
+        err isa Union{Base.IOError,EOFError,ArgumentError} || rethrow()
+    end
+    abort(connection, connection.end_text)
 end
 
 function receive_message(connection::Connection)

@@ -1,0 +1,24 @@
+# One file for each file of src/, and the golden vectors of contract-tests/.
+#
+#     julia --project=julia julia/test/runtests.jl [NAME...]      e.g. wire/websocket
+
+using GridpactCompute
+using Test
+
+include("support.jl")
+
+const FILES = isempty(ARGS) ? [
+    "wire/float64ext", "wire/msgpack", "wire/shapes", "wire/rules", "wire/contract", "wire/zstd",
+    "wire/websocket",
+    "model/linear_program", "model/dispatch",
+    "solve/highs", "solve/dispatch_plan", "solve/dispatch_conflict", "solve/dispatch_reasons",
+    "solve/dispatch",
+    "serve/log", "serve/auth", "serve/link", "serve/messages", "serve/kinds", "serve/pool",
+    "serve/front", "serve/main",
+] : ARGS
+
+@testset "GridpactCompute" begin
+    @testset "$file" for file in FILES
+        include("$file.jl")
+    end
+end
