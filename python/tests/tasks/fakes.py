@@ -45,6 +45,7 @@ class MemoryTaskStore:
     def __init__(self) -> None:
         self.now = START
         self.tasks: dict[str, Task] = {}
+        self.payloads: dict[str, Body] = {}
         self.results: dict[str, Body] = {}
         self.keys: dict[tuple[str, str], tuple[str, bytes, datetime]] = {}
         self.outbox: list[str] = []
@@ -70,6 +71,7 @@ class MemoryTaskStore:
             queued_time=self.now,
         )
         self.tasks[task.task_id] = task
+        self.payloads[task.task_id] = submission.payload
         self.keys[key] = task.task_id, submission.fingerprint, self.now
         self.outbox.append(task.task_id)
         return Submitted(task, submission.fingerprint, created=True)

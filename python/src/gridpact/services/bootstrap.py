@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from gridpact.assets.bootstrap import build_assets
 from gridpact.contracts.proto.gridpact.assets.v1 import AssetsServiceBase, AssetsServiceStub
@@ -23,17 +24,23 @@ from gridpact.kit.rpc.server import serving_rpc
 from gridpact.kit.settings import Address, ServicesSettings, SettingsError
 from gridpact.kit.tokens import Keys, PublicKey, TokenVerifier
 from gridpact.series.bootstrap import build_series
-from gridpact.tasks.bootstrap import running_tasks
+from gridpact.tasks.bootstrap import POLICY, running_tasks
 
 SERVICES = ("identity", "assets", "series", "tasks")
 
 
 @dataclass(frozen=True, slots=True)
 class HostSettings(ServicesSettings):
-    """The settings of the process, and where the services are that it does not host itself."""
+    """The settings of the process.
+
+    identity_address, assets_address: where the services are that it does not host itself.
+    republish_delay_s: how long a waiting task may be without a sign of its message before the
+        message counts as lost (`gridpact.tasks.domain.Policy`).
+    """
 
     identity_address: str = ""
     assets_address: str = ""
+    republish_delay_s: int = 30
 
 
 @asynccontextmanager
@@ -65,7 +72,8 @@ async def serving_services(
         if "series" in names and assets:
             hosted.append(build_series(database, assets))
         if "tasks" in names and assets:
-            tasks = await stack.enter_async_context(running_tasks(database, redis, assets))
+            policy = replace(POLICY, republish_delay=timedelta(seconds=settings.republish_delay_s))
+            tasks = await stack.enter_async_context(running_tasks(database, redis, assets, policy))
             hosted += [tasks.tasks, tasks.delivery]
 
         verifier = TokenVerifier(keys, revocations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -33,6 +33,9 @@ POLICY = Policy(
     republish_delay_max=timedelta(minutes=10),
 )
 
+# How long the last events may take before the process ends.
+_FAREWELL_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class TasksRpcs:
@@ -58,5 +61,8 @@ async def running_tasks(
             background.create_task(Sweeper(store, events, policy).run()),
         ]
         yield TasksRpcs(TasksRpc(service), DeliveryRpc(delivery))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                await events.drained()
         for task in running:
             task.cancel()

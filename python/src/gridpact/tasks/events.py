@@ -44,10 +44,13 @@ class RedisEvents:
         self._redis = redis
         self._waiting: deque[Task] = deque(maxlen=_WAITING_MAX)
         self._published = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
 
     def publish(self, tasks: Sequence[Task]) -> None:
         self._waiting.extend(tasks)
         if tasks:
+            self._drained.clear()
             self._published.set()
 
     async def run(self) -> None:
@@ -58,6 +61,11 @@ class RedisEvents:
             while self._waiting:
                 count = min(len(self._waiting), _BATCH_COUNT)
                 await self._send([self._waiting.popleft() for _ in range(count)])
+            self._drained.set()
+
+    async def drained(self) -> None:
+        """Returns when everything published has been sent, or dropped because Redis is away."""
+        await self._drained.wait()
 
     async def _send(self, tasks: Sequence[Task]) -> None:
         pipeline = self._redis.pipeline(transaction=False)

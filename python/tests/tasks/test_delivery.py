@@ -1,0 +1,201 @@
+"""What the bridge does with attempts, on fakes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+import zstandard
+
+from gridpact.kit.identifiers import new_identifier
+from gridpact.tasks.contract import GeneratedContract
+from gridpact.tasks.delivery import Answer, Delivery, Ending, Lease, Opening, Report
+from gridpact.tasks.domain import (
+    Body,
+    Cancelled,
+    Encoding,
+    Failed,
+    Failure,
+    HandedBack,
+    Progress,
+    Succeeded,
+    TaskState,
+)
+from gridpact.tasks.sweeper import Sweeper
+from tests.tasks.examples import POLICY, PROBE_RESULT, end, submission
+from tests.tasks.fakes import MemoryTaskStore, RecordedEvents
+
+
+class Bridge:
+    """The use cases of the bridge and what they stand on."""
+
+    def __init__(self) -> None:
+        self.store = MemoryTaskStore()
+        self.events = RecordedEvents()
+        self.delivery = Delivery(self.store, GeneratedContract(), self.events, POLICY)
+        self.sweeper = Sweeper(self.store, self.events, POLICY)
+
+    async def queued(self) -> str:
+        [submitted] = await self.store.submit([submission()])
+        self.store.outbox.clear()
+        return submitted.task.task_id
+
+    async def running(self) -> str:
+        task_id = await self.queued()
+        await self.delivery.open_attempts([Opening(task_id, "bridge")])
+        return task_id
+
+    def state(self, task_id: str) -> TaskState:
+        return self.store.tasks[task_id].state
+
+
+@pytest.fixture
+def bridge() -> Bridge:
+    return Bridge()
+
+
+def reasons(answers: list[Answer]) -> list[str | None]:
+    return [answer.refusal and answer.refusal.reason for answer in answers]
+
+
+class TestOpenAttempts:
+    async def test_answers_each_item_in_order(self, bridge: Bridge) -> None:
+        done, free, taken = await bridge.running(), await bridge.queued(), await bridge.running()
+        await bridge.delivery.complete_attempts([Ending(done, 1, end())])
+        unknown = new_identifier()
+        answers = await bridge.delivery.open_attempts(
+            [Opening(task_id, "b") for task_id in (unknown, done, free, "no id", taken, free)]
+        )
+        assert reasons(answers) == [
+            "NOT_FOUND", "TASK_TERMINAL", None, "NOT_FOUND", "LEASE_HELD", "LEASE_HELD"
+        ]  # fmt: skip
+        opened = answers[2].task
+        assert opened is not None
+        assert (opened.fencing_token, opened.bridge_id) == (1, "b")
+        assert timedelta(minutes=59) < answers[2].remaining_duration <= timedelta(hours=1)
+
+    async def test_announces_what_changed(self, bridge: Bridge) -> None:
+        task_id = await bridge.running()
+        assert bridge.events.tasks == [bridge.store.tasks[task_id]]
+
+
+class TestRenewLeases:
+    async def test_renews_the_newest_and_tells_of_a_wish_to_cancel(self, bridge: Bridge) -> None:
+        task_id = await bridge.running()
+        task = bridge.store.tasks[task_id]
+        bridge.store.tasks[task_id] = task.request_cancel(bridge.store.now)[0]
+        bridge.store.now += timedelta(seconds=5)
+        answers = await bridge.delivery.renew_leases(
+            [Lease(task_id, 1), Lease(task_id, 2), Lease(new_identifier(), 1)]
+        )
+        assert reasons(answers) == [None, "LEASE_STALE", "LEASE_STALE"]
+        renewed = answers[0].task
+        assert renewed is not None
+        assert renewed.cancel_requested
+        assert renewed.lease_end_time == bridge.store.now + POLICY.lease_duration
+
+
+class TestReportProgress:
+    async def test_keeps_the_newest_and_drops_the_stale(self, bridge: Bridge) -> None:
+        task_id = await bridge.running()
+        newest = Progress(0.5, "solve", 12.5, 0.01)
+        await bridge.delivery.report_progress(
+            [
+                Report(task_id, 1, Progress(0.1, "build")),
+                Report(task_id, 1, newest),
+                Report(task_id, 9, Progress(0.9, "stale")),
+                Report(new_identifier(), 1, Progress(0.9, "unknown")),
+            ]
+        )
+        assert bridge.store.tasks[task_id].progress == newest
+        assert bridge.events.tasks[-1].progress == newest
+
+
+class TestCompleteAttempts:
+    async def test_ends_each_task_its_own_way(self, bridge: Bridge) -> None:
+        outcomes = [
+            (Succeeded(PROBE_RESULT), TaskState.SUCCEEDED),
+            (Failed(Failure("INFEASIBLE", "no plan")), TaskState.FAILED),
+            (Cancelled("stopped"), TaskState.CANCELLED),
+            (HandedBack("NODE_BUSY", "no free worker"), TaskState.QUEUED),
+        ]
+        task_ids = [await bridge.running() for _ in outcomes]
+        answers = await bridge.delivery.complete_attempts(
+            [
+                Ending(task_id, 1, end(outcome))
+                for task_id, (outcome, _) in zip(task_ids, outcomes, strict=True)
+            ]
+        )
+        assert reasons(answers) == [None] * 4
+        assert [bridge.state(task_id) for task_id in task_ids] == [state for _, state in outcomes]
+        assert bridge.store.results == {task_ids[0]: PROBE_RESULT}
+
+    async def test_accepts_a_repetition_once_more_and_changes_nothing(self, bridge: Bridge) -> None:
+        task_id = await bridge.running()
+        await bridge.delivery.complete_attempts([Ending(task_id, 1, end())])
+        done, announced = bridge.store.tasks[task_id], len(bridge.events.tasks)
+        answers = await bridge.delivery.complete_attempts([Ending(task_id, 1, end())])
+        assert reasons(answers) == [None]
+        assert bridge.store.tasks[task_id] is done
+        assert len(bridge.events.tasks) == announced
+
+    async def test_refuses_the_result_of_an_attempt_that_was_overtaken(
+        self, bridge: Bridge
+    ) -> None:
+        task_id = await bridge.running()
+        bridge.store.now += POLICY.lease_duration
+        await bridge.delivery.open_attempts([Opening(task_id, "other")])
+        answers = await bridge.delivery.complete_attempts(
+            [Ending(task_id, 1, end()), Ending(new_identifier(), 1, end())]
+        )
+        assert reasons(answers) == ["LEASE_STALE", "LEASE_STALE"]
+        assert bridge.state(task_id) is TaskState.RUNNING
+        assert not bridge.store.results
+
+    @pytest.mark.parametrize(
+        ("body", "fault"),
+        [
+            (Body(Encoding.IDENTITY, b"\xc1"), "cannot be decoded"),
+            (Body(Encoding.IDENTITY, msgspec.msgpack.encode({"padding": ""})), "held_ms"),
+            (Body(Encoding.ZSTD, PROBE_RESULT.data), "Zstandard"),
+            # 8 kB that claim to be 256 MiB.
+            (Body(Encoding.ZSTD, zstandard.compress(bytes(256 * 1024 * 1024))), "at most"),
+        ],
+    )
+    async def test_fails_a_task_whose_result_breaks_the_contract(
+        self, bridge: Bridge, body: Body, fault: str
+    ) -> None:
+        task_id = await bridge.running()
+        ending = Ending(task_id, 1, end(Succeeded(body)))
+        assert reasons(await bridge.delivery.complete_attempts([ending])) == [None]
+        task = bridge.store.tasks[task_id]
+        assert task.failure is not None
+        assert (task.state, task.failure.reason) == (TaskState.FAILED, "INTERNAL")
+        assert fault in task.failure.message
+        assert not bridge.store.results
+        assert reasons(await bridge.delivery.complete_attempts([ending])) == [None]
+
+
+class TestSweep:
+    async def test_ends_a_task_that_is_late(self, bridge: Bridge) -> None:
+        task_ids = [await bridge.queued(), await bridge.running()]
+        bridge.store.now += timedelta(hours=1)
+        await bridge.sweeper.sweep()
+        for task_id in task_ids:
+            failure = bridge.store.tasks[task_id].failure
+            assert failure is not None
+            assert failure.reason == "TASK_TIMEOUT"
+        assert bridge.events.tasks[-2:] == [bridge.store.tasks[task_id] for task_id in task_ids]
+
+    async def test_publishes_again_what_seems_lost(self, bridge: Bridge) -> None:
+        waiting, silent = await bridge.queued(), await bridge.running()
+        assert await bridge.sweeper.sweep() == []
+        bridge.store.now += timedelta(seconds=45)
+        await bridge.sweeper.sweep()
+        assert bridge.store.outbox == [silent]
+        # With the silent one back in the queue nothing is running: the other one is lost too.
+        await bridge.sweeper.sweep()
+        assert bridge.store.outbox == [silent, waiting]
+        await bridge.sweeper.sweep()
+        assert bridge.store.outbox == [silent, waiting]

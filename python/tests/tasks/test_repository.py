@@ -1,0 +1,192 @@
+"""What only PostgreSQL promises: the outbox, the notification, and the database's own rules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from gridpact.kit.database import Database
+from gridpact.kit.identifiers import new_identifier
+from gridpact.tasks.domain import Body, Encoding, Task
+from gridpact.tasks.ports import Batch
+from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, submission
+from tests.tasks.stores import PostgresUnderTest
+
+
+@pytest.fixture
+async def sql(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
+    connection = await psycopg.AsyncConnection.connect(database_url, autocommit=True)
+    async with connection:
+        yield connection
+
+
+async def rows(sql: psycopg.AsyncConnection, statement: str) -> list[tuple[Any, ...]]:
+    return await (await sql.execute(statement.encode())).fetchall()
+
+
+async def succeed(store: PostgresUnderTest, task_id: str) -> Task:
+    def decide(batch: Batch) -> None:
+        [task] = batch.tasks
+        opened, _ = task.open_attempt(batch.now, POLICY, "bridge")
+        done, _ = opened.end_attempt(1, end(), batch.now, POLICY)
+        batch.put(done, PROBE_RESULT)
+
+    [task] = (await store.change([task_id], decide))[1]
+    return task
+
+
+class TestOutbox:
+    async def test_holds_the_message_of_a_submitted_task(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+    ) -> None:
+        traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        draft = replace(submission(), engine_choice="julia", traceparent=traceparent)
+        await postgres_store.submit([draft, draft])
+        assert await rows(sql, "SELECT topic, key, properties, body FROM tasks.outbox") == [
+            (
+                "compute-tasks-julia",
+                draft.task_id,
+                {
+                    "task_id": draft.task_id,
+                    "kind": "probe",
+                    "encoding": "identity",
+                    "traceparent": traceparent,
+                },
+                None,
+            )
+        ]
+        payloads = await rows(sql, "SELECT task_id::text, encoding, body FROM tasks.payloads")
+        assert payloads == [(draft.task_id, "identity", PROBE_INPUT)]
+
+    async def test_gets_the_message_again_when_a_task_is_published_again(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+    ) -> None:
+        draft = replace(submission(), payload=Body(Encoding.ZSTD, b"frame"))
+        await postgres_store.submit([draft])
+        first = await rows(sql, "SELECT topic, key, properties FROM tasks.outbox")
+        await postgres_store.empty_outbox()
+
+        def republish(batch: Batch) -> None:
+            [task] = batch.tasks
+            batch.put(task.republish(batch.now + timedelta(minutes=1), POLICY))
+
+        await postgres_store.change([draft.task_id], republish)
+        assert await rows(sql, "SELECT topic, key, properties FROM tasks.outbox") == first
+
+    async def test_wakes_the_relay_once_a_commit(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+    ) -> None:
+        await sql.execute("LISTEN tasks_outbox")
+        async with aclosing(sql.notifies(timeout=30)) as notifications:
+            heard = asyncio.ensure_future(anext(notifications))
+            await postgres_store.submit([submission() for _ in range(3)])
+            assert (await heard).channel == "tasks_outbox"
+
+
+class TestIdempotencyKeys:
+    async def test_may_be_used_anew_after_a_day(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+    ) -> None:
+        first = submission()
+        await postgres_store.submit([first])
+        await sql.execute(
+            "UPDATE tasks.idempotency_keys SET created_time = created_time - interval '24 h'"
+        )
+        again = replace(first, task_id=new_identifier(), fingerprint=b"x" * 32)
+        [stored] = await postgres_store.submit([again])
+        assert stored.created
+        assert stored.task.task_id == again.task_id
+        assert await postgres_store.expire_idempotency_keys() == 0
+
+    async def test_are_deleted_after_a_day(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+    ) -> None:
+        await postgres_store.submit([submission(), submission()])
+        await sql.execute(
+            "UPDATE tasks.idempotency_keys SET created_time = created_time - interval '24 h'"
+        )
+        assert await postgres_store.expire_idempotency_keys() == 2
+
+
+class TestRulesOfTheDatabase:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "state = 'QUEUED', finished_time = NULL",
+            "state = 'FAILED', failure = '{}'",
+            "progress = '{}'",
+        ],
+    )
+    async def test_keep_a_terminal_task_as_it_is(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection, change: str
+    ) -> None:
+        draft = submission()
+        await postgres_store.submit([draft])
+        await succeed(postgres_store, draft.task_id)
+        with pytest.raises(psycopg.IntegrityError, match="SUCCEEDED"):
+            await sql.execute(f"UPDATE tasks.tasks SET {change}".encode())
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "state = 'RUNNING'",
+            "state = 'SUCCEEDED'",
+            "state = 'FAILED', finished_time = now()",
+            "attempt_count = 1",
+            "attempt_count = -1",
+            "state = 'LOST'",
+        ],
+    )
+    async def test_refuse_members_that_do_not_fit_the_state(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection, change: str
+    ) -> None:
+        await postgres_store.submit([submission()])
+        with pytest.raises(psycopg.IntegrityError):
+            await sql.execute(f"UPDATE tasks.tasks SET {change}".encode())
+
+    async def test_never_take_a_fencing_token_back(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+    ) -> None:
+        await postgres_store.submit([submission()])
+        await sql.execute("UPDATE tasks.tasks SET attempt_count = 2, started_time = now()")
+        with pytest.raises(psycopg.IntegrityError, match="attempt 2"):
+            await sql.execute("UPDATE tasks.tasks SET attempt_count = 1")
+
+    async def test_accept_one_result(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+    ) -> None:
+        draft = submission()
+        await postgres_store.submit([draft])
+        await succeed(postgres_store, draft.task_id)
+        with pytest.raises(psycopg.IntegrityError):
+            await sql.execute("INSERT INTO tasks.results SELECT * FROM tasks.results")
+
+
+async def test_batches_in_any_order_do_not_block_each_other(
+    postgres_store: PostgresUnderTest, database: Database
+) -> None:
+    """Deadlocks would show as errors."""
+    drafts = [submission() for _ in range(20)]
+    await postgres_store.submit(drafts)
+    ids = [draft.task_id for draft in drafts]
+
+    def renew(batch: Batch) -> None:
+        for task in batch.tasks:
+            opened, refusal = task.open_attempt(batch.now, POLICY, "bridge")
+            again = opened.renew_lease(1, batch.now, POLICY)[0] if refusal else opened
+            batch.put(again)
+
+    await asyncio.gather(
+        *(postgres_store.change(ids if i % 2 else ids[::-1], renew) for i in range(16))
+    )
+    page = await postgres_store.list_page(
+        drafts[0].organisation_id, before=None, site_id=None, state=None, limit=10
+    )
+    assert [task.attempt_count for task in page] == [1]

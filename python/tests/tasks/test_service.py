@@ -1,0 +1,217 @@
+"""What the owner of a task does, on fakes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from gridpact.contracts.errors import Reason
+from gridpact.kit.errors import GridpactError
+from gridpact.kit.identifiers import new_identifier
+from gridpact.tasks.contract import GeneratedContract
+from gridpact.tasks.delivery import Delivery, Ending, Opening
+from gridpact.tasks.domain import TaskState
+from gridpact.tasks.service import TaskService
+from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, request
+from tests.tasks.fakes import KnownSites, MemoryTaskStore, RecordedEvents
+
+OWNER = new_identifier()
+SITE_ID = new_identifier()
+
+
+@dataclass
+class Tasks:
+    """The use cases and what they stand on."""
+
+    store: MemoryTaskStore = field(default_factory=MemoryTaskStore)
+    events: RecordedEvents = field(default_factory=RecordedEvents)
+
+    def __post_init__(self) -> None:
+        contract = GeneratedContract()
+        self.service = TaskService(self.store, contract, KnownSites(SITE_ID), self.events)
+        self.delivery = Delivery(self.store, contract, self.events, POLICY)
+
+    async def submit(self, key: str = "key-1", **changes: object) -> str:
+        submitted = await self.service.submit(OWNER, request(key, **changes))
+        return submitted.task.task_id
+
+    async def run(self, task_id: str) -> None:
+        await self.delivery.open_attempts([Opening(task_id, "bridge")])
+
+    async def finish(self, task_id: str) -> None:
+        await self.run(task_id)
+        await self.delivery.complete_attempts([Ending(task_id, 1, end())])
+
+
+@pytest.fixture
+def tasks() -> Tasks:
+    return Tasks()
+
+
+class TestSubmit:
+    async def test_stores_the_input_as_it_came(self, tasks: Tasks) -> None:
+        submitted = await tasks.service.submit(OWNER, request(site_id=SITE_ID, label="Plan"))
+        assert submitted.created
+        assert submitted.task.state is TaskState.QUEUED
+        assert tasks.events.tasks == [submitted.task]
+        assert tasks.store.payloads[submitted.task.task_id].data == PROBE_INPUT
+
+    async def test_repeats_itself_for_the_same_key(self, tasks: Tasks) -> None:
+        first = await tasks.service.submit(OWNER, request())
+        again = await tasks.service.submit(OWNER, request())
+        assert (again.task, again.created) == (first.task, False)
+        assert len(tasks.events.tasks) == 1
+
+    async def test_makes_one_task_of_ten_concurrent_duplicates(self, tasks: Tasks) -> None:
+        found = await asyncio.gather(*(tasks.service.submit(OWNER, request()) for _ in range(10)))
+        assert len({submitted.task.task_id for submitted in found}) == 1
+        assert [submitted.created for submitted in found].count(True) == 1
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"input": msgspec.msgpack.encode({"hold_ms": 11})},
+            {"engine_choice": "python"},
+            {"site_id": SITE_ID},
+            {"label": "Other"},
+            {"timeout_s": 60.0},
+        ],
+    )
+    async def test_refuses_a_key_that_stands_for_another_request(
+        self, tasks: Tasks, changes: dict[str, object]
+    ) -> None:
+        task_id = await tasks.submit()
+        with pytest.raises(GridpactError) as refused:
+            await tasks.submit(**changes)
+        assert refused.value.reason is Reason.IDEMPOTENCY_KEY_REUSED
+        assert refused.value.meta == {"task_id": task_id}
+
+    @pytest.mark.parametrize(
+        ("changes", "fields"),
+        [
+            ({"idempotency_key": ""}, ["idempotency_key"]),
+            ({"idempotency_key": "a b"}, ["idempotency_key"]),
+            ({"idempotency_key": "a" * 129}, ["idempotency_key"]),
+            ({"kind": "guess"}, ["kind"]),
+            ({"engine_choice": "fortran"}, ["engine_choice"]),
+            ({"site_id": "here"}, ["site_id"]),
+            ({"label": " x"}, ["label"]),
+            ({"timeout_s": -1.0}, ["timeout_s"]),
+            ({"timeout_s": float("nan")}, ["timeout_s"]),
+            ({"timeout_s": 86401.0}, ["timeout_s"]),
+            ({"input": msgspec.msgpack.encode({"hold_ms": -1})}, ["input.hold_ms"]),
+            ({"input": msgspec.msgpack.encode([])}, ["input"]),
+            (
+                {"label": "", "input": msgspec.msgpack.encode({"hold_ms": "x"})},
+                ["label", "input.hold_ms"],
+            ),
+        ],
+    )
+    async def test_names_the_fields_that_are_wrong(
+        self, tasks: Tasks, changes: dict[str, object], fields: list[str]
+    ) -> None:
+        key = str(changes.pop("idempotency_key", "key-1"))
+        with pytest.raises(GridpactError) as refused:
+            await tasks.submit(key, **changes)
+        assert refused.value.reason is Reason.INVALID_ARGUMENT
+        found = dict.fromkeys(violation.field for violation in refused.value.violations)
+        assert [*found] == fields
+        assert not tasks.store.tasks
+
+    @pytest.mark.parametrize(
+        ("data", "reason"),
+        [
+            (b"", Reason.MESSAGE_MALFORMED),
+            (PROBE_INPUT + b"\xc0", Reason.MESSAGE_MALFORMED),
+            (bytes(16 * 1024 * 1024 + 1), Reason.MESSAGE_TOO_LARGE),
+        ],
+    )
+    async def test_refuses_bytes_that_are_no_message(
+        self, tasks: Tasks, data: bytes, reason: Reason
+    ) -> None:
+        with pytest.raises(GridpactError) as refused:
+            await tasks.submit(input=data)
+        assert refused.value.reason is reason
+        assert not tasks.store.tasks
+
+    async def test_refuses_a_site_that_is_not_there(self, tasks: Tasks) -> None:
+        with pytest.raises(GridpactError) as refused:
+            await tasks.submit(site_id=new_identifier())
+        assert refused.value.reason is Reason.NOT_FOUND
+
+
+class TestGet:
+    async def test_hides_tasks_of_others_and_ids_that_are_none(self, tasks: Tasks) -> None:
+        task_id = await tasks.submit()
+        assert (await tasks.service.get(OWNER, task_id)).task_id == task_id
+        for owner, wanted in ((new_identifier(), task_id), (OWNER, "no-id")):
+            with pytest.raises(GridpactError) as refused:
+                await tasks.service.get(owner, wanted)
+            assert refused.value.reason is Reason.NOT_FOUND
+
+
+class TestListPage:
+    async def test_ends_with_an_empty_cursor(self, tasks: Tasks) -> None:
+        submitted = {await tasks.submit(f"key-{i}") for i in range(5)}
+        cursor, pages = "", []
+        while True:
+            page, cursor = await tasks.service.list_page(
+                OWNER, cursor=cursor, site_id=None, state=None, page_size=2
+            )
+            pages.append([task.task_id for task in page])
+            if not cursor:
+                break
+        assert [len(page) for page in pages] == [2, 2, 1]
+        assert {task_id for page in pages for task_id in page} == submitted
+
+    async def test_refuses_a_cursor_that_is_none(self, tasks: Tasks) -> None:
+        with pytest.raises(GridpactError) as refused:
+            await tasks.service.list_page(OWNER, cursor="x", site_id=None, state=None, page_size=2)
+        assert refused.value.reason is Reason.CURSOR_INVALID
+
+
+class TestCancel:
+    async def test_ends_a_queued_task(self, tasks: Tasks) -> None:
+        task = await tasks.service.cancel(OWNER, await tasks.submit())
+        assert task.state is TaskState.CANCELLED
+        assert tasks.events.tasks[-1] == task
+        assert await tasks.service.cancel(OWNER, task.task_id) == task
+
+    async def test_asks_a_running_one_to_stop(self, tasks: Tasks) -> None:
+        task_id = await tasks.submit()
+        await tasks.run(task_id)
+        task = await tasks.service.cancel(OWNER, task_id)
+        assert (task.state, task.cancel_requested) == (TaskState.RUNNING, True)
+        assert tasks.events.tasks[-1] == task
+
+    async def test_refuses_one_that_has_succeeded(self, tasks: Tasks) -> None:
+        task_id = await tasks.submit()
+        await tasks.finish(task_id)
+        with pytest.raises(GridpactError) as refused:
+            await tasks.service.cancel(OWNER, task_id)
+        assert refused.value.reason is Reason.TASK_NOT_CANCELLABLE
+        assert refused.value.meta == {"state": "SUCCEEDED"}
+
+    async def test_does_not_touch_the_task_of_another_organisation(self, tasks: Tasks) -> None:
+        task_id = await tasks.submit()
+        with pytest.raises(GridpactError) as refused:
+            await tasks.service.cancel(new_identifier(), task_id)
+        assert refused.value.reason is Reason.NOT_FOUND
+        assert tasks.store.tasks[task_id].state is TaskState.QUEUED
+
+
+class TestGetResult:
+    async def test_gives_the_bytes_as_the_worker_sent_them(self, tasks: Tasks) -> None:
+        task_id = await tasks.submit()
+        await tasks.finish(task_id)
+        task, body = await tasks.service.get_result(OWNER, task_id)
+        assert (task.state, body) == (TaskState.SUCCEEDED, PROBE_RESULT)
+
+    async def test_says_how_the_task_stands_when_there_is_none(self, tasks: Tasks) -> None:
+        with pytest.raises(GridpactError) as refused:
+            await tasks.service.get_result(OWNER, await tasks.submit())
+        assert refused.value.reason is Reason.RESULT_NOT_READY
+        assert refused.value.meta == {"state": "QUEUED"}
