@@ -17,7 +17,6 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from gridpact.compute.kinds import COMPUTATIONS
 from gridpact.compute.serve.auth import Doorkeeper
 from gridpact.compute.serve.frames import Tag
 from gridpact.compute.serve.pool import Pool, WorkerLostError
@@ -25,6 +24,7 @@ from gridpact.contracts.channels import (
     COMPUTE_ADDRESS,
     CONTRACT_VERSION,
     HEARTBEAT_INTERVAL_MS,
+    KINDS,
     LIMITS,
     SEND_TO_NODE,
 )
@@ -153,7 +153,7 @@ class Conversation:
                     node_id=self._node_id,
                     engine="python",
                     engine_version=version("gridpact"),
-                    kinds=list(COMPUTATIONS),
+                    kinds=list(KINDS),
                     capacity=self._pool.capacity,
                     heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
                     proof=proof_of_node(self._secret, hello.nonce),
