@@ -6,6 +6,7 @@ using GridpactCompute
 using Test
 
 include("support.jl")
+include("problems.jl")
 
 const FILES = isempty(ARGS) ? [
     "wire/float64ext", "wire/msgpack", "wire/shapes", "wire/rules", "wire/contract", "wire/zstd",

@@ -45,6 +45,8 @@ end
 Directions(problem::DispatchProblem) = Directions(fill(BOTH_WAYS, slots(problem)),
     [fill(BOTH_WAYS, slots(problem)) for _ in problem.batteries])
 
+Base.:(==)(a::Directions, b::Directions) = a.grid == b.grid && a.batteries == b.batteries
+
 each_direction(directions::Directions) = Iterators.flatten((directions.grid, directions.batteries...))
 is_linear(directions::Directions) = !any(==(DECIDE), each_direction(directions))
 
@@ -85,7 +87,7 @@ end
 """
 function formulate(problem::DispatchProblem, directions::Directions)
     h, T, B = problem.slot_h, slots(problem), length(problem.batteries)
-    lp = sizehint!(LinearProgram(), (3 + 3B) * T, (1 + B) * T, (3 + 5B) * T)
+    lp = sizehint!(LinearProgram(), (3 + 3B) * T, (1 + B) * T, (3 + 6B) * T)
 
     # Every row comes first, because a column names the rows it is part of.
     balance = [constraint!(lp, load, load) for load in problem.load_kw]

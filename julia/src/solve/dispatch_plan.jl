@@ -41,26 +41,24 @@ function solve_dispatch(problem::DispatchProblem; time_limit_s = 60.0, relative_
     deadline_s = time_ns() / 1e9 + time_limit_s
     left_s() = max(0.01, deadline_s - time_ns() / 1e9)
     directions = Directions(problem)
-    relaxed = fallback = nothing      # the linear relaxation; directions for when time runs out
+    relaxed = nothing                 # the linear relaxation, where its plan does not stand
     while true
         program = formulate(problem, directions)
         solution = Highs.solve(program.lp; time_limit_s = left_s(), relative_gap = relative_gap)
+        round = (program = program, solution = solution)
         if solution.status in (:infeasible, :unbounded_or_infeasible)
             throw(infeasible(problem, directions))
         elseif solution.status == :time_limit && relaxed !== nothing
-            solution.has_plan && (fallback = fixed(directions, program, solution))
-            return priced(problem, fallback, :time_limit; bound = relaxed.objective)
+            return priced(problem, solution.has_plan ? directions : Directions(problem),
+                solution.has_plan ? round : relaxed, :time_limit, relaxed.solution.objective)
         elseif solution.status != :optimal
             throw(no_solution(solution.status))
         elseif decide!(directions, problem, program, solution)
-            # Whatever went both ways goes the way of its net power, if it must.
-            relaxed === nothing && (relaxed = solution)
-            fallback = fixed(Directions(problem), program, solution)
+            relaxed === nothing && (relaxed = round)
         elseif relaxed === nothing
             return plan(problem, program, directions, solution, :optimal, 0.0)
         else
-            return priced(problem, fixed(directions, program, solution), :optimal;
-                gap = solution.relative_gap)
+            return priced(problem, directions, round, :optimal, NaN)
         end
     end
 end
@@ -103,26 +101,47 @@ function decide_flow!(ways, solution, positive, negative, T, matters, may_pay)
     return true
 end
 
-"The same directions with every decision taken as in the solution."
-function fixed(directions::Directions, program, solution)
-    fix(ways, positive, negative) = map(eachindex(ways)) do t
-        net = solution.value[positive[t]] - solution.value[negative[t]]
-        offends = both(solution, positive[t], negative[t])
-        ways[t] == BOTH_WAYS && !offends ? BOTH_WAYS : net >= 0 ? ONLY_POSITIVE : ONLY_NEGATIVE
+"""
+The plan and its prices once every direction is decided as in `chosen`, which is a program and its
+solution: a linear program again. Where the prices leave a tie, its solution may go both ways in
+slots that `chosen` did not; these are decided as well, which costs nothing.
+"""
+function priced(problem, directions, chosen, status, bound)
+    directions = decided(directions, chosen, chosen)
+    while true
+        program = formulate(problem, directions)
+        solution = Highs.solve(program.lp; time_limit_s = 60.0, relative_gap = 0.0)
+        solution.status == :optimal ||
+            throw(no_solution(status == :time_limit ? status : solution.status))
+        next = decided(directions, chosen, (program = program, solution = solution))
+        if next == directions
+            gap = status == :optimal ? chosen.solution.relative_gap :
+                  (solution.objective - bound) / max(abs(solution.objective), 1e-9)
+            return plan(problem, program, directions, solution, status, max(0.0, gap))
+        end
+        directions = next
     end
-    return Directions(fix(directions.grid, program.import_, program.export_),
-        [fix(ways, columns.charge, columns.discharge)
-         for (ways, columns) in zip(directions.batteries, program.batteries)])
 end
 
-"The plan and its prices once every direction is fixed: a linear program again."
-function priced(problem, directions, status; gap = nothing, bound = nothing)
-    program = formulate(problem, directions)
-    solution = Highs.solve(program.lp; time_limit_s = 60.0, relative_gap = 0.0)
-    solution.status == :optimal ||
-        throw(no_solution(status == :time_limit ? status : solution.status))
-    gap === nothing && (gap = (solution.objective - bound) / max(abs(solution.objective), 1e-9))
-    return plan(problem, program, directions, solution, status, max(0.0, gap))
+"""
+The directions, where those still open, and those of pairs that go both ways in `now`, follow the net
+power in `chosen`.
+"""
+function decided(directions::Directions, chosen, now)
+    function follow(ways, columns)
+        its_positive, its_negative = columns(chosen.program)
+        positive, negative = columns(now.program)
+        map(eachindex(ways)) do t
+            is_open = ways[t] == DECIDE ||
+                (ways[t] == BOTH_WAYS && both(now.solution, positive[t], negative[t]))
+            is_open || return ways[t]
+            net = chosen.solution.value[its_positive[t]] - chosen.solution.value[its_negative[t]]
+            return net >= 0 ? ONLY_POSITIVE : ONLY_NEGATIVE
+        end
+    end
+    return Directions(follow(directions.grid, program -> (program.import_, program.export_)),
+        [follow(ways, program -> (program.batteries[b].charge, program.batteries[b].discharge))
+         for (b, ways) in enumerate(directions.batteries)])
 end
 
 function plan(problem::DispatchProblem, program, directions, solution, status, relative_gap)
