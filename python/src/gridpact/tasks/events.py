@@ -17,10 +17,11 @@ from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from gridpact.kit.errors import GridpactError
 from gridpact.kit.instants import format_instant
 from gridpact.kit.log import Log
+from gridpact.kit.redis_connection import redis_errors
 from gridpact.tasks.domain import Task, TaskState
 
 log = Log(__name__)
@@ -34,6 +35,18 @@ _WAITING_MAX = 10_000
 _BATCH_COUNT = 500
 
 
+# One command a batch: hundreds of single ones cost the client more than all else of a task's life.
+_ANNOUNCE = """
+local channel, length = ARGV[1], ARGV[2]
+local events, wishes = unpack(cmsgpack.unpack(ARGV[3]))
+for _, event in ipairs(events) do
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', length, '*',
+    'org', event[1], 'task_id', event[2], 'data', event[3])
+end
+for _, task_id in ipairs(wishes) do redis.call('PUBLISH', channel, task_id) end
+"""
+
+
 class RedisEvents:
     """The Events of one process, in the order in which they were published.
 
@@ -41,7 +54,7 @@ class RedisEvents:
     """
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        self._announce = redis.register_script(_ANNOUNCE)
         self._waiting: deque[Task] = deque(maxlen=_WAITING_MAX)
         self._published = asyncio.Event()
         self._drained = asyncio.Event()
@@ -68,21 +81,21 @@ class RedisEvents:
         await self._drained.wait()
 
     async def _send(self, tasks: Sequence[Task]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        for task in tasks:
-            pipeline.xadd(
-                EVENTS_STREAM,
-                {"org": task.organisation_id, "task_id": task.task_id, "data": event_data(task)},
-                maxlen=_STREAM_LENGTH,
-                approximate=True,
-            )
-            if task.cancel_requested and task.state is TaskState.RUNNING:
-                pipeline.publish(CANCEL_CHANNEL, task.task_id)
+        # As text: the MsgPack of Redis knows no `bin`.
+        events = [(task.organisation_id, task.task_id, event_data(task).decode()) for task in tasks]
+        wishes = [
+            task.task_id
+            for task in tasks
+            if task.cancel_requested and task.state is TaskState.RUNNING
+        ]
+        content = msgspec.msgpack.encode((events, wishes))
         try:
-            await pipeline.execute()
-        except RedisError as error:
-            cause = f"{type(error).__name__}: {error}"
-            log.warning("events-dropped", count=len(tasks), cause=cause)
+            with redis_errors():
+                await self._announce(
+                    keys=[EVENTS_STREAM], args=[CANCEL_CHANNEL, _STREAM_LENGTH, content]
+                )
+        except GridpactError as error:
+            log.warning("events-dropped", count=len(tasks), cause=error.message)
 
 
 def event_data(task: Task) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple
 from datetime import timedelta
 
 import msgspec
@@ -58,7 +57,7 @@ class TaskService:
         payload = self._checked_payload(request)
         if request.site_id is not None:
             await self._sites.require(request.site_id)
-        fingerprint = hashlib.sha256(msgspec.msgpack.encode(astuple(request))).digest()
+        fingerprint = hashlib.sha256(msgspec.msgpack.encode(request)).digest()
         submitted = await self._submissions.add(
             Submission(
                 task_id=new_identifier(),
