@@ -44,7 +44,8 @@ _HEARTBEAT_S = HEARTBEAT_INTERVAL_MS / 1000
 # Three silent intervals mean that the other side is gone.
 _SILENCES = 3
 _FIRST_RETRY_S = 0.05
-_LONGEST_RETRY_S = 5.0
+# Short enough that a node is used at once when it has come back.
+_LONGEST_RETRY_S = 1.0
 
 
 class NodeUnfit(Exception):
