@@ -14,7 +14,7 @@ import pytest
 
 from gridpact.kit.database import Database
 from gridpact.kit.identifiers import new_identifier
-from gridpact.tasks.domain import Body, Encoding, Task
+from gridpact.tasks.domain import Body, Encoding, Refusal, Task
 from gridpact.tasks.ports import Batch
 from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, submission
 from tests.tasks.stores import PostgresUnderTest
@@ -167,6 +167,31 @@ class TestRulesOfTheDatabase:
         await succeed(postgres_store, draft.task_id)
         with pytest.raises(psycopg.IntegrityError):
             await sql.execute("INSERT INTO tasks.results SELECT * FROM tasks.results")
+
+
+async def test_a_decision_waits_for_the_one_before_and_sees_it(
+    postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+) -> None:
+    draft = submission()
+    await postgres_store.submit([draft])
+
+    def open_attempt(batch: Batch) -> Refusal | None:
+        [task] = batch.tasks
+        opened, refusal = task.open_attempt(batch.now, POLICY, "bridge-2")
+        batch.put(opened)
+        return refusal
+
+    async with sql.transaction():
+        await sql.execute(
+            "UPDATE tasks.tasks SET state = 'RUNNING', attempt_count = 1, started_time = now(),"
+            " lease_end_time = now() + interval '10 s'"
+        )
+        second = asyncio.create_task(postgres_store.change([draft.task_id], open_attempt))
+        while not await rows(sql, "SELECT FROM pg_locks WHERE NOT granted"):
+            assert not second.done()
+    refusal, changed = await second
+    assert refusal is not None
+    assert (refusal.reason, changed) == ("LEASE_HELD", [])
 
 
 async def test_batches_in_any_order_do_not_block_each_other(
