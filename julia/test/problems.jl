@@ -44,6 +44,9 @@ with_batteries(p::DispatchProblem, batteries) = DispatchProblem(p.slot_h, p.impo
 with_initial(b::PlannedBattery, kwh) = PlannedBattery(b.min_kwh, b.max_kwh, b.max_charge_kw,
     b.max_discharge_kw, b.charge_efficiency, b.discharge_efficiency, b.wear_cost_per_kwh, kwh, b.final_kwh)
 
+with_final(b::PlannedBattery, kwh) = PlannedBattery(b.min_kwh, b.max_kwh, b.max_charge_kw,
+    b.max_discharge_kw, b.charge_efficiency, b.discharge_efficiency, b.wear_cost_per_kwh, b.initial_kwh, kwh)
+
 const NEAR = 1e-5
 
 "Whether a plan keeps every limit and balance, and costs what it says."

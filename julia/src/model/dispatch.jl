@@ -163,6 +163,8 @@ amount for all slots, so that its minimum is the smallest limit that would do.
 function relax!(program::DispatchProgram, problem::DispatchProblem; grid::Bool, final_energy::Bool)
     lp, T = program.lp, slots(problem)
     fill!(lp.cost, 0.0)
+    # Next to nothing, but enough that no battery burns energy for no reason.
+    foreach(columns -> lp.cost[columns.discharge] .= 1e-4, program.batteries)
     extra_import = grid ? beyond_limit!(lp, program.balance, 1.0) : (amount = 0, by_slot = Int[])
     extra_export = grid ? beyond_limit!(lp, program.balance, -1.0) : (amount = 0, by_slot = Int[])
     shortfall, excess = Int[], Int[]

@@ -38,30 +38,45 @@ Throws `ContractError`: `INFEASIBLE` with the limits that exclude each other, `T
 time limit left no plan, `SOLVER_FAILED`.
 """
 function solve_dispatch(problem::DispatchProblem; time_limit_s = 60.0, relative_gap = 1e-6)
+    found = search(directions -> formulate(problem, directions), problem, time_limit_s, relative_gap)
+    status, relaxed = found.last.solution.status, found.relaxed
+    if status == :optimal
+        return relaxed === nothing ?
+               plan(problem, found.last.program, found.directions, found.last.solution, :optimal, 0.0) :
+               priced(problem, found.directions, found.last, :optimal, NaN)
+    elseif status == :time_limit && relaxed !== nothing
+        # Not proven, or not even found: then the net power of the relaxation decides.
+        directions, chosen = found.last.solution.has_plan ? (found.directions, found.last) :
+                             (Directions(problem), relaxed)
+        return priced(problem, directions, chosen, :time_limit, relaxed.solution.objective)
+    elseif is_infeasible(status)
+        throw(infeasible(problem))
+    end
+    throw(no_solution(status))
+end
+
+"""
+Solve the program that `build(directions)` gives, with more and more directions to be decided, until
+no slot goes both ways. `last` is the program and solution it ended with, whatever its status;
+`relaxed` those of the first round, nothing where that was the last.
+"""
+function search(build, problem::DispatchProblem, time_limit_s, relative_gap)
     deadline_s = time_ns() / 1e9 + time_limit_s
-    left_s() = max(0.01, deadline_s - time_ns() / 1e9)
     directions = Directions(problem)
-    relaxed = nothing                 # the linear relaxation, where its plan does not stand
+    relaxed = nothing
     while true
-        program = formulate(problem, directions)
-        solution = Highs.solve(program.lp; time_limit_s = left_s(), relative_gap = relative_gap)
-        round = (program = program, solution = solution)
-        if solution.status in (:infeasible, :unbounded_or_infeasible)
-            throw(infeasible(problem, directions))
-        elseif solution.status == :time_limit && relaxed !== nothing
-            return priced(problem, solution.has_plan ? directions : Directions(problem),
-                solution.has_plan ? round : relaxed, :time_limit, relaxed.solution.objective)
-        elseif solution.status != :optimal
-            throw(no_solution(solution.status))
-        elseif decide!(directions, problem, program, solution)
-            relaxed === nothing && (relaxed = round)
-        elseif relaxed === nothing
-            return plan(problem, program, directions, solution, :optimal, 0.0)
-        else
-            return priced(problem, directions, round, :optimal, NaN)
+        program = build(directions)
+        left_s = max(1e-3, deadline_s - time_ns() / 1e9)
+        solution = Highs.solve(program.lp; time_limit_s = left_s, relative_gap = relative_gap)
+        last = (program = program, solution = solution)
+        if solution.status != :optimal || !decide!(directions, problem, program, solution)
+            return (last = last, relaxed = relaxed, directions = directions)
         end
+        relaxed === nothing && (relaxed = last)
     end
 end
+
+is_infeasible(status) = status in (:infeasible, :unbounded_or_infeasible)
 
 no_solution(status) = status == :time_limit ?
     ContractError("TASK_TIMEOUT", "options.time_limit_s", "no plan was found within the time limit") :
