@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 from grpclib.const import Status
 from grpclib.events import RecvRequest, listen
 from grpclib.exceptions import GRPCError
@@ -53,10 +55,11 @@ async def serving_rpc(
     Health says SERVING while every check passes. On leaving, health says NOT_SERVING, new calls are
     UNAVAILABLE, and calls under way have three seconds to end.
     """
-    calls = _Calls(access_by_path(services), verifier)
+    descriptors = _descriptors()
+    calls = _Calls(access_by_path(services), verifier, descriptors)
     names = frozenset(path.split("/")[1] for path in method_paths(services))
     health = Health(checks, names)
-    open_to_all = ServerReflection.extend([*services, health], pool=_descriptors())
+    open_to_all = ServerReflection.extend([*services, health], pool=descriptors)
     calls.table |= {
         path: Access.PUBLIC for path in method_paths(open_to_all) if path not in calls.table
     }
@@ -75,9 +78,12 @@ async def serving_rpc(
 class _Calls:
     """The calls under way, and the way into each."""
 
-    def __init__(self, table: dict[str, Access], verifier: TokenVerifier) -> None:
+    def __init__(
+        self, table: dict[str, Access], verifier: TokenVerifier, descriptors: DescriptorPool
+    ) -> None:
         self.table = table
         self._verifier = verifier
+        self._strict = {path: _request_class(descriptors, path) for path in table}
         self._count = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -95,6 +101,7 @@ class _Calls:
     async def on_request(self, event: RecvRequest) -> None:
         """Puts everything that every call needs around the method."""
         method, metadata, access = event.method_func, event.metadata, self.table[event.method_name]
+        strict = self._strict.get(event.method_name)
         given_time = event.deadline is not None
         name = event.method_name
 
@@ -106,7 +113,7 @@ class _Calls:
             try:
                 await self._authorise(_text(metadata.get("authorization")), access)
                 async with asyncio.timeout(None if given_time else DEFAULT_DEADLINE_S):
-                    await method(cast("Stream[Any, Any]", _Sized(stream)))
+                    await method(cast("Stream[Any, Any]", _Checked(stream, strict)))
             except Exception as error:
                 raise _as_grpc(error, name) from error
             finally:
@@ -128,15 +135,17 @@ class _Calls:
         current_token.set(token)
 
 
-class _Sized(StreamIterator[Any]):
-    """A stream that refuses a message by its stated size, before it is read.
+class _Checked(StreamIterator[Any]):
+    """A stream that refuses a message by its stated size, before it is read, and by its form.
 
     grpclib reads whatever size a peer states. It offers no hook between the five bytes that state
-    it and the message, hence the look inside.
+    it and the message, hence the look inside. betterproto2 takes truncated fields and fields of
+    the wrong type as they are: it gets what protobuf's own parser has made of the message.
     """
 
-    def __init__(self, stream: Stream[Any, Any]) -> None:
+    def __init__(self, stream: Stream[Any, Any], strict: type[Message] | None) -> None:
         self._stream = stream
+        self._strict = strict
 
     async def recv_message(self) -> Any:
         inner: Any = self._stream
@@ -151,13 +160,24 @@ class _Sized(StreamIterator[Any]):
             raise GridpactError(Reason.MESSAGE_TOO_LARGE, words, limit_bytes=MAX_MESSAGE_BYTES)
         data = await inner._stream.recv_data(size)
         try:
+            if self._strict is not None:
+                message = self._strict.FromString(data)
+                message.DiscardUnknownFields()
+                data = message.SerializeToString()
             return inner._codec.decode(data, inner._recv_type)
-        except Exception as error:
+        except DecodeError as error:
             words = "the message is no well-formed protobuf"
             raise GridpactError(Reason.MESSAGE_MALFORMED, words) from error
 
     async def send_message(self, message: Any) -> None:
         await self._stream.send_message(message)
+
+
+def _request_class(descriptors: DescriptorPool, path: str) -> type[Message]:
+    service, _, method = path.strip("/").partition("/")
+    return GetMessageClass(
+        descriptors.FindServiceByName(service).FindMethodByName(method).input_type
+    )
 
 
 def _as_grpc(error: Exception, method: str) -> GRPCError:
