@@ -2,11 +2,12 @@
 
     python contract-tests/vectors/generate.py
 
-Written with msgpack-python, which no implementation under test uses to encode. Each ``<Type>.tsv`` has
-one vector a line: name, verdict (``accept`` or a reason), violations (``field:rule`` by ``;``), the bytes,
-and for accepted ones the bytes of the decoded message when encoded again, ``=`` where they are the same.
-Bytes are hex, in runs separated by a space; ``00aa*3`` is a run that occurs three times.
-The files are committed; a change in them is a change of the wire format.
+Written with msgpack-python, which no implementation under test uses to encode. Each
+``<Type>.tsv`` has one vector a line: name, verdict (``accept`` or a reason), violations
+(``field:rule`` by ``;``), the bytes, and for accepted ones the bytes of the decoded message when
+encoded again, ``=`` where they are the same. Bytes are hex, in runs separated by a space;
+``00aa*3`` is a run that occurs three times. The files are committed; a change in them is a change
+of the wire format.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def vectors() -> list[object]:
 
 @pytest.mark.parametrize("vector", vectors())
 def test_gives_the_verdict_of_the_vector(vector: Vector) -> None:
-    """Accepts and packs again to the bytes given, or refuses with the reason and violations given."""
+    """Accepts and packs again to the bytes given, or refuses with the violations given."""
     if vector.verdict == "accept":
         assert encode(decode(vector.kind, vector.data, LIMITS)) == vector.again
         return

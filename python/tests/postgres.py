@@ -12,9 +12,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+from psycopg import sql
+
 from gridpact.kit.settings import Address
 from gridpact.platform.postgres import Postgres, database_url
-from psycopg import sql
 
 _START_SECONDS = 20.0
 _PASSWORD = "only-for-tests"
