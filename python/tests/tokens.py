@@ -36,7 +36,7 @@ def keys() -> Keys:
     return Keys(fetch)
 
 
-def claims(role: Role = Role.ADMIN, **changes: Any) -> dict[str, Any]:
+def claims(role: Role = Role.ADMIN, /, **changes: Any) -> dict[str, Any]:
     """The claims of a valid token, with these changes; None removes one."""
     now = int(time.time())
     whole: dict[str, Any] = {
@@ -54,6 +54,7 @@ def claims(role: Role = Role.ADMIN, **changes: Any) -> dict[str, Any]:
 
 def token(
     role: Role = Role.ADMIN,
+    /,
     *,
     headers: dict[str, Any] | None = None,
     algorithm: str = "RS256",

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from gridpact.api.event_log import START, Event, EventLog, order
+from gridpact.kit.background import running
 from gridpact.kit.errors import GridpactError
 
 _READ_S = 2.0
@@ -75,13 +76,11 @@ class EventHub:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[EventHub]:
         """Reads while entered; a failure that is no outage ends whoever entered."""
-        async with asyncio.TaskGroup() as group:
-            reader = group.create_task(self._read(), name="event-hub")
+        async with running(self._read(), "event-hub"):
             try:
                 yield self
             finally:
                 self.close()
-                reader.cancel()
 
     @contextmanager
     def listening(

@@ -40,8 +40,8 @@ class EventLog(Protocol):
         """Events behind a position; waits for one, at most this long."""
         ...
 
-    async def replay(self, after: str) -> Sequence[Event] | None:
-        """All events behind a position; None when some of them are no longer there."""
+    async def replay(self, after: str) -> Sequence[Event]:
+        """The events behind a position that are still there."""
         ...
 
 
@@ -75,14 +75,9 @@ class RedisEventLog:
         rows = reply[0][1] if isinstance(reply, list) else reply[KEY.encode()][0]
         return [_event(*row) for row in rows]
 
-    async def replay(self, after: str) -> Sequence[Event] | None:
+    async def replay(self, after: str) -> Sequence[Event]:
         with redis_errors():
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.xrange(KEY, count=1)
-                pipeline.xrange(KEY, min=f"({after}", count=_REPLAY_COUNT)
-                first, rows = await pipeline.execute()
-        if not first or order(first[0][0].decode()) > order(after):
-            return None
+            rows: Any = await self._redis.xrange(KEY, min=f"({after}", count=_REPLAY_COUNT)
         return [_event(*row) for row in rows]
 
 

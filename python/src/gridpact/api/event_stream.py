@@ -155,7 +155,7 @@ class EventStreams:
             return []
         return [
             event
-            for event in events or ()
+            for event in events
             if event.organisation_id == organisation_id and task_id in (None, event.task_id)
         ]
 

@@ -19,7 +19,7 @@ from gridpact.api.answers import answer, json_answer
 from gridpact.api.bodies import JSON, checked_media_type, json_body, parsed, read_body
 from gridpact.api.negotiation import answer_as
 from gridpact.api.parameters import Cursor, PageSize, SeriesId
-from gridpact.api.services import Services
+from gridpact.api.services import Services, fields_renamed
 from gridpact.contracts import rest
 from gridpact.contracts.proto.gridpact.assets.v1 import GetSiteRequest
 from gridpact.contracts.proto.gridpact.series.v1 import (
@@ -95,13 +95,14 @@ class TimeSeries:
         from_time: Annotated[rest.Instant, Query(alias="from")],
         to_time: Annotated[rest.Instant, Query(alias="to")],
     ) -> Response:
-        response = await self._series.query_values(
-            QueryValuesRequest(
-                series_id=series_id,
-                from_time=parse_instant(from_time),
-                to_time=parse_instant(to_time),
+        with fields_renamed({"from_time": "from", "to_time": "to"}):
+            response = await self._series.query_values(
+                QueryValuesRequest(
+                    series_id=series_id,
+                    from_time=parse_instant(from_time),
+                    to_time=parse_instant(to_time),
+                )
             )
-        )
         series, start = response.series, response.start_time
         assert series is not None
         assert start is not None
@@ -126,13 +127,14 @@ class TimeSeries:
             if isinstance(values, bytes)
             else series_csv.Column(parse_instant(values.start_time), values.values)
         )
-        response = await self._series.ingest_values(
-            IngestValuesRequest(
-                series_id=series_id,
-                start_time=column.start_time,
-                values_f64=np.array(column.values, "<f8").tobytes(),
+        with fields_renamed({"values_f64": "values"}):
+            response = await self._series.ingest_values(
+                IngestValuesRequest(
+                    series_id=series_id,
+                    start_time=column.start_time,
+                    values_f64=np.array(column.values, "<f8").tobytes(),
+                )
             )
-        )
         return answer(
             rest.IngestReport(
                 series_id=series_id,

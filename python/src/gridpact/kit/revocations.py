@@ -18,6 +18,7 @@ import redis.asyncio
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from gridpact.kit.background import running
 from gridpact.kit.log import Log
 from gridpact.kit.redis_connection import redis_errors
 
@@ -60,17 +61,13 @@ class Revocations:
     async def following(self) -> AsyncIterator[None]:
         """Keeps the copy fresh; on entry it is complete, or Redis has been out of reach for 5 s."""
         synced = asyncio.Event()
-        task = asyncio.create_task(self._follow(synced), name="revocations")
-        try:
-            async with asyncio.timeout(5.0):
-                await synced.wait()
-        except TimeoutError:
-            log.warning("revocations-unknown")
-        try:
+        async with running(self._follow(synced), "revocations"):
+            try:
+                async with asyncio.timeout(5.0):
+                    await synced.wait()
+            except TimeoutError:
+                log.warning("revocations-unknown")
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def _follow(self, synced: asyncio.Event) -> None:
         while True:

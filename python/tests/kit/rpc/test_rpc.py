@@ -236,15 +236,20 @@ async def test_calls_under_way_end_before_the_server_does(
         await go_on.wait()
         return LogInResponse()
 
+    async def call_and_leave() -> LogInResponse:
+        channel = RpcChannel(address)
+        try:
+            return await IdentityServiceStub(channel).log_in(LogInRequest())
+        finally:
+            channel.close()
+
     service.log_in_as = slow
-    channel = RpcChannel(address)
     verifier = TokenVerifier(tokens.keys(), frozenset())
     async with serving_rpc([service], address, verifier, {}):
-        call = asyncio.create_task(IdentityServiceStub(channel).log_in(LogInRequest()))
+        call = asyncio.create_task(call_and_leave())
         await started.wait()
         asyncio.get_running_loop().call_later(0.05, go_on.set)
     assert await call == LogInResponse()
-    channel.close()
 
 
 async def test_a_method_that_the_table_forgets_is_never_served(address: Address) -> None:
