@@ -96,9 +96,14 @@ WITH task AS MATERIALIZED (
 SELECT {_COLUMNS}, clock_timestamp() AS now FROM task
 """
 
-_UPDATE = """
+_WRITE = """
+WITH stored AS (
+    INSERT INTO tasks.results (task_id, organisation_id, encoding, body)
+    SELECT * FROM unnest(%(task_ids)s::uuid[], %(organisation_ids)s::uuid[],
+                         %(encodings)s::text[], %(bodies)b::bytea[])
+)
 UPDATE tasks.tasks AS task SET {assignments}
-FROM json_populate_recordset(NULL::tasks.tasks, %s::json) AS changed
+FROM json_populate_recordset(NULL::tasks.tasks, %(changed)s::json) AS changed
 WHERE task.task_id = changed.task_id
 """.format(
     assignments=", ".join(
@@ -107,11 +112,6 @@ WHERE task.task_id = changed.task_id
         if column.name not in _FIXED
     )
 )
-
-_INSERT_RESULTS = """
-INSERT INTO tasks.results (task_id, organisation_id, encoding, body)
-SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %b::bytea[])
-"""
 
 _PUBLISH_AGAIN = f"""
 INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
@@ -323,17 +323,17 @@ class PostgresTaskStore:
         }
 
     async def _write(self, connection: Connection, locked: _LockedTasks) -> None:
-        await connection.execute(_UPDATE.encode(), [_json([*locked.changed.values()])])
-        if results := locked.results:
-            await connection.execute(
-                _INSERT_RESULTS,
-                [
-                    [*results],
-                    [locked.loaded[task_id].organisation_id for task_id in results],
-                    [str(body.encoding) for body in results.values()],
-                    [body.data for body in results.values()],
-                ],
-            )
+        results = locked.results
+        await connection.execute(
+            _WRITE.encode(),
+            {
+                "changed": _json([*locked.changed.values()]),
+                "task_ids": [*results],
+                "organisation_ids": [locked.loaded[task_id].organisation_id for task_id in results],
+                "encodings": [body.encoding.value for body in results.values()],
+                "bodies": [body.data for body in results.values()],
+            },
+        )
         if published := locked.published_again():
             await connection.execute(_PUBLISH_AGAIN, [published])
 
