@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -105,6 +106,25 @@ async def test_renews_a_refused_token_once() -> None:
         assert await client.list_sites() == []
         assert await client.list_sites() == []
     assert seen == ["Bearer old", "Bearer new", "Bearer new"]
+
+
+async def test_requests_refused_together_renew_the_token_once() -> None:
+    renewals = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.headers["Authorization"] == "Bearer new":
+            return httpx.Response(200, json={"items": []})
+        return problem(401, "TOKEN_EXPIRED")
+
+    async def renew(_: Client) -> str:
+        nonlocal renewals
+        renewals += 1
+        await asyncio.sleep(0)
+        return "new"
+
+    async with client_of(answer, token="old", renew=renew) as client:
+        assert await asyncio.gather(*(client.list_sites() for _ in range(5))) == [[]] * 5
+    assert renewals == 1
 
 
 async def test_a_token_that_stays_refused_is_an_error() -> None:

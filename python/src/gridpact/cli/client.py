@@ -87,6 +87,7 @@ class Client:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._renew = renew
+        self._renewing = asyncio.Lock()
         self._http = httpx.AsyncClient(
             base_url=api_url,
             transport=transport,
@@ -247,7 +248,11 @@ class Client:
             reason = str(error) or type(error).__name__
             raise UnreachableError(f"{self._http.base_url} does not answer: {reason}") from error
         if response.status_code == UNAUTHORIZED and may_renew and self._renew:
-            self._http.headers["Authorization"] = f"Bearer {await self._renew(self)}"
+            async with self._renewing:
+                # Requests that are refused together log in together, once.
+                used = request.headers.get("Authorization")
+                if self._http.headers.get("Authorization") == used:
+                    self._http.headers["Authorization"] = f"Bearer {await self._renew(self)}"
             request.headers["Authorization"] = self._http.headers["Authorization"]
             return await self._answer(request, may_renew=False, stream=stream)
         raise ApiError(_read(response, Problem))
