@@ -59,7 +59,7 @@ from gridpact.contracts.proto.gridpact.tasks.v1 import (
 from gridpact.identity.bootstrap_admin import AdminSettings, bootstrap_admin
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.rpc.client import RpcChannel
-from gridpact.kit.settings import Address
+from gridpact.kit.settings import Address, SettingsError
 from gridpact.services.bootstrap import SERVICES, HostSettings, serving_services
 from tests.redis import RedisServer
 
@@ -320,6 +320,6 @@ async def test_the_process_serves_and_ends_on_sigterm(settings_of: Settings) -> 
 
 
 async def test_a_process_says_which_address_it_lacks(settings_of: Settings) -> None:
-    with pytest.raises(Exception, match="GRIDPACT_IDENTITY_ADDRESS"):
+    with pytest.raises(SettingsError, match="GRIDPACT_IDENTITY_ADDRESS"):
         async with serving_services(["tasks"], settings_of()):
             pass

@@ -49,6 +49,14 @@ async def serving_services(
 ) -> AsyncIterator[Mapping[str, object]]:
     """Serves the named services of SERVICES while entered."""
     async with AsyncExitStack() as stack:
+        elsewhere = {
+            name: _channel(stack, name, address)
+            for name, address, callers in (
+                ("identity", settings.identity_address, SERVICES),
+                ("assets", settings.assets_address, ("series", "tasks")),
+            )
+            if name not in names and not set(callers).isdisjoint(names)
+        }
         database = await stack.enter_async_context(Database(settings.database_url).opened())
         redis = connect_redis(settings.redis_url)
         stack.push_async_callback(redis.aclose)
@@ -56,19 +64,17 @@ async def serving_services(
         await stack.enter_async_context(revocations.following())
 
         hosted: list[RpcService] = []
+        assets: AssetsServiceBase | AssetsServiceStub | None = None
         if "identity" in names:
             identity = await build_identity(database, redis, revocations, settings.bridge_secret)
             hosted.append(identity.rpc)
             keys = identity.keys
         else:
-            keys = _keys_of(_channel(stack, "identity", settings.identity_address))
-        assets: AssetsServiceBase | AssetsServiceStub | None = None
+            keys = _keys_of(elsewhere["identity"])
         if "assets" in names:
-            assets_rpc = build_assets(database)
-            hosted.append(assets_rpc)
-            assets = assets_rpc
-        elif "series" in names or "tasks" in names:
-            assets = AssetsServiceStub(_channel(stack, "assets", settings.assets_address))
+            hosted.append(assets := build_assets(database))
+        elif "assets" in elsewhere:
+            assets = AssetsServiceStub(elsewhere["assets"])
         if "series" in names and assets:
             hosted.append(build_series(database, assets))
         if "tasks" in names and assets:
