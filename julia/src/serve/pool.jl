@@ -181,13 +181,13 @@ function forget(pool::Pool, worker::Worker)
     return nothing
 end
 
-"Kill a worker and start its successor without waiting for the body."
+"Kill a worker; its successor is started when whoever waits for the kill has been told."
 function give_up(pool::Pool, worker::Worker)
     worker.given_up = true
     worker.job = nothing
     process_running(worker.process) && kill(worker.process, SIGNAL_KILL)
     forget(pool, worker)
-    restock(pool)
+    in_background(() -> restock(pool), "restock")
     return nothing
 end
 

@@ -31,6 +31,7 @@ function rehearse(node::Node)
         end
         nobody = Job(REHEARSAL_TASK_ID, 1, UInt8[], identity, identity, nothing, nothing)
         end_with(node.pool, nobody, ContractError("CANCELLED", "", "cancelled"))
+        give_up(node.pool, Worker(0, run(`sleep 60`; wait = false), nothing, nobody, false))
         say(socket, Accepted(REHEARSAL_TASK_ID, 1))      # not a bridge's to say
         hear(socket, Error).reason == "INVALID_ARGUMENT" || error("a wrong message is not refused")
     finally

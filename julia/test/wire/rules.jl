@@ -1,0 +1,36 @@
+using GridpactCompute: Rules, Violation
+
+"The fields that a rule blames."
+function blamed(rule, value)
+    found = Violation[]
+    Rules.check!(found, rule, value)
+    return [v.field for v in found]
+end
+
+@testset "at-most compares what is present" begin
+    rule = Rules.AtMost(field = "low", limit = "high")
+    @test blamed(rule, (low = 1, high = 1)) == String[]
+    @test blamed(rule, (low = 2, high = 1)) == ["low"]
+    @test blamed(rule, (low = 2, high = nothing)) == String[]
+    @test blamed(Rules.AtMost(field = "low", limit = "high", names = "high"), (low = 2, high = 1)) == ["high"]
+end
+
+@testset "length-equals looks at each list" begin
+    rule = Rules.LengthEquals(field = "items[].values", count = "count")
+    @test blamed(rule, (count = 2, items = [(values = [1, 2],), (values = [1],)])) == ["items[1].values"]
+end
+
+@testset "unique takes all fields together" begin
+    rule = Rules.Unique(fields = ["a[].name", "b[].name"])
+    @test blamed(rule, (a = [(name = "x",)], b = [(name = "y",), (name = "x",)])) == ["b[1].name"]
+end
+
+@testset "a final energy must be in reach, to the last bit of it" begin
+    rule = Rules.ReachableEnergy(field = "batteries[].final_energy_kwh")
+    battery = (max_charge_power_kw = 2.0, max_discharge_power_kw = 1.0, charge_efficiency = 0.5, discharge_efficiency = 0.5)
+    site(final) = (slots = 4, slot_duration_s = 1800,
+        batteries = [(battery = battery, initial_energy_kwh = 5.0, final_energy_kwh = final)])
+    for (final, expected) in (7.0 => 0, 7.001 => 1, 1.0 => 0, 0.999 => 1, nothing => 0)
+        @test length(blamed(rule, site(final))) == expected
+    end
+end
