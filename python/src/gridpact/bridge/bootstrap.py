@@ -21,7 +21,9 @@ from gridpact.kit.rpc.client import RpcChannel
 from gridpact.kit.rpc.service_token import ServiceToken, no_token
 from gridpact.kit.settings import BridgeSettings
 
+# What is at work may end; then everything is handed back. Together less than a process has to end.
 DRAIN_S = 2.0
+HAND_BACK_S = 2.0
 
 
 @asynccontextmanager
@@ -57,11 +59,12 @@ async def serving(settings: BridgeSettings) -> AsyncIterator[Mapping[str, object
                 )
                 for url in settings.compute_urls
             ]
-            background.create_task(bridge.run())
+            delivering = background.create_task(bridge.run())
             try:
                 yield {"bridge_id": bridge_id, "nodes": len(links)}
             finally:
                 await bridge.drain(DRAIN_S)
-                # What was handed back is committed by now, or will be by the next bridge.
-                for link in links:
-                    link.cancel()
+                await asyncio.wait([delivering], timeout=HAND_BACK_S)
+                # What could not be handed back comes back by itself.
+                for task in (delivering, *links):
+                    task.cancel()

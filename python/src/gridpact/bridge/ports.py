@@ -48,19 +48,18 @@ class CancelWishes(Protocol):
 
 
 class WorkingNode(Node, Protocol):
-    """A connected node to which work can be sent. Raises NodeLost when it is gone."""
+    """A connected node. What is sent leaves in order, and never keeps the sender waiting.
 
-    async def send_task(self, opened: Opened, header: Header, body: bytes) -> None:
-        """Sends the task, its body untouched."""
+    A node that is gone, or does not read, takes it in silence: its NodeHost hears of the loss.
+    """
+
+    def send_task(self, opened: Opened, header: Header, body: bytes) -> None:
+        """Sends the task, its body untouched; ContractError when the contract refuses it."""
         ...
 
-    async def send_cancel(self, lease: Lease) -> None:
+    def send_cancel(self, lease: Lease) -> None:
         """Asks the node to stop; it answers with an outcome."""
         ...
-
-
-class NodeLost(Exception):
-    """The node is gone, or does not read what it is sent."""
 
 
 class NodeHost(Protocol):

@@ -4,8 +4,9 @@ A message is acknowledged only after its task has ended in the owner's database.
 before that, the message comes back: from the queue when nobody extends its invisibility, from here
 when the node is lost. A late or doubled outcome is refused by its fencing token.
 
-Nothing here grows without bound: held deliveries are as many as there are workers, and at most one
-batch more a lane.
+Nothing here grows without bound: deliveries that wait or are at work are as many as there are
+workers, and at most one batch more a lane; outcomes that wait for their commit, as while the owner
+is away, stop the receiving beyond 32 MiB.
 """
 
 from __future__ import annotations
@@ -38,8 +39,15 @@ from gridpact.bridge.domain import (
     after_ending,
     after_refused_opening,
 )
-from gridpact.bridge.ports import CancelWishes, NodeLost, TaskOwner, WorkingNode
-from gridpact.broker.port import BrokerUnavailable, Consumer, Delivery, ReceiptExpired
+from gridpact.bridge.ports import CancelWishes, TaskOwner, WorkingNode
+from gridpact.broker.port import (
+    BrokerUnavailable,
+    Consumer,
+    Delivery,
+    MessageId,
+    Receipt,
+    ReceiptExpired,
+)
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.group_commit import GroupCommit
 from gridpact.kit.log import Log
@@ -51,11 +59,12 @@ Answer = TypeVar("Answer")
 
 # An empty queue answers after this long, so that a bridge that stops need not abandon a receive.
 _WAIT = timedelta(seconds=1)
-# Leases last 10 s and messages stay invisible for 15 s: two extensions may fail.
-_EXTENSION_INTERVAL_S = 3.0
+# Leases last 8 s and messages stay invisible for 10 s: two extensions may fail.
+_EXTENSION_INTERVAL_S = 2.0
 _PROGRESS_INTERVAL_S = 0.1
 _BATCH_COUNT = 256
 _BATCH_BYTES = 8 * 1024 * 1024
+_UNCOMMITTED_BYTES = 32 * 1024 * 1024
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 2.0
 # Two bad deliveries in a row leave time for whoever mends the sender; then it is a dead letter.
@@ -68,7 +77,7 @@ class _Stopping(Exception):
 
 @dataclass(eq=False)
 class Held:
-    """A delivery that is ours. ``receipt`` changes whenever the invisibility is extended."""
+    """A delivery that is ours."""
 
     lane: Lane
     delivery: Delivery
@@ -95,7 +104,8 @@ class Lane:
         self.name = name
         self._consumer = consumer
         self._invisible_duration = invisible_duration
-        self._receipts: dict[Held, str] = {}
+        # Of everything held, the message that brings it back, and the newest receipt for it.
+        self._receipts: dict[Held, tuple[MessageId, Receipt]] = {}
         # Extending replaces receipts, so nothing may be acknowledged while it is under way.
         self._lock = asyncio.Lock()
         self._acknowledging = GroupCommit(
@@ -108,11 +118,22 @@ class Lane:
 
     def hold(self, held: Held) -> None:
         """From now on the delivery's invisibility is extended."""
-        self._receipts[held] = held.delivery.receipt
+        self._receipts[held] = (held.delivery.message_id, held.delivery.receipt)
 
-    def adopt(self, held: Held, delivery: Delivery) -> None:
-        """The message of a held delivery was delivered once more: the newer receipt counts."""
-        self._receipts[held] = delivery.receipt
+    async def adopt(self, held: Held, delivery: Delivery) -> None:
+        """What is held came once more; the newer receipt counts.
+
+        It came because the receipt ran out, or in a second message, as the owner publishes when it
+        takes the first for lost. One message is enough: the older one is removed.
+        """
+        async with self._lock:
+            if held not in self._receipts:
+                # It was let go of meanwhile. Delivered the next time, the message finds that out.
+                return
+            message_id, receipt = self._receipts[held]
+            self._receipts[held] = (delivery.message_id, delivery.receipt)
+            if message_id != delivery.message_id:
+                await self._consumer.acknowledge([receipt])
 
     async def extend(self) -> None:
         """Extends the invisibility of everything held; a lost receipt is only told."""
@@ -121,14 +142,13 @@ class Lane:
             for start in range(0, len(items), _BATCH_COUNT):
                 chunk = items[start : start + _BATCH_COUNT]
                 outcomes = await self._consumer.change_invisibility(
-                    [receipt for _, receipt in chunk],  # pyright: ignore[reportArgumentType]
-                    self._invisible_duration,
+                    [receipt for _, (_, receipt) in chunk], self._invisible_duration
                 )
-                for (held, receipt), outcome in zip(chunk, outcomes, strict=True):
+                for (held, (message_id, _)), outcome in zip(chunk, outcomes, strict=True):
                     if isinstance(outcome, ReceiptExpired):
                         log.warning("receipt-expired", task_id=held.header.task_id)
-                    elif self._receipts.get(held) == receipt:
-                        self._receipts[held] = outcome
+                    elif held in self._receipts:
+                        self._receipts[held] = (message_id, outcome)
 
     async def dispose(self, held: Held, disposal: Disposal) -> None:
         """Lets go of a delivery. When the broker is away, the message comes back by itself."""
@@ -138,11 +158,8 @@ class Lane:
                     await self._acknowledging.add(held)
                 case Return(delay):
                     async with self._lock:
-                        receipt = self._receipts.pop(held)
-                        await self._consumer.change_invisibility(
-                            [receipt],  # pyright: ignore[reportArgumentType]
-                            delay,
-                        )
+                        _, receipt = self._receipts.pop(held)
+                        await self._consumer.change_invisibility([receipt], delay)
                 case Leave():
                     pass
         except BrokerUnavailable as error:
@@ -156,8 +173,8 @@ class Lane:
 
     async def _acknowledge(self, batch: Sequence[Held]) -> Sequence[None]:
         async with self._lock:
-            receipts = [self._receipts.pop(held) for held in batch]
-            outcomes = await self._consumer.acknowledge(receipts)  # pyright: ignore[reportArgumentType]
+            receipts = [self._receipts.pop(held)[1] for held in batch]
+            outcomes = await self._consumer.acknowledge(receipts)
         for held, outcome in zip(batch, outcomes, strict=True):
             if outcome is not None:
                 # It comes once more and is acknowledged then, because its task has ended.
@@ -182,9 +199,11 @@ class Bridge:
         self._read_header = read_header
         self._lanes = [Lane(name, it, invisible_duration) for name, it in consumers.items()]
         self._fleet = Fleet()
-        self._fleet_changed = asyncio.Event()
+        self._room_changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._held: dict[str, Held] = {}
+        self._ending_bytes = ending_bytes
+        self._uncommitted_bytes = 0
         self._reports: dict[Lease, Progress] = {}
         self._reported = asyncio.Event()
         self._completing = GroupCommit(
@@ -201,7 +220,13 @@ class Bridge:
         async with asyncio.TaskGroup() as background:
             services = [
                 background.create_task(service)
-                for service in (self._extend(), self._report(), self._heed_cancels())
+                for service in (
+                    # One that gets no answer keeps no other from its turn.
+                    *(self._repeatedly(lane.extend) for lane in self._lanes),
+                    self._repeatedly(self._renew),
+                    self._report(),
+                    self._heed_cancels(),
+                )
             ]
             async with asyncio.TaskGroup() as lanes:
                 for lane in self._lanes:
@@ -212,20 +237,20 @@ class Bridge:
     async def drain(self, grace_s: float) -> None:
         """Receives nothing more, gives attempts ``grace_s`` to end, and hands back the others."""
         self._stopping.set()
-        self._fleet_changed.set()
-        waiting = [held.outcome for held in self._held.values()]
-        if waiting:
-            await asyncio.wait(waiting, timeout=grace_s)
-        for held in list(self._held.values()):
+        self._room_changed.set()
+        at_work = [held.outcome for held in self._held.values() if held.opened is not None]
+        if at_work:
+            await asyncio.wait(at_work, timeout=grace_s)
+        for held in self._held.values():
             if not held.outcome.done():
-                await self._cancel(held)
-            held.settle(HandedBack("UNAVAILABLE", "the bridge stops"))
+                self._cancel(held)
+                held.settle(HandedBack("UNAVAILABLE", "the bridge stops"))
 
     async def _serve(self, lane: Lane, attempts: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
             max_count = min(self._fleet.free_count(lane.name), _BATCH_COUNT)
-            if max_count == 0:
-                await self._until_fleet_changes()
+            if max_count == 0 or self._uncommitted_bytes > _UNCOMMITTED_BYTES:
+                await self._until_room_changes()
                 continue
             try:
                 deliveries = await self._persistently("receive", partial(lane.receive, max_count))
@@ -243,10 +268,10 @@ class Bridge:
                 placed = [held for held in waiting if self._placed(held)]
                 waiting = [held for held in waiting if held not in placed]
                 if placed:
-                    # Meanwhile the fleet may have changed: look again before waiting for that.
+                    # Meanwhile there may be room: look again before waiting for that.
                     await self._open(placed, attempts)
                 else:
-                    await self._until_fleet_changes()
+                    await self._until_room_changes()
         finally:
             for held in waiting:
                 await self._let_go(held, Return(AT_ONCE))
@@ -260,9 +285,7 @@ class Bridge:
             return None
         held = self._held.get(header.task_id)
         if held is not None:
-            # The same message again, because its receipt ran out, or a second one of the same task:
-            # either way this attempt goes on, and the newer receipt keeps the message away.
-            held.lane.adopt(held, delivery)
+            await self._quietly(held.lane.adopt(held, delivery))
             return None
         held = Held(lane, delivery, header)
         self._held[header.task_id] = held
@@ -297,18 +320,16 @@ class Bridge:
     async def _attempt(self, held: Held, opened: Opened) -> None:
         """One attempt from its lease to the disposal of its message."""
         node = held.node
-        try:
-            if node is None:
-                words = f"no connected node computes {held.header.kind}"
-                held.settle(Failed("KIND_UNKNOWN", words))
-            else:
-                await node.send_task(opened, held.header, held.delivery.body)
-                if opened.cancel_requested:
-                    await self._cancel(held)
-        except NodeLost as lost:
-            held.settle(HandedBack("WORKER_LOST", str(lost)))
-        except ContractError as error:
-            held.settle(Failed(error.reason, error.message, error.violations))
+        if node is None:
+            words = f"no connected node computes {held.header.kind}"
+            held.settle(Failed("KIND_UNKNOWN", words))
+        else:
+            try:
+                node.send_task(opened, held.header, held.delivery.body)
+            except ContractError as error:
+                held.settle(Failed(error.reason, error.message, error.violations))
+            if opened.cancel_requested:
+                self._cancel(held)
         outcome = await held.outcome
         # The worker is free: the next task need not wait for this one's commit.
         self._release(held)
@@ -318,22 +339,26 @@ class Bridge:
             return
         engine, version = (node.engine, node.engine_version) if node is not None else ("", "")
         ending = Ending(opened.lease, engine, version, outcome)
+        weight = len(held.delivery.body) + self._ending_bytes(ending)
+        self._uncommitted_bytes += weight
         try:
             answer = await self._persistently("complete", lambda: self._completing.add(ending))
         except _Stopping:
             # Whether it was committed is not known; the next bridge will be told.
             await self._let_go(held, Return(AT_ONCE))
             return
+        finally:
+            self._uncommitted_bytes -= weight
+            self._room_changed.set()
         if isinstance(answer, Refused):
             log.info("outcome-refused", task_id=held.header.task_id, reason=answer.reason)
         await self._let_go(held, after_ending(answer, opened.attempt))
 
-    async def _extend(self) -> None:
+    async def _repeatedly(self, extend: Callable[[], Awaitable[None]]) -> None:
         """Keeps what is held: leases at the owner, invisibility at the queue."""
         while True:
             await asyncio.sleep(_EXTENSION_INTERVAL_S)
-            extensions = [lane.extend() for lane in self._lanes]
-            await asyncio.gather(*map(self._quietly, (*extensions, self._renew())))
+            await self._quietly(extend())
 
     async def _renew(self) -> None:
         attempts = [
@@ -349,13 +374,13 @@ class Bridge:
                     case Renewed(cancel_requested=False):
                         pass
                     case Renewed():
-                        await self._cancel(held)
+                        self._cancel(held)
                     case Refused(reason) if self._held.get(lease.task_id) is held:
                         if held.outcome.done():
                             continue
                         log.warning("lease-lost", task_id=lease.task_id, reason=reason)
                         held.stale = True
-                        await self._cancel(held)
+                        self._cancel(held)
                     case Refused():
                         pass
 
@@ -377,30 +402,27 @@ class Bridge:
         async for task_id in self._cancels.wishes():
             held = self._held.get(task_id)
             if held is not None:
-                await self._cancel(held)
+                self._cancel(held)
 
-    async def _cancel(self, held: Held) -> None:
+    def _cancel(self, held: Held) -> None:
         """Asks the node once to stop; the attempt ends by the node's answer."""
         if held.cancel_sent or held.node is None or held.opened is None:
             return
         held.cancel_sent = True
-        try:
-            await held.node.send_cancel(held.opened.lease)
-        except NodeLost as lost:
-            held.settle(HandedBack("WORKER_LOST", str(lost)))
+        held.node.send_cancel(held.opened.lease)
 
     # What nodes say
 
     def joined(self, node: WorkingNode) -> None:
         self._fleet.join(node)
-        self._fleet_changed.set()
+        self._room_changed.set()
 
     def left(self, node: WorkingNode) -> None:
         self._fleet.leave(node)
         for held in list(self._held.values()):
             if held.node is node:
                 held.settle(HandedBack("WORKER_LOST", f"node {node.node_id} was lost"))
-        self._fleet_changed.set()
+        self._room_changed.set()
 
     def progressed(self, lease: Lease, progress: Progress) -> None:
         if self._attempt_of(lease) is not None:
@@ -421,15 +443,16 @@ class Bridge:
     def _release(self, held: Held) -> None:
         if held.node is not None:
             self._fleet.release(held.node)
-            self._fleet_changed.set()
+            self._room_changed.set()
 
     async def _let_go(self, held: Held, disposal: Disposal) -> None:
-        await held.lane.dispose(held, disposal)
+        # Before anything else: what is handed back may be delivered again at once, to us.
         del self._held[held.header.task_id]
+        await held.lane.dispose(held, disposal)
 
-    async def _until_fleet_changes(self) -> None:
-        self._fleet_changed.clear()
-        await self._fleet_changed.wait()
+    async def _until_room_changes(self) -> None:
+        self._room_changed.clear()
+        await self._room_changed.wait()
 
     async def _persistently(self, what: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
         """The answer of a call that is repeated, with backoff and jitter, until there is one.

@@ -24,7 +24,7 @@ from gridpact.bridge.domain import (
     Progress,
     Succeeded,
 )
-from gridpact.bridge.ports import NodeHost, NodeLost
+from gridpact.bridge.ports import NodeHost
 from gridpact.contracts import messages
 from gridpact.contracts.channels import (
     CONTRACT_VERSION,
@@ -48,15 +48,24 @@ _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 1.0
 
 
+class NodeLost(Exception):
+    """The node is gone, silent, or does not read what it is sent."""
+
+
 class NodeUnfit(Exception):
     """The other side is no node of ours, or does not keep to the contract."""
 
 
 class NodeConnection:
-    """A WorkingNode at the other end of a WebSocket."""
+    """A WorkingNode at the other end of a WebSocket.
+
+    What waits to be written is at most what the node has room for: a task and a cancel for each of
+    its workers. A node that does not read is dropped.
+    """
 
     def __init__(self, socket: ClientConnection, welcome: messages.Welcome) -> None:
         self._socket = socket
+        self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
         self.node_id = welcome.node_id
         self.engine: str = welcome.engine
         self.engine_version = welcome.engine_version
@@ -64,9 +73,9 @@ class NodeConnection:
         self.capacity = welcome.capacity
         self.silence_s = _SILENCES * welcome.heartbeat_interval_ms / 1000
 
-    async def send_task(self, opened: Opened, header: Header, body: bytes) -> None:
-        """See WorkingNode. ContractError when the message would break the contract."""
-        await self.send(
+    def send_task(self, opened: Opened, header: Header, body: bytes) -> None:
+        """See WorkingNode."""
+        self._send(
             messages.TaskMessage(
                 task_id=opened.lease.task_id,
                 kind=header.kind,
@@ -79,32 +88,36 @@ class NodeConnection:
             )
         )
 
-    async def send_cancel(self, lease: Lease) -> None:
+    def send_cancel(self, lease: Lease) -> None:
         """See WorkingNode."""
-        await self.send(messages.Cancel(task_id=lease.task_id, fencing_token=lease.fencing_token))
+        self._send(messages.Cancel(task_id=lease.task_id, fencing_token=lease.fencing_token))
 
-    async def send(self, message: Message) -> None:
-        """Sends a message; NodeLost when the node is gone or has stopped reading."""
+    def _send(self, message: Message) -> None:
         data = encode(message)
         if len(data) > LIMITS.message_bytes:
-            raise ContractError(
-                "MESSAGE_TOO_LARGE",
-                f"the message has {len(data)} bytes, not {LIMITS.message_bytes}",
-            )
-        try:
-            async with asyncio.timeout(self.silence_s):
-                await self._socket.send(data)
-        except TimeoutError as error:
-            self._socket.transport.abort()
-            raise NodeLost("the node does not read") from error
-        except ConnectionClosed as error:
-            raise NodeLost("the connection is closed") from error
+            words = f"the message has {len(data)} bytes, at most {LIMITS.message_bytes} can be sent"
+            raise ContractError("MESSAGE_TOO_LARGE", words)
+        self._outgoing.put_nowait(data)
 
-    async def heartbeats(self) -> None:
-        """Says every interval that the bridge is here, until the connection is gone."""
+    async def write(self) -> None:
+        """Writes what is sent, until the connection is gone or the node does not read."""
+        while True:
+            data = await self._outgoing.get()
+            try:
+                async with asyncio.timeout(self.silence_s):
+                    await self._socket.send(data)
+            except TimeoutError:
+                log.warning("node-not-reading", node_id=self.node_id, silence_s=self.silence_s)
+                self._socket.transport.abort()
+                return
+            except ConnectionClosed:
+                return
+
+    async def beat(self) -> None:
+        """Says every interval that the bridge is here."""
         sequence = 0
         while True:
-            await self.send(messages.Heartbeat(sequence=sequence))
+            self._send(messages.Heartbeat(sequence=sequence))
             sequence += 1
             await asyncio.sleep(_HEARTBEAT_S)
 
@@ -171,6 +184,8 @@ class NodeLink:
             additional_headers={"Authorization": bearer},
             compression=None,
             max_size=LIMITS.message_bytes,
+            # What is read ahead of us; it may be large, and we are seldom behind.
+            max_queue=4,
             # The contract has heartbeats of its own, which also tell that the front process lives.
             ping_interval=None,
             open_timeout=_OPEN_S,
@@ -200,7 +215,7 @@ class NodeLink:
             engine=node.engine,
             capacity=node.capacity,
         )
-        heartbeats = asyncio.create_task(node.heartbeats())
+        talking = [asyncio.create_task(node.write()), asyncio.create_task(node.beat())]
         try:
             async for message in node.incoming():
                 self._hear(message)
@@ -209,8 +224,9 @@ class NodeLink:
             raise
         finally:
             self._host.left(node)
-            heartbeats.cancel()
-            await asyncio.gather(heartbeats, return_exceptions=True)
+            for task in talking:
+                task.cancel()
+            await asyncio.gather(*talking, return_exceptions=True)
 
     def _hear(self, message: Message) -> None:
         match message:

@@ -45,7 +45,7 @@ MAX_ATTEMPTS = 5
 QUEUE_ADDRESS = "compute-tasks-{engine}"
 QUEUE_ENGINES = ("auto", "julia", "python")
 QUEUE_GROUP = "bridge"
-QUEUE_INVISIBILITY_MS = 15000
+QUEUE_INVISIBILITY_MS = 10000
 QUEUE_MAX_ATTEMPTS = 5
 QUEUE_DEAD_LETTER = "compute-tasks-dead"
 

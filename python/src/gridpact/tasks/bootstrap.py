@@ -26,7 +26,7 @@ from gridpact.tasks.sweeper import Sweeper
 POLICY = Policy(
     # Shorter than a message stays invisible (x-queue in asyncapi.yaml): when a message comes back,
     # the lease of its dead bridge is over.
-    lease_duration=timedelta(seconds=10),
+    lease_duration=timedelta(seconds=8),
     max_attempts=MAX_ATTEMPTS,
     reclaim_delay=timedelta(seconds=30),
     republish_delay=timedelta(seconds=30),
