@@ -20,6 +20,7 @@ from gridpact.kit.settings import RelaySettings
 from gridpact.relay.bootstrap import serving
 from gridpact.relay.repository import PostgresOutbox
 from gridpact.relay.service import Relay
+from tests.postgres import PostgresServer
 from tests.redis import RedisServer
 
 # Longer than a test may take: what comes all the same was woken by an event.
@@ -84,6 +85,19 @@ class TestRelay:
         assert (delivery.key, delivery.body) == (task_id, payload)
         assert delivery.properties == properties
 
+    async def test_takes_the_key_for_a_task_only_where_there_is_no_body(
+        self, settings: RelaySettings, connection: Connection, consumer: Consumer, topic: str
+    ) -> None:
+        task_id = await add_task(connection, b"payload")
+        async with connection.transaction():
+            await add_row(connection, topic, "no-task", {}, b"a body of its own")
+            await add_row(connection, topic, str(uuid4()), {}, None)  # its payload is gone
+            await add_row(connection, topic, task_id, {}, None)
+        async with serving(settings):
+            received = await receive_count(consumer, 2)
+        assert [delivery.body for delivery in received] == [b"a body of its own", b"payload"]
+        assert await outbox_count(connection) == 0
+
     async def test_publishes_nothing_that_was_rolled_back(
         self, settings: RelaySettings, connection: Connection, consumer: Consumer, topic: str
     ) -> None:
@@ -119,6 +133,23 @@ class TestRelay:
             received = await receive_count(consumer, 1)
         assert received[0].body == b"kept"
         assert await outbox_count(connection) == 0
+
+    async def test_publishes_after_postgresql_was_gone(
+        self, settings: RelaySettings, postgres: PostgresServer, consumer: Consumer, topic: str
+    ) -> None:
+        async with serving(settings):
+            async with await psycopg.AsyncConnection.connect(
+                settings.database_url, autocommit=True
+            ) as connection:
+                await add_messages(connection, topic, [b"before"])
+                assert (await receive_count(consumer, 1))[0].body == b"before"
+            postgres.kill()
+            postgres.start()
+            async with await psycopg.AsyncConnection.connect(
+                settings.database_url, autocommit=True
+            ) as connection:
+                await add_messages(connection, topic, [b"after"])
+                assert (await receive_count(consumer, 1))[0].body == b"after"
 
     async def test_publishes_after_all_its_connections_to_postgresql_were_lost(
         self, settings: RelaySettings, connection: Connection, consumer: Consumer, topic: str
@@ -172,6 +203,18 @@ class TestPublishBatch:
         received = await receive_count(broker.consumer(topic), 4)
         assert sorted(delivery.body for delivery in received) == [b"one", b"one", b"two", b"two"]
 
+    async def test_takes_what_nobody_else_has_taken(
+        self, database_url: str, connection: Connection, topic: str
+    ) -> None:
+        await add_messages(connection, topic, [b"one", b"two", b"three"])
+        async with (
+            outbox_of(database_url) as outbox,
+            outbox.batch(2, 100) as mine,
+            outbox.batch(2, 100) as theirs,
+        ):
+            assert [message.body for message in mine] == [b"one", b"two"]
+            assert [message.body for message in theirs] == [b"three"]
+
     async def test_takes_no_more_bytes_than_asked_but_always_a_message(
         self, database_url: str, connection: Connection, topic: str
     ) -> None:
@@ -207,7 +250,7 @@ async def outbox_of(database_url: str) -> AsyncIterator[PostgresOutbox]:
     async with Database(database_url, max_connections=2).opened() as database:
         outbox = PostgresOutbox(database, database_url)
         yield outbox
-        await outbox.close()
+        await outbox.aclose()
 
 
 async def add_messages(connection: Connection, topic: str, bodies: Sequence[bytes]) -> None:

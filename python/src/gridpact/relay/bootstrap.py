@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from gridpact.broker.bootstrap import connected_broker
 from gridpact.kit.database import Database
@@ -20,12 +20,11 @@ async def serving(settings: RelaySettings) -> AsyncIterator[Mapping[str, object]
     async with (
         database.opened(),
         connected_broker(settings.broker, settings.redis_url) as broker,
+        aclosing(PostgresOutbox(database, settings.database_url)) as outbox,
         asyncio.TaskGroup() as background,
     ):
-        outbox = PostgresOutbox(database, settings.database_url)
         running = background.create_task(Relay(outbox, broker).run())
         try:
             yield {"broker": settings.broker}
         finally:
             running.cancel()
-            await outbox.close()
