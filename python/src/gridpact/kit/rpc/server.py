@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any, cast
+from weakref import WeakSet
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -17,6 +18,7 @@ from grpclib.const import Status
 from grpclib.events import RecvRequest, listen
 from grpclib.exceptions import GRPCError
 from grpclib.health.v1 import health_pb2
+from grpclib.protocol import H2Protocol
 from grpclib.reflection.service import ServerReflection
 from grpclib.reflection.v1 import reflection_pb2
 from grpclib.server import Server, Stream
@@ -63,7 +65,7 @@ async def serving_rpc(
     calls.table |= {
         path: Access.PUBLIC for path in method_paths(open_to_all) if path not in calls.table
     }
-    server = Server(open_to_all, status_details_codec=StatusDetails())
+    server = _Server(open_to_all, status_details_codec=StatusDetails())
     listen(server, RecvRequest, calls.on_request)
     await server.start(address.host, address.port)
     try:
@@ -73,6 +75,24 @@ async def serving_rpc(
         await calls.drained(DRAIN_S)
         server.close()
         await server.wait_closed()
+
+
+class _Server(Server):
+    """grpclib's server, which leaves its connections open when it closes; this one does not."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._protocols: WeakSet[H2Protocol] = WeakSet()
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._protocols.add(protocol)
+        return protocol
+
+    def close(self) -> None:
+        super().close()
+        for protocol in self._protocols:
+            protocol.processor.close("server closed")
 
 
 class _Calls:
