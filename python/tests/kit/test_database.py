@@ -33,10 +33,14 @@ async def test_a_transaction_happens_whole_or_not_at_all(database_url: str) -> N
         async with database.transaction() as connection:
             await connection.execute("CREATE TABLE things (id int)")
             await connection.execute("INSERT INTO things VALUES (1)")
-        with pytest.raises(RuntimeError):
+
+        async def fail() -> None:
             async with database.transaction() as connection:
                 await connection.execute("INSERT INTO things VALUES (2)")
                 raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            await fail()
         assert await count(database) == 1
 
 
@@ -54,10 +58,14 @@ async def test_a_server_lost_in_a_transaction_is_unavailable(
     own_postgres: PostgresServer,
 ) -> None:
     async with Database(own_postgres.url, wait_s=0.5).opened() as database:
-        with pytest.raises(GridpactError) as raised:
+
+        async def lose_the_server() -> None:
             async with database.transaction() as connection:
                 own_postgres.kill()
                 await connection.execute("SELECT 1")
+
+        with pytest.raises(GridpactError) as raised:
+            await lose_the_server()
         assert raised.value.reason is Reason.UNAVAILABLE
         with pytest.raises(GridpactError) as raised:
             await database.check()
