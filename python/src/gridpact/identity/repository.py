@@ -74,7 +74,7 @@ class UserRepository:
             return True
 
     async def _one(self, condition: str, value: str) -> User | None:
-        statement = f"SELECT {_USER_COLUMNS} FROM identity.users WHERE {condition}"  # noqa: S608
+        statement = f"SELECT {_USER_COLUMNS} FROM identity.users WHERE {condition}"
         async with self._database.transaction() as connection:
             cursor = await connection.execute(statement.encode(), (value,))
             row = await cursor.fetchone()
