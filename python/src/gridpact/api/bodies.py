@@ -1,4 +1,4 @@
-"""Request bodies: their media type, their size, their form, in this order."""
+"""Request bodies: their size, their media type, their form, in this order."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def json_body(kind: Any) -> Any:
     adapter: TypeAdapter[Any] = TypeAdapter(kind)
 
     async def body(request: Request) -> Any:
+        content = await read_body(request)
         checked_media_type(request, JSON)
-        return parsed(adapter, await read_body(request))
+        return parsed(adapter, content)
 
     return Depends(body)
 

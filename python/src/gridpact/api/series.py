@@ -43,8 +43,8 @@ _VALUES: TypeAdapter[rest.SeriesValues] = TypeAdapter(rest.SeriesValues)
 
 async def _values_body(request: Request) -> rest.SeriesValues | bytes:
     """The values as JSON says them, or the CSV, which only the series can tell how to read."""
-    media_type = checked_media_type(request, JSON, CSV)
     body = await read_body(request)
+    media_type = checked_media_type(request, JSON, CSV)
     return body if media_type == CSV else parsed(_VALUES, body)
 
 
