@@ -61,8 +61,8 @@ def keys_of(services: Services) -> Keys:
 
 
 @asynccontextmanager
-async def serving_api(settings: ApiSettings) -> AsyncIterator[Mapping[str, object]]:
-    """Serves the API while entered; on leaving, streams end and requests may finish."""
+async def wired_app(settings: ApiSettings) -> AsyncIterator[tuple[FastAPI, EventHub]]:
+    """The application on the services and the Redis of the settings, and the hub of its streams."""
     async with AsyncExitStack() as stack:
         channel = RpcChannel(settings.rpc_address)
         stack.callback(channel.close)
@@ -84,12 +84,15 @@ async def serving_api(settings: ApiSettings) -> AsyncIterator[Mapping[str, objec
             with redis_errors():
                 await redis.execute_command("PING")
 
-        app = build_app(
-            services,
-            TokenVerifier(keys_of(services), revocations),
-            EventStreams(hub, event_log),
-            {"services": check_services, "redis": check_redis},
-        )
+        verifier = TokenVerifier(keys_of(services), revocations)
+        checks = {"services": check_services, "redis": check_redis}
+        yield build_app(services, verifier, EventStreams(hub, event_log), checks), hub
+
+
+@asynccontextmanager
+async def serving_api(settings: ApiSettings) -> AsyncIterator[Mapping[str, object]]:
+    """Serves the API while entered; on leaving, streams end and requests may finish."""
+    async with wired_app(settings) as (app, hub):
         server = _Server(
             uvicorn.Config(
                 app,
