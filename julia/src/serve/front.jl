@@ -108,7 +108,7 @@ function serve_connection(node::Node, socket)
     finally
         delete!(node.sessions, session)
         abandon(session)
-        WebSocket.wait_for_end(connection)
+        WebSocket.finish(connection)
         log_event(:info, "connection-ended"; why = connection.end_text)
     end
 end

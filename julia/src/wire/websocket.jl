@@ -2,9 +2,10 @@
 A WebSocket server connection (RFC 6455) for binary messages.
 
     connection = WebSocket.accept(socket, limits; authorize)   # handshake
-    message = WebSocket.receive(connection)                    # Vector{UInt8}, or nothing when it ended
+    message = WebSocket.receive(connection)                    # Vector{UInt8}, or nothing at the end
     WebSocket.send(connection, bytes)                          # queues, never blocks
     WebSocket.close(connection, code, text)
+    WebSocket.finish(connection)                               # when nothing more is received
 
 Everything a peer can do wrong ends the connection with the close code the RFC gives it, and never
 throws into the server: frames without mask (1002), reserved bits and opcodes (1002), broken
@@ -285,12 +286,6 @@ function close(connection::Connection, code::Integer, text::AbstractString = "")
     return nothing
 end
 
-"Return when the connection has ended and its socket is closed."
-function wait_for_end(connection::Connection)
-    while !connection.ended
-        wait(connection.outbox_changed)
-    end
-end
 
 # ------------------------------------------------------------------------------------ receiving
 
@@ -399,7 +394,6 @@ function receive(connection::Connection)
         if err isa Violation
             connection.end_text = "peer violates the protocol: $(err.text)"
             close(connection, err.code, err.text)
-            drain(connection)
         elseif err isa Union{EOFError,Base.IOError,ArgumentError}
             abort(connection, isempty(connection.end_text) ? "peer went away" : connection.end_text)
         else
@@ -411,10 +405,14 @@ function receive(connection::Connection)
 end
 
 """
-Read on without looking until the peer hangs up or the grace is over: a socket closed with bytes
-unread would reset the connection, and the peer might never see our close frame.
+    finish(connection)
+
+End the connection, if it has not ended by itself, and return when its socket is closed. Reads on
+without looking until the peer hangs up or the grace is over: a socket closed with bytes unread would
+reset the connection, and the peer might never see our close frame.
 """
-function drain(connection::Connection)
+function finish(connection::Connection)
+    close(connection, INTERNAL_ERROR)
     try
         while !eof(connection.socket)
             readavailable(connection.socket)

@@ -27,7 +27,7 @@ function against(talk, limits = quick(); echo = true, authorize = request -> not
             push!(received, message)
             echo && WebSocket.send(connection, message)
         end
-        WebSocket.wait_for_end(connection)
+        WebSocket.finish(connection)
         return connection.end_text
     end
     socket = connect(ip"127.0.0.1", port)
