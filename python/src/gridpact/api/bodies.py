@@ -64,7 +64,7 @@ def parsed(adapter: TypeAdapter[Any], body: bytes) -> Any:
         if count > _COUNTED_ERRORS:
             words = f"breaks more than {_COUNTED_ERRORS} rules: is it the right body?"
             raise GridpactError.invalid([Violation("", "type", words)]) from None
-        errors = error.errors(include_url=False, include_context=True, include_input=False)
+        errors = error.errors(include_url=False)
         if errors[0]["type"] == "json_invalid":
             raise _malformed(body, str(errors[0].get("ctx", {}).get("error"))) from None
         violations = violations_from(errors)

@@ -34,7 +34,7 @@ def problem_of(error: GridpactError, instance: str) -> Response:
         detail="internal error" if internal else error.message[:4096],
         instance=quote(instance)[:512],
         reason=error.reason.value,
-        violations=_violations(error) or None,
+        violations=None if internal else _violations(error) or None,
         meta=None if internal else _meta(error) or None,
         trace_id=current_trace_id.get(),
     )

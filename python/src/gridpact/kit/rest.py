@@ -96,6 +96,7 @@ def tag_by(member: str) -> Callable[[Any], str | None]:
             tag = getattr(value, member, None)
         return f"<{tag}>" if isinstance(tag, str) else None
 
+    tag_of.__name__ = member  # pydantic's errors name a discriminator by its function
     return tag_of
 
 
@@ -149,6 +150,8 @@ def violations_from(errors: Iterable[Mapping[str, Any]]) -> list[Violation]:
             found.append(Violation(field, "unknown-field", words))
         else:
             rule = _RULES.get(error["type"], "type")
+            if rule == "discriminator" and isinstance(error["input"], dict):
+                field = _join(field, error["ctx"]["discriminator"].removesuffix("()"))
             found.append(Violation(field, rule, _message(rule, error)))
     # A path longer than the contract allows can only come of a member that the caller made up.
     return [

@@ -260,7 +260,10 @@ def _bound(field: str, rule: str, words: str, limit: float, value: float) -> Vio
 
 def number(value: float) -> str:
     """A number as people write it: 5 rather than 5.0."""
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
+    if isinstance(value, int):
+        # More digits than a double has, or than Python wants to print, help nobody.
+        return str(value) if abs(value) < 10**15 else f"about 10^{len(hex(value)) * 4 * 3 // 10}"
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
 def _one_of(choices: Sequence[object]) -> str:
