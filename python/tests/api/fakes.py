@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from gridpact.api.event_log import START, Event, order
 from gridpact.api.services import Services
-from gridpact.kit.errors import GridpactError, unavailable
+from gridpact.kit.errors import unavailable
 
 Answer = Callable[[Any], Awaitable[Any]]
 
@@ -63,9 +63,14 @@ class FakeEventLog:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.broken = False
-        self.reads = 0
         self._written = asyncio.Event()
+        self._asked = asyncio.Event()
         self._number = 0
+
+    async def next_ask(self) -> None:
+        """Returns when the hub asks again, for the end or for events."""
+        self._asked.clear()
+        await self._asked.wait()
 
     def write(self, organisation_id: str, task_id: str, data: bytes) -> Event:
         self._number += 1
@@ -84,7 +89,6 @@ class FakeEventLog:
         return self.events[-1].position if self.events else START
 
     async def read(self, after: str, wait_s: float) -> Sequence[Event]:
-        self.reads += 1
         self._fail_if_broken()
         if not (found := await self.replay(after)):
             self._written.clear()
@@ -102,8 +106,6 @@ class FakeEventLog:
         return [event for event in self.events if order(event.position) > order(after)]
 
     def _fail_if_broken(self) -> None:
+        self._asked.set()
         if self.broken:
             raise unavailable("the log is broken")
-
-
-__all__ = ["FakeEventLog", "FakeService", "FakeServices", "GridpactError"]

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,8 +48,8 @@ def changed(path: str, value: object) -> bytes:
     *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
     for step in steps:
         at = at[step]
-    at[last] = "@" if value != value else value  # noqa: PLR0124
-    return orjson.dumps(whole).replace(b'"@"', b"NaN")
+    at[last] = value
+    return json.dumps(whole).encode()
 
 
 @pytest.mark.parametrize(
@@ -128,14 +128,14 @@ def test_no_whole_number_is_too_long_to_refuse(digits: int) -> None:
     assert error.reason in (Reason.INVALID_ARGUMENT, Reason.BODY_MALFORMED)
 
 
-@given(st.integers(1, len(orjson.dumps(DISPATCH)) - 1))
+@given(st.integers(1, len(json.dumps(DISPATCH)) - 1))
 def test_a_body_cut_short_is_malformed(length: int) -> None:
-    assert refusal(orjson.dumps(DISPATCH)[:length]).reason is Reason.BODY_MALFORMED
+    assert refusal(json.dumps(DISPATCH).encode()[:length]).reason is Reason.BODY_MALFORMED
 
 
 @given(JSON)
 def test_any_json_is_taken_or_refused_by_field(value: object) -> None:
-    error = refusal(orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_SUBCLASS, default=str))
+    error = refusal(json.dumps(value).encode())
     assert error.reason is Reason.INVALID_ARGUMENT
     assert error.violations
 
@@ -145,9 +145,12 @@ def test_any_value_in_any_member_is_taken_or_refused(member: str, value: object)
     try:
         parsed(SUBMISSION, changed(f"input.{member}", value))
     except GridpactError as error:
-        assert error.reason is Reason.INVALID_ARGUMENT
-        assert 1 <= len(error.violations) <= 100
-        assert all(len(violation.field) <= 256 for violation in error.violations)
+        refused = error
+    else:
+        return
+    assert refused.reason is Reason.INVALID_ARGUMENT
+    assert 1 <= len(refused.violations) <= 100
+    assert all(len(violation.field) <= 256 for violation in refused.violations)
 
 
 def test_at_most_a_hundred_violations_are_listed() -> None:
