@@ -5,6 +5,7 @@ const CONTRACT_VERSION = 1
 # What a reader accepts.
 const LIMITS = MsgPack.Limits(
     max_bytes = 67108864, max_depth = 32,
+    max_text_bytes = 8388608, max_items = 65536,
 )
 const MESSAGE_BYTES = 16777216
 const DECODED_BYTES = 67108864

@@ -35,11 +35,12 @@ from_map(::Type{Battery}, entries) = Battery(
 )
 
 shape_of(::Type{Battery}) = ContractShapes.BATTERY
-rules_of(::Type{Battery}) = Rules.Rule[
+const RULES_OF_BATTERY = Rules.Rule[
     Rules.AtMost(; field = "min_energy_kwh", limit = "capacity_kwh"),
     Rules.AtMost(; field = "max_energy_kwh", limit = "capacity_kwh"),
     Rules.AtMost(; field = "min_energy_kwh", limit = "max_energy_kwh"),
 ]
+rules_of(::Type{Battery}) = RULES_OF_BATTERY
 
 """
     DispatchBattery
@@ -63,7 +64,7 @@ from_map(::Type{DispatchBattery}, entries) = DispatchBattery(
 )
 
 shape_of(::Type{DispatchBattery}) = ContractShapes.DISPATCH_BATTERY
-rules_of(::Type{DispatchBattery}) = Rules.Rule[
+const RULES_OF_DISPATCH_BATTERY = Rules.Rule[
     Rules.AtMost(; field = "battery.min_energy_kwh", limit = "initial_energy_kwh", names = "initial_energy_kwh"),
     Rules.AtMost(; field = "initial_energy_kwh", limit = "battery.capacity_kwh"),
     Rules.AtMost(; field = "initial_energy_kwh", limit = "battery.max_energy_kwh"),
@@ -71,6 +72,7 @@ rules_of(::Type{DispatchBattery}) = Rules.Rule[
     Rules.AtMost(; field = "final_energy_kwh", limit = "battery.capacity_kwh"),
     Rules.AtMost(; field = "final_energy_kwh", limit = "battery.max_energy_kwh"),
 ]
+rules_of(::Type{DispatchBattery}) = RULES_OF_DISPATCH_BATTERY
 
 """
     DispatchPv
@@ -198,7 +200,7 @@ from_map(::Type{DispatchInput}, entries) = DispatchInput(
 )
 
 shape_of(::Type{DispatchInput}) = ContractShapes.DISPATCH_INPUT
-rules_of(::Type{DispatchInput}) = Rules.Rule[
+const RULES_OF_DISPATCH_INPUT = Rules.Rule[
     Rules.LengthEquals(; field = "pv[].available_power_kw", count = "slots"),
     Rules.LengthEquals(; field = "loads[].power_kw", count = "slots"),
     Rules.LengthEquals(; field = "tariff.import_price_per_kwh", count = "slots"),
@@ -206,6 +208,7 @@ rules_of(::Type{DispatchInput}) = Rules.Rule[
     Rules.Unique(; fields = ["batteries[].name", "pv[].name", "loads[].name"]),
     Rules.ReachableEnergy(; field = "batteries[].final_energy_kwh"),
 ]
+rules_of(::Type{DispatchInput}) = RULES_OF_DISPATCH_INPUT
 
 """
     DispatchBatteryPlan
@@ -311,7 +314,7 @@ from_map(::Type{DispatchResult}, entries) = DispatchResult(
 )
 
 shape_of(::Type{DispatchResult}) = ContractShapes.DISPATCH_RESULT
-rules_of(::Type{DispatchResult}) = Rules.Rule[
+const RULES_OF_DISPATCH_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "batteries[].power_kw", count = "slots"),
     Rules.LengthEquals(; field = "batteries[].energy_kwh", count = "slots"),
     Rules.LengthEquals(; field = "batteries[].marginal_value_per_kwh", count = "slots"),
@@ -320,6 +323,7 @@ rules_of(::Type{DispatchResult}) = Rules.Rule[
     Rules.LengthEquals(; field = "grid_power_kw", count = "slots"),
     Rules.LengthEquals(; field = "grid_price_per_kwh", count = "slots"),
 ]
+rules_of(::Type{DispatchResult}) = RULES_OF_DISPATCH_RESULT
 
 """
     ProbeInput

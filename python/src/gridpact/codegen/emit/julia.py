@@ -147,9 +147,10 @@ def _methods(definition: Object, model: Model) -> list[str]:
             raise ContractFault(f"{title}: the constant that tells a message is its `type`")
         lines.append(f'tag_of(::Type{{{title}}}) = "{constant(definition.tag)}"')
     if definition.rules:
-        lines.append(f"rules_of(::Type{{{title}}}) = Rules.Rule[")
+        rules = f"RULES_OF_{constant_name(title)}"
+        lines.append(f"const {rules} = Rules.Rule[")
         lines += [f"    {_rule(rule)}," for rule in definition.rules]
-        lines.append("]")
+        lines += ["]", f"rules_of(::Type{{{title}}}) = {rules}"]
     return [*lines, ""]
 
 
@@ -196,6 +197,7 @@ def _channels(contracts: Contracts, model: Model) -> str:
         "# What a reader accepts.",
         "const LIMITS = MsgPack.Limits(",
         f"    max_bytes = {limits['decoded_bytes']}, max_depth = {limits['depth']},",
+        f"    max_text_bytes = {limits['string_bytes']}, max_items = {limits['container_items']},",
         ")",
         *(f"const {name.upper()} = {value}" for name, value in limits.items()),
         "",
