@@ -64,7 +64,7 @@ async def hub(event_log: FakeEventLog) -> AsyncIterator[EventHub]:
 
 @pytest.fixture
 def streams(hub: EventHub, event_log: FakeEventLog) -> EventStreams:
-    return EventStreams(hub, event_log, heartbeat_s=5)
+    return EventStreams(hub, event_log, heartbeat_s=60)
 
 
 @pytest.fixture
