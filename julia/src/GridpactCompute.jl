@@ -53,14 +53,6 @@ include("serve/front.jl")
 include("serve/rehearsal.jl")
 include("serve/main.jl")
 
-# Kept with the package's cache, so that a start does not infer them again.
-precompile(work, (String, Int, Int))
-precompile(answer, (Base.PipeEndpoint, Vector{UInt8}))
-precompile(warm_up, ())
-precompile(main, (Vector{String},))
-precompile(serve_connection, (Node, TCPSocket))
-for T in (Hello, TaskMessage, Cancel, Heartbeat)
-    precompile(handle, (Session, T, Vector{UInt8}))
-end
+include("precompile.jl")
 
 end

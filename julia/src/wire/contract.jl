@@ -20,12 +20,12 @@ function members(@nospecialize(value))
     present = tag === nothing ? Pair{String,Any}[] : Pair{String,Any}["type" => tag]
     for name in fieldnames(T)
         member = getfield(value, name)
-        member === nothing || push!(present, String(name) => member)
+        member === nothing || push!(present, Pair{String,Any}(String(name), member))
     end
     return present
 end
 
-Shapes.members_of(@nospecialize(value::Contracted)) = Dict{String,Any}(members(value))
+Shapes.members_of(@nospecialize(value::Contracted)) = members(value)
 
 """
     unpack(T, bytes; limits) -> T
@@ -52,7 +52,7 @@ function unpack_one_of(types, bytes; limits = MsgPack.Limits())
 end
 
 "The message of an unpacked value; throws `ContractError` with every violation."
-function build(::Type{T}, plain) where {T<:Message}
+function build(@nospecialize(T::Type), @nospecialize(plain))
     found = Violation[]
     Shapes.check!(found, shape_of(T), plain, "")
     isempty(found) || refuse(found)

@@ -244,10 +244,10 @@ function pack(io::IO, values::Vector{Float64})
     return nothing
 end
 
-function pack(io::IO, items::Union{AbstractVector,Tuple})
+function pack(io::IO, @nospecialize(items::Union{AbstractVector,Tuple}))
     pack_array(io, length(items))
-    for item in items
-        pack(io, item)
+    for i in 1:length(items)
+        pack(io, items[i])
     end
 end
 

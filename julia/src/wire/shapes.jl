@@ -21,6 +21,18 @@ abstract type Shape end
 members_of(entries::Dict{String,Any}) = entries
 members_of(@nospecialize(value)) = nothing
 
+"What `member` gives for one that is absent; `nothing` is a value."
+struct Absent end
+
+"One member of what `members_of` gave."
+member(entries::Dict{String,Any}, name::String) = get(entries, name, Absent())
+function member(present::Vector{Pair{String,Any}}, name::String)
+    for (its, value) in present
+        its == name && return value
+    end
+    return Absent()
+end
+
 # ---------------------------------------------------------------------------------- vocabulary
 
 "A text; lengths count code points. `choices`, where given, are the only texts allowed."
@@ -171,8 +183,8 @@ function check!(found, shape::ListOf, @nospecialize(value), field)
     value isa AbstractVector && !(value isa Vector{UInt8}) && !(value isa Vector{Float64}) ||
         return wrong_type!(found, field, "a list", value)
     check_count!(found, field, length(value), shape.min_items, shape.max_items)
-    for (i, item) in enumerate(value)
-        check!(found, shape.items, item, "$field[$(i - 1)]")
+    for i in 1:length(value)
+        check!(found, shape.items, value[i], "$field[$(i - 1)]")
     end
     return nothing
 end
@@ -180,11 +192,12 @@ end
 function check!(found, shape::Record, @nospecialize(value), field)
     members = members_of(value)
     members === nothing && return wrong_type!(found, field, "an object", value)
-    for member in shape.fields
-        at = isempty(field) ? member.name : "$field.$(member.name)"
-        if haskey(members, member.name)
-            check!(found, member.shape, members[member.name], at)
-        elseif member.required
+    for its in shape.fields
+        at = isempty(field) ? its.name : "$field.$(its.name)"
+        item = member(members, its.name)
+        if !(item isa Absent)
+            check!(found, its.shape, item, at)
+        elseif its.required
             add!(found, at, "required", "is required")
         end
     end

@@ -1,0 +1,38 @@
+# What a start would otherwise infer again, kept with the package's cache. Inference follows the calls
+# that it can see; these are the ones that it cannot, because types are known only when they run.
+
+precompile(main, (Vector{String},))
+precompile(serve_connection, (Node, TCPSocket))
+precompile(rehearse, (Node,))
+precompile(work, (String, Int, Int))
+precompile(answer, (Base.PipeEndpoint, Vector{UInt8}))
+precompile(warm_up, ())
+
+for types in (SEND_TO_NODE, RECEIVE_FROM_NODE), (_, T) in types
+    precompile(from_map, (Type{T}, Dict{String,Any}))
+end
+for T in last.(SEND_TO_NODE)
+    precompile(handle, (Session, T, Vector{UInt8}))
+end
+for (_, types) in KINDS
+    precompile(from_map, (Type{types.input}, Dict{String,Any}))
+    precompile(compute, (types.input, Any))
+end
+
+precompile(build, (Any, Any))
+precompile(pack, (Message,))
+precompile(members, (Any,))
+for T in (Shapes.Text, Shapes.Numeric, Shapes.Flag, Shapes.Binary, Shapes.ListOf, Shapes.Record)
+    precompile(Shapes.check!, (Vector{Violation}, T, Any, String))
+end
+precompile(Shapes.check!, (Vector{Violation}, Shapes.Series, Vector{Float64}, String))
+precompile(Shapes.is_instant, (String,))
+for T in (Rules.AtMost, Rules.LengthEquals, Rules.Unique, Rules.ReachableEnergy)
+    precompile(Rules.check!, (Vector{Violation}, T, Any))
+end
+for T in (Bool, Int, Float64, String, Vector{UInt8}, Vector{Float64}, Contracted, Vector)
+    precompile(MsgPack.pack, (IOBuffer, T))
+end
+
+precompile(plan, (DispatchProblem, DispatchProgram, Directions, Highs.Solution, Symbol, Float64))
+precompile(infeasible, (DispatchProblem,))
