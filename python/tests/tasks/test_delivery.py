@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -20,11 +23,15 @@ from gridpact.tasks.domain import (
     HandedBack,
     Progress,
     Succeeded,
+    Task,
     TaskState,
 )
+from gridpact.tasks.ports import Batch
 from gridpact.tasks.sweeper import Sweeper
 from tests.tasks.examples import POLICY, PROBE_RESULT, end, submission
 from tests.tasks.fakes import MemoryTaskStore, RecordedEvents
+
+Decided = TypeVar("Decided")
 
 
 class Bridge:
@@ -48,6 +55,23 @@ class Bridge:
 
     def state(self, task_id: str) -> TaskState:
         return self.store.tasks[task_id].state
+
+
+class SlowStore(MemoryTaskStore):
+    """Has committed some time before it answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.committed = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def change(
+        self, task_ids: Sequence[str], decide: Callable[[Batch], Decided]
+    ) -> tuple[Decided, list[Task]]:
+        answer = await super().change(task_ids, decide)
+        self.committed.set()
+        await self.may_answer.wait()
+        return answer
 
 
 @pytest.fixture
@@ -130,6 +154,22 @@ class TestCompleteAttempts:
         assert reasons(answers) == [None] * 4
         assert [bridge.state(task_id) for task_id in task_ids] == [state for _, state in outcomes]
         assert bridge.store.results == {task_ids[0]: PROBE_RESULT}
+
+    async def test_tells_what_was_committed_although_the_bridge_has_hung_up(
+        self, bridge: Bridge
+    ) -> None:
+        task_id = await bridge.running()
+        store = SlowStore()
+        store.tasks = bridge.store.tasks
+        delivery = Delivery(store, GeneratedContract(), bridge.events, POLICY)
+        call = asyncio.create_task(delivery.complete_attempts([Ending(task_id, 1, end())]))
+        await store.committed.wait()
+        call.cancel()
+        await asyncio.sleep(0)
+        store.may_answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert bridge.events.tasks[-1].state is TaskState.SUCCEEDED
 
     async def test_accepts_a_repetition_once_more_and_changes_nothing(self, bridge: Bridge) -> None:
         task_id = await bridge.running()

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from gridpact.kit.identifiers import is_identifier
 from gridpact.kit.log import Log
+from gridpact.kit.uninterrupted import uninterrupted
 from gridpact.tasks.domain import (
     AttemptEnd,
     Failed,
@@ -148,12 +149,17 @@ class Delivery:
     ) -> list[Outcome]:
         # The bridge takes ids from messages, which anybody with access to the broker can write.
         task_ids = [item.task_id for item in items if is_identifier(item.task_id)]
-        outcomes, changed = await self._store.change(
-            task_ids, lambda batch: [decide(batch, item) for item in items]
-        )
-        if publish:
-            self._events.publish(changed)
-        return outcomes
+
+        async def commit_and_tell() -> list[Outcome]:
+            outcomes, changed = await self._store.change(
+                task_ids, lambda batch: [decide(batch, item) for item in items]
+            )
+            if publish:
+                self._events.publish(changed)
+            return outcomes
+
+        # A bridge that dies hangs up, perhaps just after the commit.
+        return await uninterrupted(commit_and_tell())
 
     def _with_checked_result(self, task: Task, end: AttemptEnd) -> AttemptEnd:
         if not isinstance(end.outcome, Succeeded):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
@@ -13,6 +14,7 @@ from gridpact.kit.group_commit import GroupCommit
 from gridpact.kit.identifiers import is_identifier, new_identifier
 from gridpact.kit.pages import Cursor
 from gridpact.kit.trace import traceparent
+from gridpact.kit.uninterrupted import uninterrupted
 from gridpact.kit.violation import ContractError, Violation
 from gridpact.tasks.domain import Body, Task, TaskState
 from gridpact.tasks.ports import (
@@ -42,7 +44,7 @@ class TaskService:
         self._sites = sites
         self._events = events
         self._submissions: GroupCommit[Submission, Submitted] = GroupCommit(
-            store.submit,
+            self._submit_and_tell,
             weight=lambda submission: len(submission.payload.data),
             max_count=_GROUP_COUNT,
             max_weight=_GROUP_BYTES,
@@ -77,8 +79,6 @@ class TaskService:
             task_id = submitted.task.task_id
             words = f"the key was used for another request, which made task {task_id}"
             raise GridpactError(Reason.IDEMPOTENCY_KEY_REUSED, words, task_id=task_id)
-        if submitted.created:
-            self._events.publish([submitted.task])
         return submitted
 
     async def get(self, organisation_id: str, task_id: str) -> Task:
@@ -132,9 +132,13 @@ class TaskService:
 
         if not is_identifier(task_id):
             raise not_found("task", task_id)
-        task, changed = await self._store.change([task_id], decide)
-        self._events.publish(changed)
-        return task
+
+        async def cancel_and_tell() -> Task:
+            task, changed = await self._store.change([task_id], decide)
+            self._events.publish(changed)
+            return task
+
+        return await uninterrupted(cancel_and_tell())
 
     async def get_result(self, organisation_id: str, task_id: str) -> tuple[Task, Body]:
         """A task that SUCCEEDED and its result; RESULT_NOT_READY for any other, or NOT_FOUND."""
@@ -144,6 +148,11 @@ class TaskService:
             words = f"the task is {task.state}"
             raise GridpactError(Reason.RESULT_NOT_READY, words, state=task.state)
         return found
+
+    async def _submit_and_tell(self, submissions: Sequence[Submission]) -> list[Submitted]:
+        submitted = await self._store.submit(submissions)
+        self._events.publish([each.task for each in submitted if each.created])
+        return submitted
 
     def _checked_payload(self, request: Request) -> Body:
         violations = self._contract.check_request(request)
