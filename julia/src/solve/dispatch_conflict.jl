@@ -1,22 +1,22 @@
 # Which inputs of a dispatch problem exclude each other, and by how much.
 
 """
-Which inputs exclude each other. Each kind of limit is released alone; those whose release is enough
-are named with the value that would do. Where neither is enough, both are released together.
+    infeasible(problem) -> ContractError
+
+INFEASIBLE with every way out: the grid limits that would do, the final energies that would do, or,
+where neither alone is enough, both together.
 """
 function infeasible(problem::DispatchProblem)
-    alone = vcat(needed(problem; grid = true, final_energy = false),
-        needed(problem; grid = false, final_energy = true))
-    isempty(alone) || return no_plan(alone, "one of these has to give way: ")
-    together = needed(problem; grid = true, final_energy = true)
-    isempty(together) || return no_plan(together, "all of these have to give way: ")
-    return ContractError("SOLVER_FAILED", "",
-        "the solver calls the problem infeasible and finds no limit to blame")
+    ways_out = [needed(problem; grid = true, final_energy = false),
+        needed(problem; grid = false, final_energy = true)]
+    all(isempty, ways_out) && (ways_out = [needed(problem; grid = true, final_energy = true)])
+    named = reduce(vcat, ways_out)
+    isempty(named) && return ContractError("INFEASIBLE", "",
+        "no plan satisfies every limit, and the conflict was not found in time")
+    said(way) = join(("$(v.field) $(v.message)" for v in way), " and ")
+    return ContractError("INFEASIBLE", named[1].field, "no plan satisfies every limit: " *
+        join((said(way) for way in ways_out if !isempty(way)), ", or "), named[1:min(end, MAX_VIOLATIONS)])
 end
-
-no_plan(violations, words) = ContractError("INFEASIBLE", violations[1].field,
-    "no plan keeps every limit; " * words * join(("$(v.field) $(v.message)" for v in violations), "; "),
-    violations[1:min(end, 100)])
 
 "The limits to change when those released may give way; empty when releasing them is not enough."
 function needed(problem::DispatchProblem; grid::Bool, final_energy::Bool)
@@ -30,10 +30,14 @@ function needed(problem::DispatchProblem; grid::Bool, final_energy::Bool)
     found = Violation[]
     solution.has_plan || return found
     amount_of(column) = column == 0 ? 0.0 : solution.value[column]
-    function at_least(field, limit, amount, words = "")
-        amount > TOLERANCE && push!(found, Violation(field, "feasible",
-            "must be at least $(ceil(limit + amount; digits = 6)); it is $limit$words"))
+    function say(field, which, enough, limit, words = "")
+        push!(found, Violation(field, "feasible",
+            "must be at $which $(Shapes.number(enough)); it is $(Shapes.number(limit))$words"))
     end
+    at_least(field, limit, amount, words = "") = amount > TOLERANCE &&
+        say(field, "least", ceil((limit + amount) * 1e6 - 1e-3) / 1e6, limit, words)
+    at_most(field, limit, amount) = amount > TOLERANCE &&
+        say(field, "most", floor((limit - amount) * 1e6 + 1e-3) / 1e6, limit)
     if grid
         power_kw = amount_of.(program.import_) .+ amount_of.(slack.extra_import.by_slot) .-
             amount_of.(program.export_) .- amount_of.(slack.extra_export.by_slot)
@@ -45,9 +49,7 @@ function needed(problem::DispatchProblem; grid::Bool, final_energy::Bool)
     for (b, battery) in enumerate(problem.batteries)
         field, final = "batteries[$(b - 1)].final_energy_kwh", battery.final_kwh
         at_least(field, final, amount_of(slack.excess[b]))
-        shortfall = amount_of(slack.shortfall[b])
-        shortfall > TOLERANCE && push!(found, Violation(field, "feasible",
-            "must be at most $(floor(final - shortfall; digits = 6)); it is $final"))
+        at_most(field, final, amount_of(slack.shortfall[b]))
     end
     return found
 end
@@ -55,5 +57,5 @@ end
 "Where a limit is first exceeded, counted from 0 as in the contract's arrays."
 function first_above(power_kw, limit_kw)
     t = findfirst(>(limit_kw + TOLERANCE), power_kw)
-    return t === nothing ? "" : " (first needed in slot $(t - 1))"
+    return t === nothing ? "" : " (slot $(t - 1))"
 end
