@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -16,6 +15,7 @@ from gridpact.bridge.service import Bridge
 from gridpact.bridge.ws import NodeLink
 from gridpact.broker.bootstrap import connected_broker
 from gridpact.contracts.channels import QUEUE_ADDRESS, QUEUE_ENGINES, QUEUE_INVISIBILITY_MS
+from gridpact.kit.background import running
 from gridpact.kit.redis_connection import connect_redis
 from gridpact.kit.rpc.client import RpcChannel
 from gridpact.kit.rpc.service_token import ServiceToken, no_token
@@ -52,19 +52,11 @@ async def serving(settings: BridgeSettings) -> AsyncIterator[Mapping[str, object
             invisible_duration=timedelta(milliseconds=QUEUE_INVISIBILITY_MS),
             ending_bytes=ending_bytes,
         )
-        async with asyncio.TaskGroup() as background:
-            links = [
-                background.create_task(
-                    NodeLink(url, settings.compute_secret, bridge_id, bridge).run()
-                )
-                for url in settings.compute_urls
-            ]
-            delivering = background.create_task(bridge.run())
-            try:
-                yield {"bridge_id": bridge_id, "nodes": len(links)}
-            finally:
-                await bridge.drain(DRAIN_S)
-                await asyncio.wait([delivering], timeout=HAND_BACK_S)
-                # What could not be handed back comes back by itself.
-                for task in (delivering, *links):
-                    task.cancel()
+        for url in settings.compute_urls:
+            link = NodeLink(url, settings.compute_secret, bridge_id, bridge)
+            await stack.enter_async_context(running(link.run(), f"link {url}"))
+        await stack.enter_async_context(running(bridge.run(), "bridge"))
+        try:
+            yield {"bridge_id": bridge_id, "nodes": len(settings.compute_urls)}
+        finally:
+            await bridge.drain(DRAIN_S, HAND_BACK_S)

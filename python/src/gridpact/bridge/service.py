@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -48,6 +49,7 @@ from gridpact.broker.port import (
     Receipt,
     ReceiptExpired,
 )
+from gridpact.kit.background import running
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.group_commit import GroupCommit
 from gridpact.kit.log import Log
@@ -201,6 +203,7 @@ class Bridge:
         self._fleet = Fleet()
         self._room_changed = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._drained = asyncio.Event()
         self._held: dict[str, Held] = {}
         self._ending_bytes = ending_bytes
         self._uncommitted_bytes = 0
@@ -217,25 +220,26 @@ class Bridge:
 
     async def run(self) -> None:
         """Serves; ends after ``drain``."""
-        async with asyncio.TaskGroup() as background:
-            services = [
-                background.create_task(service)
-                for service in (
-                    # One that gets no answer keeps no other from its turn.
-                    *(self._repeatedly(lane.extend) for lane in self._lanes),
-                    self._repeatedly(self._renew),
-                    self._report(),
-                    self._heed_cancels(),
-                )
-            ]
+        services = {
+            # One that gets no answer keeps no other from its turn.
+            **{f"extend {lane.name}": self._repeatedly(lane.extend) for lane in self._lanes},
+            "renew": self._repeatedly(self._renew),
+            "report": self._report(),
+            "cancels": self._heed_cancels(),
+        }
+        async with AsyncExitStack() as stack:
+            for name, service in services.items():
+                await stack.enter_async_context(running(service, name))
             async with asyncio.TaskGroup() as lanes:
                 for lane in self._lanes:
                     lanes.create_task(self._serve(lane, lanes))
-            for service in services:
-                service.cancel()
+        self._drained.set()
 
-    async def drain(self, grace_s: float) -> None:
-        """Receives nothing more, gives attempts ``grace_s`` to end, and hands back the others."""
+    async def drain(self, grace_s: float, hand_back_s: float) -> None:
+        """Receives nothing more and gives attempts ``grace_s`` to end; hands back the others.
+
+        What cannot be handed back within ``hand_back_s`` comes back by itself.
+        """
         self._stopping.set()
         self._room_changed.set()
         at_work = [held.outcome for held in self._held.values() if held.opened is not None]
@@ -245,6 +249,9 @@ class Bridge:
             if not held.outcome.done():
                 self._cancel(held)
                 held.settle(HandedBack("UNAVAILABLE", "the bridge stops"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(hand_back_s):
+                await self._drained.wait()
 
     async def _serve(self, lane: Lane, attempts: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 
 from gridpact.broker.bootstrap import connected_broker
+from gridpact.kit.background import running
 from gridpact.kit.database import Database
 from gridpact.kit.settings import RelaySettings
 from gridpact.relay.repository import PostgresOutbox
@@ -21,10 +21,6 @@ async def serving(settings: RelaySettings) -> AsyncIterator[Mapping[str, object]
         database.opened(),
         connected_broker(settings.broker, settings.redis_url) as broker,
         aclosing(PostgresOutbox(database, settings.database_url)) as outbox,
-        asyncio.TaskGroup() as background,
+        running(Relay(outbox, broker).run(), "relay"),
     ):
-        running = background.create_task(Relay(outbox, broker).run())
-        try:
-            yield {"broker": settings.broker}
-        finally:
-            running.cancel()
+        yield {"broker": settings.broker}
