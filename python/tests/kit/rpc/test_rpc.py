@@ -127,8 +127,23 @@ async def test_many_violations_are_cut_to_what_a_trailer_holds(
 ) -> None:
     violations = [Violation(f"items[{i}]", "minimum", "x" * 200) for i in range(100)]
     got = await failing(stub, service, GridpactError.invalid(violations))
-    assert 10 < len(got.violations) < 100
+    assert 5 < len(got.violations) < 100
     assert got.violations == tuple(violations[: len(got.violations)])
+
+
+async def test_another_client_takes_the_longest_error_there_is(
+    stub: IdentityServiceStub, service: Service, address: Address
+) -> None:
+    async def fail(message: LogInRequest) -> LogInResponse:
+        violations = [Violation("é" * 256, "rule", "格" * 1024) for _ in range(100)]
+        meta = {f"name_{i}": "格" * 1024 for i in range(20)}
+        raise GridpactError(Reason.INFEASIBLE, "格" * 4096, violations=violations, **meta)
+
+    service.log_in_as = fail
+    async with grpc.aio.insecure_channel(str(address)) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await channel.unary_unary("/gridpact.identity.v1.IdentityService/LogIn")(b"")
+    assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
 @pytest.mark.parametrize(

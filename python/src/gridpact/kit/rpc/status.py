@@ -22,8 +22,13 @@ log = Log(__name__)
 
 DOMAIN = "gridpact"
 
-# gRPC clients commonly refuse more than 8 KiB of trailers; base64 and other headers take a share.
-_VIOLATION_BYTES = 4096
+# gRPC clients commonly refuse more than 8 KiB of trailers. The message stands there twice, once
+# percent-encoded; details are base64.
+_MESSAGE_BYTES = 300
+_META_BYTES = 160
+_META_COUNT = 8
+_VIOLATION_BYTES = 600
+_VIOLATIONS_BYTES = 2000
 
 # What a peer may say that is none of our services (a proxy, grpclib itself), or a lost connection.
 _REASON_WITHOUT_INFO = {
@@ -69,8 +74,9 @@ class StatusDetails(StatusDetailsCodecBase):
 def to_grpc(error: GridpactError) -> GRPCError:
     """The error as gRPC says it; INTERNAL says nothing of its inside."""
     internal = error.reason is Reason.INTERNAL
-    message = "internal error" if internal else error.message
-    meta = {} if internal else error.meta
+    message = "internal error" if internal else _short(error.message, _MESSAGE_BYTES)
+    shown = [] if internal else list(error.meta.items())[:_META_COUNT]
+    meta = {name: _short(value, _META_BYTES) for name, value in shown}
     details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=meta)]
     if error.violations and not internal:
         details.append(BadRequest(field_violations=_fitting(error.violations)))
@@ -100,16 +106,25 @@ def from_grpc(error: GRPCError) -> GridpactError:
     )
 
 
+def _short(text: str, most_bytes: int) -> str:
+    data = text.encode()
+    if len(data) <= most_bytes:
+        return text
+    return data[: most_bytes - 3].decode(errors="ignore") + "…"
+
+
 def _fitting(violations: Sequence[Violation]) -> list[BadRequest.FieldViolation]:
     """The first violations, as many as a trailer holds."""
     fitting: list[BadRequest.FieldViolation] = []
-    room = _VIOLATION_BYTES
+    room = _VIOLATIONS_BYTES
     for violation in violations:
         packed = BadRequest.FieldViolation(
-            field=violation.field, reason=violation.rule, description=violation.message
+            field=_short(violation.field, _VIOLATION_BYTES),
+            reason=violation.rule,
+            description=_short(violation.message, _VIOLATION_BYTES),
         )
         room -= packed.ByteSize()
-        if room < 0 and fitting:
+        if room < 0:
             break
         fitting.append(packed)
     return fitting
