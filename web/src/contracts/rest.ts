@@ -2136,9 +2136,15 @@ export interface operations {
     queryValues: {
         parameters: {
             query: {
-                /** @description Start of the first slot, on the grid. */
+                /**
+                 * @description Start of the first slot, on the grid.
+                 * @example 2026-06-01T00:00:00Z
+                 */
                 from: components["schemas"]["Instant"];
-                /** @description End of the last slot, on the grid, after `from`; at most 35,136 slots. */
+                /**
+                 * @description End of the last slot, on the grid, after `from`; at most 35,136 slots.
+                 * @example 2026-06-02T00:00:00Z
+                 */
                 to: components["schemas"]["Instant"];
             };
             header?: never;
