@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from tests.conftest import migrated_template, postgres, redis_server  # noqa: F4
 from tests.postgres import PostgresServer
 from tests.redis import RedisServer
 from tests.services import Services, running_services
+
+# Pact's engine would report every run to its makers.
+os.environ["PACT_DO_NOT_TRACK"] = "true"
 
 
 @pytest.fixture(scope="session")

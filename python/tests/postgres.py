@@ -39,22 +39,28 @@ class PostgresServer:
 
     def start(self) -> None:
         """Starts the server and returns when it answers."""
-        command = self._postgres.server_command(self._address)
-        self._process = subprocess.Popen(
-            [*command, "-c", "fsync=off", "-c", "shared_buffers=64MB"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self._spawn()
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
                 psycopg.connect(self.url).close()
                 return
             except psycopg.OperationalError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
+                if time.monotonic() > deadline:
                     raise
+                if self._process is None or self._process.poll() is not None:
+                    # After a kill the last backends hold the shared memory for a moment.
+                    self._spawn()
                 # Nothing announces that a server listens; asking again is all there is.
                 time.sleep(0.02)
+
+    def _spawn(self) -> None:
+        command = self._postgres.server_command(self._address)
+        self._process = subprocess.Popen(
+            [*command, "-c", "fsync=off", "-c", "shared_buffers=64MB"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def create_database(self, template: str = "template1") -> str:
         """The URL of a fresh database, a copy of ``template``."""

@@ -110,7 +110,8 @@ def workers() -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process().children()
-        if "gridpact.compute.serve.worker" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE
+        and "gridpact.compute.serve.worker" in child.cmdline()
     ]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ import redis.asyncio
 import yaml
 from referencing import Registry, Resource
 
+from gridpact.kit.background import running
 from gridpact.kit.redis_connection import connect_redis
 from gridpact.kit.violation import Violation
 from gridpact.tasks.domain import Failed, Failure, Progress
@@ -40,17 +39,6 @@ async def connection(redis_server: RedisServer) -> AsyncIterator[redis.asyncio.R
     await connection.delete(EVENTS_STREAM)
     yield connection
     await connection.aclose()
-
-
-@contextlib.asynccontextmanager
-async def running(events: RedisEvents) -> AsyncIterator[None]:
-    task = asyncio.create_task(events.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def heard(connection: redis.asyncio.Redis, count: int) -> list[dict[bytes, bytes]]:
@@ -99,7 +87,7 @@ class TestPublish:
     async def test_keeps_the_order(self, connection: redis.asyncio.Redis) -> None:
         events = RedisEvents(connection)
         tasks = [queued_task() for _ in range(1200)]
-        async with running(events):
+        async with running(events.run(), "events"):
             events.publish(tasks[:700])
             events.publish(tasks[700:])
             found = await heard(connection, len(tasks))
@@ -113,7 +101,7 @@ class TestPublish:
         asked = running_task().request_cancel(START)[0]
         over = queued_task().request_cancel(START)[0]
         events = RedisEvents(connection)
-        async with connection.pubsub() as listener, running(events):
+        async with connection.pubsub() as listener, running(events.run(), "events"):
             await listener.subscribe(CANCEL_CHANNEL)
             assert await listener.get_message(timeout=5)
             events.publish([over, asked])
@@ -129,7 +117,7 @@ class TestPublish:
             events = RedisEvents(connection)
             lost, told = queued_task(), queued_task()
             server.kill()
-            async with running(events):
+            async with running(events.run(), "events"):
                 events.publish([lost])
                 await events.drained()
                 server.start()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from redis.asyncio import Redis
 
 from gridpact.contracts.channels import MAX_ATTEMPTS
+from gridpact.kit.background import running
 from gridpact.kit.database import Database
 from gridpact.tasks.contract import GeneratedContract
 from gridpact.tasks.delivery import Delivery
@@ -55,14 +56,11 @@ async def running_tasks(
     contract = GeneratedContract()
     service = TaskService(store, contract, AssetsSites(assets), events)
     delivery = Delivery(store, contract, events, policy)
-    async with asyncio.TaskGroup() as background:
-        running = [
-            background.create_task(events.run()),
-            background.create_task(Sweeper(store, events, policy).run()),
-        ]
+    async with (
+        running(events.run(), "events"),
+        running(Sweeper(store, events, policy).run(), "sweeper"),
+    ):
         yield TasksRpcs(TasksRpc(service), DeliveryRpc(delivery))
         with suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_S):
                 await events.drained()
-        for task in running:
-            task.cancel()
