@@ -32,9 +32,9 @@ def violations(adapter: TypeAdapter[Any], value: object) -> list[Violation]:
         ({"kind": "probe", "input": {}, "timeout_s": 0}, "timeout_s", "exclusive-minimum"),
         ({"kind": "probe", "input": {}, "<probe>": 0}, "<probe>", "unknown-field"),
         ({"kind": "probe"}, "input", "required"),
-        ({"kind": "none", "input": {}}, "", "discriminator"),
-        ({}, "", "discriminator"),
-        ([], "", "discriminator"),
+        ({"kind": "none", "input": {}}, "kind", "discriminator"),
+        ({}, "kind", "discriminator"),
+        ([], "kind", "discriminator"),
     ],
 )
 def test_violation_names_field_and_rule(value: object, field: str, rule: str) -> None:
