@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -19,6 +20,7 @@ from gridpact.contracts import messages
 from gridpact.contracts.channels import QUEUE_ADDRESS
 from gridpact.kit.settings import BridgeSettings
 from tests.bridge.fakes import SECRET, SOON_S, FakeNode, FakeOwner, error_of, result_of
+from tests.broker.suite.redis_streams import RedisStreamsUnderTest
 from tests.redis import RedisServer
 
 
@@ -90,14 +92,16 @@ async def backlog(broker: Broker, lane: str = "auto") -> Backlog:
     return await broker.consumer(QUEUE_ADDRESS.format(engine=lane)).backlog()
 
 
-async def until_acknowledged(broker: Broker, lane: str = "auto") -> None:
-    """Returns when the lane is empty. The broker announces no acknowledgement: it must be asked."""
+async def until(broker: Broker, condition: Callable[[Backlog], bool], lane: str = "auto") -> None:
+    """Returns when the condition holds. The broker announces nothing: it must be asked."""
     async with asyncio.timeout(SOON_S):
-        while True:
-            state = await backlog(broker, lane)
-            if state.visible_count + state.invisible_count == 0:
-                return
+        while not condition(await backlog(broker, lane)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def until_acknowledged(broker: Broker, lane: str = "auto") -> None:
+    """Returns when the lane is empty."""
+    await until(broker, lambda state: state.visible_count + state.invisible_count == 0, lane)
 
 
 class TestDelivery:
@@ -194,6 +198,25 @@ class TestDelivery:
         assert len(owner.task(task_id).endings) == 1
 
 
+class TestMemory:
+    async def test_is_bounded_while_outcomes_wait_for_their_commit(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with FakeNode(capacity=4).running() as node:
+            node.answer = lambda task: result_of(task, bytes(1024 * 1024))
+            owner.may_commit.clear()
+            async with bridge(redis_server, owner, node):
+                task_ids = await publish(broker, 60)
+                # As many as fit into 32 MiB, and those at work when it is full.
+                await owner.until(lambda: len(owner.tasks) >= 32)
+                renewed = owner.calls["renew"]
+                await owner.until(lambda: owner.calls["renew"] >= renewed + 2)
+                assert len(owner.tasks) <= 40
+                owner.may_commit.set()
+                await owner.until_ended(*task_ids)
+                await until_acknowledged(broker)
+
+
 class TestFailure:
     async def test_that_is_final_ends_the_task(
         self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
@@ -270,6 +293,59 @@ class TestFailure:
                 await asyncio.wait_for(node.met.acquire(), SOON_S)
             assert node.told.empty()
         assert (await backlog(broker)).visible_count == 1
+
+
+class TestDoubleDelivery:
+    async def test_of_a_message_whose_receipt_ran_out_goes_on_with_the_newer_receipt(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            task = await node.next_task()
+            topic = QUEUE_ADDRESS.format(engine="auto")
+            await RedisStreamsUnderTest(redis_server).pass_time(topic, timedelta(minutes=1))
+            await until(broker, lambda state: state.visible_count == 1)
+            await until(broker, lambda state: state.visible_count == 0)
+            await node.say(result_of(task))
+            await until_acknowledged(broker)
+        # Acknowledged with the older receipt, it would have come a third time.
+        assert owner.calls["open"] == 1
+        assert len(owner.task(task_id).endings) == 1
+
+    async def test_of_two_messages_removes_the_older_one(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            task = await node.next_task()
+            await broker.publish([task_message(task_id)])
+            await until(broker, lambda state: state.visible_count + state.invisible_count == 2)
+            await until(broker, lambda state: state.visible_count + state.invisible_count == 1)
+            await node.say(result_of(task))
+            await until_acknowledged(broker)
+        assert owner.calls["open"] == 1
+
+
+class TestLostLease:
+    async def test_stops_the_worker_and_drops_what_it_still_brings(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            late = await node.next_task()
+            # Somebody else has opened the next attempt meanwhile: the next renewal is refused.
+            owner.task(task_id).attempts += 1
+            cancel = await node.next_cancel()
+            assert cancel.fencing_token == late.fencing_token
+            await node.say(result_of(late))
+            newest = await node.next_task()
+            assert newest.fencing_token == 3
+            await node.say(result_of(newest))
+            await until_acknowledged(broker)
+        (ending,) = owner.task(task_id).endings
+        assert ending.lease is not None
+        assert ending.lease.fencing_token == 3
+        assert owner.calls["complete"] == 1
 
 
 class TestCancel:
@@ -351,6 +427,21 @@ class TestDrain:
         assert time.monotonic() - began < 5
         (ending,) = owner.task(task_id).endings
         assert ending.handed_back is not None
+        state = await backlog(broker)
+        assert state.invisible_count + state.visible_count == 1
+
+    async def test_ends_in_time_although_the_owner_does_not_answer(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        owner.may_commit.clear()
+        async with bridge(redis_server, owner, node):
+            await publish(broker)
+            await node.say(result_of(await node.next_task()))
+            await asyncio.wait_for(owner.commit_waits.wait(), SOON_S)
+            began = time.monotonic()
+            owner_leaves = asyncio.get_running_loop().call_later(6, owner.may_commit.set)
+        owner_leaves.cancel()
+        assert time.monotonic() - began < 5
         state = await backlog(broker)
         assert state.invisible_count + state.visible_count == 1
 

@@ -1,0 +1,61 @@
+"""What becomes of a message: the rules as a table."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridpact.bridge.domain import (
+    Acknowledge,
+    Completed,
+    Disposal,
+    Leave,
+    Refused,
+    Return,
+    after_ending,
+    after_refused_opening,
+)
+
+WAIT = timedelta(seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("reason", "disposal"),
+    [
+        ("NOT_FOUND", Acknowledge()),
+        ("TASK_TERMINAL", Acknowledge()),
+        ("ATTEMPTS_EXHAUSTED", Acknowledge()),
+        ("TASK_TIMEOUT", Acknowledge()),
+        ("LEASE_HELD", Return(WAIT)),
+    ],
+)
+def test_message_of_a_task_that_cannot_be_opened(reason: str, disposal: Disposal) -> None:
+    assert after_refused_opening(Refused(reason, WAIT)) == disposal
+
+
+@pytest.mark.parametrize(
+    ("answer", "disposal"),
+    [
+        (Completed(task_ended=True), Acknowledge()),
+        (Refused("TASK_TERMINAL"), Acknowledge()),
+        (Refused("LEASE_STALE"), Leave()),
+        (Refused("NOT_FOUND"), Leave()),
+    ],
+)
+def test_message_of_an_attempt_that_is_over(
+    answer: Completed | Refused, disposal: Disposal
+) -> None:
+    assert after_ending(answer, attempt=1) == disposal
+
+
+@given(st.integers(1, 5))
+def test_message_of_an_attempt_that_came_to_nothing_waits_longer_each_time(attempt: int) -> None:
+    first, second = (
+        after_ending(Completed(task_ended=False), number) for number in (attempt, attempt + 1)
+    )
+    assert isinstance(first, Return)
+    assert isinstance(second, Return)
+    assert timedelta(0) < first.delay < second.delay < timedelta(seconds=5)
