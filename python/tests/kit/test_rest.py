@@ -34,7 +34,7 @@ def violations(adapter: TypeAdapter[Any], value: object) -> list[Violation]:
         ({"kind": "probe"}, "input", "required"),
         ({"kind": "none", "input": {}}, "kind", "discriminator"),
         ({}, "kind", "discriminator"),
-        ([], "kind", "discriminator"),
+        ([], "", "discriminator"),
     ],
 )
 def test_violation_names_field_and_rule(value: object, field: str, rule: str) -> None:
