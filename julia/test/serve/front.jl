@@ -64,10 +64,11 @@ failure(socket) = hear(socket, Error)
                 say(socket, task(token))
                 @test result(socket).fencing_token == token
             end
-            say(socket, task(51; hold_ms = 3000))
+            say(socket, task(51; hold_ms = 600_000))
             say(socket, task(52))
             @test result(socket).fencing_token == 52
-            @test result(socket).fencing_token == 51
+            say(socket, Cancel(TASK_ID, 51))
+            @test failure(socket).fencing_token == 51
         end
     end
 end
