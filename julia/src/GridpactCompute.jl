@@ -14,7 +14,6 @@ module GridpactCompute
 # Starting is compiling: what is heavy runs in C libraries, so the compiler need not try hard here.
 Base.Experimental.@optlevel 1
 
-using Dates: Dates
 using SHA: hmac_sha256
 using Sockets
 

@@ -4,8 +4,14 @@
 precompile(main, (Vector{String},))
 precompile(serve_connection, (Node, TCPSocket))
 precompile(rehearse, (Node,))
+for f in (greet_workers, restock, keep_spare, close)
+    precompile(f, (Pool,))
+end
+precompile(greet, (Pool, Base.PipeEndpoint))
+precompile(lost, (Pool, Worker))
+precompile(WebSocket.write_outbox, (WebSocket.Connection,))
 precompile(work, (String, Int, Int))
-precompile(answer, (Base.PipeEndpoint, Vector{UInt8}))
+precompile(answer, (IO, Vector{UInt8}))
 precompile(warm_up, ())
 
 for types in (SEND_TO_NODE, RECEIVE_FROM_NODE), (_, T) in types
@@ -16,7 +22,8 @@ for T in last.(SEND_TO_NODE)
 end
 for (_, types) in KINDS
     precompile(from_map, (Type{types.input}, Dict{String,Any}))
-    precompile(compute, (types.input, Any))
+    precompile(compute, (types.input, Report))
+    precompile(build, (Type{types.input}, Dict{String,Any}))
 end
 
 precompile(build, (Any, Any))

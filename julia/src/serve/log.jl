@@ -10,9 +10,7 @@ goes into the fields.
 """
 function log_event(level::Symbol, event::String; fields...)
     line = IOBuffer()
-    now = time()
-    print(line, "time=", Dates.format(Dates.unix2datetime(now), "yyyy-mm-ddTHH:MM:SS.sss"), "Z",
-        " level=", level, " process=", PROCESS, " event=", event)
+    print(line, "time=", instant(time()), " level=", level, " process=", PROCESS, " event=", event)
     for (key, value) in fields
         print(line, ' ', key, '=', log_value(value))
     end
@@ -22,7 +20,16 @@ function log_event(level::Symbol, event::String; fields...)
     return nothing
 end
 
-function log_value(value)
+"Unix seconds as the contract writes an instant. By the C library: `Dates` would be compiled first."
+function instant(unix_s::Float64)
+    whole_s = floor(Int, unix_s)
+    parts = Libc.TmStruct()
+    ccall(:gmtime_r, Ptr{Cvoid}, (Ref{Int}, Ref{Libc.TmStruct}), whole_s, parts)
+    milliseconds = string(1000 + floor(Int, 1000 * (unix_s - whole_s)))
+    return string(Libc.strftime("%Y-%m-%dT%H:%M:%S.", parts), milliseconds[2:end], "Z")
+end
+
+function log_value(@nospecialize(value))
     text = string(value)
     plain = !isempty(text) && !occursin(r"[\s\"=\x00-\x1f\x7f]", text)
     return plain ? text : string('"', escape_string(text), '"')

@@ -2,12 +2,17 @@
 # worker, a cancel, a kill. What the first bridge would otherwise wait for is compiled then, and
 # a node whose way there and back is broken never gets ready.
 
-const REHEARSAL_TIMEOUT_S = 120.0
+"For everything, the start of the workers included: then the node gives up."
+const REHEARSAL_TIMEOUT_S = 600.0
 
 "Talk to the node over a socket of its own. Throws when an answer is missing or wrong."
 function rehearse(node::Node)
     port, listener = listenany(ip"127.0.0.1", 0)
-    server = in_background(() -> serve_connection(node, accept(listener)), "rehearsal")
+    # The node as it is, but for its patience with a peer that has yet to be compiled.
+    limits = WebSocket.Limits(message_bytes = MESSAGE_BYTES,
+        handshake_timeout_s = REHEARSAL_TIMEOUT_S, silence_timeout_s = REHEARSAL_TIMEOUT_S)
+    patient = Node(node.id, node.secret, node.gate, node.pool, limits, node.sessions)
+    server = in_background(() -> serve_connection(patient, accept(listener)), "rehearsal")
     socket = connect(ip"127.0.0.1", port)
     deadline = Timer(_ -> close(socket), REHEARSAL_TIMEOUT_S)
     try
@@ -19,16 +24,13 @@ function rehearse(node::Node)
         hear(socket, Welcome).proof == proof(node.secret, nonce) || error("the proof is wrong")
         say(socket, Heartbeat(sequence = 1))
         say(socket, Cancel(REHEARSAL_TASK_ID, 1))        # of nothing: ignored
-        for round in 1:2, (kind, input) in (("probe", ProbeInput(20, 0)), ("dispatch", rehearsal_input()))
-            for worker in 1:node.pool.capacity
-                say(socket, TaskMessage(task_id = REHEARSAL_TASK_ID, kind = kind, attempt = 1,
-                    fencing_token = worker, remaining_ms = 600_000, encoding = "identity",
-                    body = pack(input)))
-            end
-            for worker in 1:node.pool.capacity
-                hear(socket, Result)
-            end
-        end
+        # The workers are still warming up: these tasks wait for them.
+        tokens = 1:node.pool.capacity
+        foreach(token -> say(socket, rehearsal_probe(token)), tokens)
+        wait_until_ready(node.pool)
+        foreach(_ -> hear(socket, Result), tokens)
+        foreach(token -> say(socket, rehearsal_probe(token)), tokens)
+        foreach(_ -> hear(socket, Result), tokens)
         nobody = Job(REHEARSAL_TASK_ID, 1, UInt8[], identity, identity, nothing, nothing)
         end_with(node.pool, nobody, ContractError("CANCELLED", "", "cancelled"))
         give_up(node.pool, Worker(0, run(`sleep 60`; wait = false), nothing, nobody, false))
@@ -42,7 +44,9 @@ function rehearse(node::Node)
     return nothing
 end
 
-const REHEARSAL_TASK_ID = "00000000-0000-7000-8000-000000000000"
+rehearsal_probe(token::Int) = TaskMessage(task_id = REHEARSAL_TASK_ID, kind = "probe", attempt = 1,
+    fencing_token = token, remaining_ms = 600_000, encoding = "identity",
+    body = pack(ProbeInput(20, 0)))
 
 function upgrade_request(secret::String)
     text = "v1.$(round(Int, time())).$(bytes2hex(rand(UInt8, 16)))"

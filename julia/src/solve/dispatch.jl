@@ -5,7 +5,7 @@
 
 Plan the slots of `input` and say why. Throws `ContractError` as `solve_dispatch` does.
 """
-function compute(input::DispatchInput, @nospecialize(progress))
+function compute(input::DispatchInput, progress)
     # Building takes less than the least interval of two reports, so it has none of its own.
     progress(0.1, "solve")
     problem = dispatch_problem(input)
