@@ -49,7 +49,7 @@ DISPATCH: Json = {
         "grid": {"max_import_power_kw": 30, "max_export_power_kw": 20},
     },
 }
-SITE: Json = {"name": "Hof", "time_zone": "Europe/Berlin", "currency": "EUR"}
+SITE: Json = {"name": "Neuhof", "time_zone": "Europe/Berlin", "currency": "EUR"}
 BATTERY: Json = {
     "type": "battery",
     "name": "Battery",
@@ -145,6 +145,9 @@ BROKEN = {
         {"input.batteries[0].final_energy_kwh": "reachable-energy"},
     ),
     "unknown field": Broken("/v1/sites", SITE | {"nane": "Hof"}, {"nane": "unknown-field"}),
+    "a place that there is not": Broken(
+        "/v1/sites", SITE | {"time_zone": "Mars/Olympus"}, {"time_zone": "known"}
+    ),
     "unknown field within": Broken(
         "/v1/tasks",
         changed(DISPATCH, "input.grid.limit", 3),
