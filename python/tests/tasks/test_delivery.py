@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 import zstandard
 
+from gridpact.kit.background import running
 from gridpact.kit.identifiers import new_identifier
 from gridpact.tasks.contract import GeneratedContract
 from gridpact.tasks.delivery import Answer, Delivery, Ending, Lease, Opening, Report
@@ -72,6 +74,18 @@ class SlowStore(MemoryTaskStore):
         self.committed.set()
         await self.may_answer.wait()
         return answer
+
+
+class SweptStore(MemoryTaskStore):
+    """Says when the first sweep is over: what a sweeper does after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.swept = asyncio.Event()
+
+    async def expire_idempotency_keys(self) -> int:
+        self.swept.set()
+        return await super().expire_idempotency_keys()
 
 
 @pytest.fixture
@@ -227,6 +241,18 @@ class TestSweep:
             assert failure is not None
             assert failure.reason == "TASK_TIMEOUT"
         assert bridge.events.tasks[-2:] == [bridge.store.tasks[task_id] for task_id in task_ids]
+
+    async def test_lets_attempts_that_outlived_an_outage_renew_first(self, bridge: Bridge) -> None:
+        task_id = await bridge.running()
+        bridge.store.now += timedelta(minutes=5)
+        brief = replace(POLICY, lease_duration=timedelta(milliseconds=100))
+        store = SweptStore()
+        store.tasks, store.now = bridge.store.tasks, bridge.store.now
+        async with running(Sweeper(store, bridge.events, brief).run(), "sweeper"):
+            await asyncio.sleep(0)
+            await bridge.delivery.renew_leases([Lease(task_id, 1)])
+            await store.swept.wait()
+        assert bridge.state(task_id) is TaskState.RUNNING
 
     async def test_publishes_again_what_seems_lost(self, bridge: Bridge) -> None:
         waiting, silent = await bridge.queued(), await bridge.running()

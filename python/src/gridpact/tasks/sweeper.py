@@ -29,9 +29,17 @@ class Sweeper:
         self._policy = policy
 
     async def run(self) -> None:
-        """Sweeps until it is cancelled; a database that is away is waited for."""
+        """Sweeps until it is cancelled; a database that is away is waited for.
+
+        Attempts may have outlived an outage: before the first sweep after one, and after the start,
+        they have the time of a lease to renew theirs.
+        """
+        lease_s = self._policy.lease_duration.total_seconds()
+        wait_s = lease_s
         sweep_count = 0
         while True:
+            await asyncio.sleep(wait_s)
+            wait_s = _INTERVAL_S
             try:
                 await self.sweep()
                 if sweep_count % _SWEEPS_PER_EXPIRY == 0:
@@ -41,7 +49,7 @@ class Sweeper:
                 if error.reason is not Reason.UNAVAILABLE:
                     raise
                 log.warning("sweep-postponed", cause=error.message)
-            await asyncio.sleep(_INTERVAL_S)
+                wait_s = lease_s
 
     async def sweep(self) -> list[Task]:
         """Applies the rules to all tasks that are due; gives those that changed."""
