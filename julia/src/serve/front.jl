@@ -27,25 +27,21 @@ end
     serve(; host, port, capacity, secret, node_id)
 
 Run a compute node until the process is told to end. Prints `event=ready` once the workers are warm
-and the socket listens.
+and the socket listens; port 0 takes any, which that line names.
 """
 function serve(; host::String, port::Int, capacity::Int, secret::String, node_id::String)
     pool = Pool(capacity)
     node = Node(node_id, secret, Gate(secret), pool, channel_limits(), Set{Any}())
     stop = Condition()
-    in_background("signals") do
-        wait_for_signal()
-        notify(stop)
-    end
+    release_signals = on_stop_signal(() -> notify(stop))
     failure = nothing
     listener = nothing
     in_background("start") do
         try
-            wait_until_ready(pool)
             rehearse(node)
             listener = listen(getaddrinfo(host), port)
             in_background(() -> accept_connections(node, listener), "accept")
-            log_event(:info, "ready"; address = "$host:$port", workers = capacity,
+            log_event(:info, "ready"; address = "$host:$(Int(getsockname(listener)[2]))", workers = capacity,
                 julia = VERSION, highs = Highs.version())
             keep_spare(pool)
         catch err
@@ -61,6 +57,7 @@ function serve(; host::String, port::Int, capacity::Int, secret::String, node_id
     end
     sleep(0.05)     # lets the close frames out
     close(pool)
+    release_signals()
     failure === nothing || throw(failure)
     return nothing
 end

@@ -5,7 +5,7 @@ const UV_SIGNAL_HANDLE = 16
 const UNBLOCK = 1
 const PARENT_DEATH_SIGNAL = 1
 
-"Set by the signal handler, waited for by `wait_for_signal`."
+"What the signal handler wakes; C code can only be given something that never moves."
 const STOP = Ref{Union{Base.AsyncCondition,Nothing}}(nothing)
 
 function on_signal(::Ptr{Cvoid}, ::Cint)
@@ -14,14 +14,14 @@ function on_signal(::Ptr{Cvoid}, ::Cint)
 end
 
 """
-    wait_for_signal()
+    on_stop_signal(act) -> release
 
-Return when the process is told to end (SIGTERM or SIGINT). Julia's own way to end is to print a
-stack trace of wherever it was. Its listener thread takes signals that every thread blocks, so they
-are unblocked here and given to the event loop.
+Call `act()` when the process is told to end (SIGTERM or SIGINT), until `release()`. Julia's own way to
+end is to print a stack trace of wherever it was. Its listener thread takes signals that every thread
+blocks, so they are unblocked here and given to the event loop.
 """
-function wait_for_signal()
-    STOP[] = Base.AsyncCondition()
+function on_stop_signal(act)
+    STOP[] = Base.AsyncCondition(_ -> act())
     handler = @cfunction(on_signal, Cvoid, (Ptr{Cvoid}, Cint))
     handles = map((SIGNAL_INTERRUPT, SIGNAL_TERMINATE)) do signal
         handle = Libc.malloc(ccall(:uv_handle_size, Csize_t, (Cint,), UV_SIGNAL_HANDLE))
@@ -32,11 +32,12 @@ function wait_for_signal()
         ccall(:pthread_sigmask, Cint, (Cint, Ptr{UInt8}, Ptr{Cvoid}), UNBLOCK, set, C_NULL)
         handle
     end
-    wait(STOP[])
-    # Julia's exit looks into every open handle of the loop and does not know these.
-    foreach(handle -> ccall(:uv_close, Cvoid, (Ptr{Cvoid}, Ptr{Cvoid}), handle, C_NULL), handles)
-    sleep(0.01)
-    return nothing
+    # Julia's exit looks into every open handle of the loop and does not know these: without `release`
+    # it crashes.
+    return function release()
+        foreach(handle -> ccall(:uv_close, Cvoid, (Ptr{Cvoid}, Ptr{Cvoid}), handle, C_NULL), handles)
+        sleep(0.01)
+    end
 end
 
 "Ask the kernel to kill this process when its parent dies, in whatever way."

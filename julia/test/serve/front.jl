@@ -16,7 +16,7 @@ const PROBE_WORKER = `$(Base.julia_cmd()) --startup-file=no --project=$(Gridpact
 function with_node(use, capacity; limits = channel_limits())
     pool = Pool(capacity; command = PROBE_WORKER)
     node = Node("node-1", NODE_SECRET, Gate(NODE_SECRET), pool, limits, Set{Any}())
-    port, listener = listenany(ip"127.0.0.1", 21000)
+    port, listener = listenany(ip"127.0.0.1", 0)
     server = @async accept_connections(node, listener)
     try
         wait_until_ready(pool)

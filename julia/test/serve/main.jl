@@ -21,21 +21,26 @@ exit_code(command) = (process = run(pipeline(ignorestatus(command); stdout = dev
     @test exit_code(node_command(; secret = "")) == 2
 end
 
+@testset "a port that is taken ends with 2, and leaves no worker" begin
+    port, listener = listenany(ip"127.0.0.1", 0)
+    @test exit_code(node_command("--port", string(Int(port)), "--workers", "1")) == 2
+    close(listener)
+end
+
 "The process ids of a process's children."
 children(pid) = parse.(Int, split(read(`pgrep -P $pid`, String)))
 lives(pid) = ccall(:kill, Cint, (Cint, Cint), pid, 0) == 0
 
 "Start a node with one worker; `use(port, process, pids)` once it is ready."
 function with_process(use)
-    port, listener = listenany(ip"127.0.0.1", 22000)
-    close(listener)
-    process = open(node_command("--port", string(Int(port)), "--workers", "1"), "r")
+    process = open(node_command("--port", "0", "--workers", "1"), "r")
     try
-        line = ""
-        while !occursin("event=ready", line)
-            line = readline(process)
-            isempty(line) && eof(process) && error("the node ended before it was ready")
+        said = [""]
+        while !occursin("event=ready", said[end])
+            eof(process) && error("the node ended before it was ready: $(join(said, '\n'))")
+            push!(said, readline(process))
         end
+        port = parse(Int, match(r"address=127.0.0.1:([0-9]+)", said[end]).captures[1])
         use(port, process, children(getpid(process)))
     finally
         process_running(process) && kill(process, 9)

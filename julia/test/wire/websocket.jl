@@ -14,7 +14,7 @@ quick(; options...) = WebSocket.Limits(; message_bytes = 100_000, handshake_time
 
 "Serve one connection; `talk(socket)` is the client. Returns what the server saw and why it ended."
 function against(talk, limits = quick(); echo = true, authorize = request -> nothing)
-    port, listener = listenany(ip"127.0.0.1", 20000)
+    port, listener = listenany(ip"127.0.0.1", 0)
     received = Vector{UInt8}[]
     server = @async begin
         connection = try
