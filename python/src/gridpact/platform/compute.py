@@ -54,7 +54,9 @@ def _find_julia() -> ComputeNode | None:
     service = root / "julia" / "bin" / "compute.jl"
     if not julia.exists() or not service.exists():
         return None
-    command = (str(julia), f"--project={root / 'julia'}", "--startup-file=no", str(service))
+    # What computes much is compiled C; compiling Julia harder would only delay the start.
+    flags = ("-O1", "--startup-file=no", f"--project={root / 'julia'}")
+    command = (str(julia), *flags, str(service))
     return ComputeNode("compute-julia", command, _native_libraries())
 
 
