@@ -309,7 +309,7 @@ def test_bridge_understands_what_it_relies_on(engine: str, monkeypatch: pytest.M
     pact = Pact("bridge", f"compute-{engine}").with_specification("V4")
     stated = {interaction.name: interaction for interaction in interactions(engine)}
     for interaction in stated.values():
-        said = {"secret": SECRET, "said": interaction.said}
+        said: Json = {"secret": SECRET, "said": interaction.said}
         pact.upon_receiving(interaction.name, "Async").given(
             "the bridge has connected and said", said
         ).with_body(interaction.message, "application/json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -43,7 +43,7 @@ RULES_BEYOND_SCHEMAS = frozenset(
 
 @schemathesis.check
 def valid_requests_break_only_rules_beyond_schemas(
-    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
+    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
     """A 422 for a request that keeps to its JSON Schema names no rule of JSON Schema."""
     assert case.meta is not None
@@ -120,7 +120,7 @@ def in_this_process(settings: ApiSettings) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with wired_app(settings) as (app, _):
+        async with wired_app(settings) as (app, _hub):
             wired.append(app)
             yield
 
@@ -150,7 +150,7 @@ def until_first_part(send: Send) -> Send:
     return send_until_over
 
 
-def events_of(schema: BaseSchema) -> Iterator[EngineEvent]:
+def events_of(schema: BaseSchema) -> Generator[EngineEvent]:
     """What ``schemathesis run`` goes through; the command itself takes no application."""
     location = "contracts/openapi.yaml"
     yield LoadingStarted(location=location)
