@@ -43,7 +43,7 @@ struct Directions
 end
 
 Directions(problem::DispatchProblem) = Directions(fill(BOTH_WAYS, slots(problem)),
-    [fill(BOTH_WAYS, slots(problem)) for _ in problem.batteries])
+    Vector{Direction}[fill(BOTH_WAYS, slots(problem)) for _ in problem.batteries])
 
 Base.:(==)(a::Directions, b::Directions) = a.grid == b.grid && a.batteries == b.batteries
 
@@ -90,38 +90,36 @@ function formulate(problem::DispatchProblem, directions::Directions)
     lp = sizehint!(LinearProgram(), (3 + 3B) * T, (1 + B) * T, (3 + 6B) * T)
 
     # Every row comes first, because a column names the rows it is part of.
-    balance = [constraint!(lp, load, load) for load in problem.load_kw]
-    storage = map(problem.batteries) do battery
-        [constraint!(lp, start, start) for start in
-         (t == 1 ? battery.initial_kwh : 0.0 for t in 1:T)]
-    end
+    balance = Int[equation!(lp, load) for load in problem.load_kw]
+    storage = Vector{Int}[Int[equation!(lp, t == 1 ? battery.initial_kwh : 0.0) for t in 1:T]
+                          for battery in problem.batteries]
 
     most_charge = sum_of(battery -> battery.max_charge_kw, problem.batteries)
     most_discharge = sum_of(battery -> battery.max_discharge_kw, problem.batteries)
     # Bounds as tight as the balance makes them keep the binaries' big-M small.
     grid = one_way!(lp, directions.grid,
-        [min(problem.max_import_kw, max(0.0, load + most_charge)) for load in problem.load_kw],
-        [min(problem.max_export_kw, max(0.0, pv - load + most_discharge))
-         for (pv, load) in zip(problem.curtailable_kw, problem.load_kw)])
+        Float64[min(problem.max_import_kw, max(0.0, load + most_charge)) for load in problem.load_kw],
+        Float64[min(problem.max_export_kw, max(0.0, pv - load + most_discharge))
+                for (pv, load) in zip(problem.curtailable_kw, problem.load_kw)])
 
-    import_ = [variable!(lp, 0.0, upper(problem.max_import_kw, directions.grid[t], ONLY_NEGATIVE),
+    import_ = Int[variable!(lp, 0.0, upper(problem.max_import_kw, directions.grid[t], ONLY_NEGATIVE),
         h * problem.import_price[t], (balance[t] => 1.0, grid.positive_limit[t] => 1.0)) for t in 1:T]
-    export_ = [variable!(lp, 0.0, upper(problem.max_export_kw, directions.grid[t], ONLY_POSITIVE),
+    export_ = Int[variable!(lp, 0.0, upper(problem.max_export_kw, directions.grid[t], ONLY_POSITIVE),
         -h * problem.export_price[t], (balance[t] => -1.0, grid.negative_limit[t] => 1.0)) for t in 1:T]
-    pv = [variable!(lp, 0.0, problem.curtailable_kw[t], 0.0, (balance[t] => 1.0,)) for t in 1:T]
+    pv = Int[variable!(lp, 0.0, problem.curtailable_kw[t], 0.0, (balance[t] => 1.0,)) for t in 1:T]
 
     batteries = BatteryColumns[]
     for (b, battery) in enumerate(problem.batteries)
         way, row = directions.batteries[b], storage[b]
         ways = one_way!(lp, way, fill(battery.max_charge_kw, T), fill(battery.max_discharge_kw, T))
-        charge = [variable!(lp, 0.0, upper(battery.max_charge_kw, way[t], ONLY_NEGATIVE), 0.0,
+        charge = Int[variable!(lp, 0.0, upper(battery.max_charge_kw, way[t], ONLY_NEGATIVE), 0.0,
             (balance[t] => -1.0, row[t] => -h * battery.charge_efficiency,
              ways.positive_limit[t] => 1.0)) for t in 1:T]
-        discharge = [variable!(lp, 0.0, upper(battery.max_discharge_kw, way[t], ONLY_POSITIVE),
+        discharge = Int[variable!(lp, 0.0, upper(battery.max_discharge_kw, way[t], ONLY_POSITIVE),
             h * battery.wear_cost_per_kwh,
             (balance[t] => 1.0, row[t] => h / battery.discharge_efficiency,
              ways.negative_limit[t] => 1.0)) for t in 1:T]
-        energy = [variable!(lp, energy_bounds(battery, t == T)..., 0.0,
+        energy = Int[variable!(lp, energy_bounds(battery, t == T)..., 0.0,
             (row[t] => 1.0, (t < T ? row[t+1] : 0) => -1.0)) for t in 1:T]
         push!(batteries, BatteryColumns(charge, discharge, energy, row, ways.positive))
     end
@@ -187,9 +185,9 @@ end
 
 "Power beyond a grid limit in each slot, none more than `amount`, which is what costs."
 function beyond_limit!(lp::LinearProgram, balance, sign)
-    limit = [constraint!(lp, -Inf, 0.0) for _ in balance]
-    amount = variable!(lp, 0.0, Inf, 1.0, [row => -1.0 for row in limit])
-    by_slot = [variable!(lp, 0.0, Inf, 0.0, (row => sign, cap => 1.0))
+    limit = Int[constraint!(lp, -Inf, 0.0) for _ in balance]
+    amount = variable!(lp, 0.0, Inf, 1.0, Pair{Int,Float64}[row => -1.0 for row in limit])
+    by_slot = Int[variable!(lp, 0.0, Inf, 0.0, (row => sign, cap => 1.0))
                for (row, cap) in zip(balance, limit)]
     return (amount = amount, by_slot = by_slot)
 end

@@ -37,6 +37,9 @@ function constraint!(lp::LinearProgram, lower, upper)
     return row_count(lp)
 end
 
+"Add the row `… = value`."
+equation!(lp::LinearProgram, value) = constraint!(lp, value, value)
+
 """
     variable!(lp, lower, upper, cost, terms; is_integer = false) -> index
 

@@ -22,8 +22,9 @@ function error_message(err::ContractError, about = nothing)
         task_id = about === nothing ? nothing : about.task_id,
         fencing_token = about === nothing ? nothing : about.fencing_token,
         reason = err.reason, message = clipped(err.message, 4096), retryable = reason.retryable,
-        violations = [Violation(clipped(v.field, 256), clipped(v.rule, 64), clipped(v.message, 1024))
-                      for v in err.violations[1:min(end, MAX_VIOLATIONS)]])
+        violations = Violation[
+            Violation(clipped(v.field, 256), clipped(v.rule, 64), clipped(v.message, 1024))
+            for v in err.violations[1:min(end, MAX_VIOLATIONS)]])
 end
 
 "At most `count` characters of a text."

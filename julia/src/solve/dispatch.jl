@@ -27,25 +27,22 @@ function dispatch_problem(input::DispatchInput)
         pv.curtailable ? (curtailable_kw .+= pv.available_power_kw) :
         (load_kw .-= pv.available_power_kw)
     end
-    batteries = map(input.batteries) do item
-        its = item.battery
-        PlannedBattery(its.min_energy_kwh, something(its.max_energy_kwh, its.capacity_kwh),
-            its.max_charge_power_kw, its.max_discharge_power_kw, its.charge_efficiency,
-            its.discharge_efficiency, its.wear_cost_per_kwh, item.initial_energy_kwh,
-            item.final_energy_kwh)
-    end
+    batteries = PlannedBattery[planned(item) for item in input.batteries]
     return DispatchProblem(input.slot_duration_s / 3600, tariff.import_price_per_kwh,
         tariff.export_price_per_kwh, load_kw, curtailable_kw, grid.max_import_power_kw,
         grid.max_export_power_kw, batteries)
 end
 
+function planned(item::DispatchBattery)
+    its = item.battery
+    return PlannedBattery(its.min_energy_kwh, something(its.max_energy_kwh, its.capacity_kwh),
+        its.max_charge_power_kw, its.max_discharge_power_kw, its.charge_efficiency,
+        its.discharge_efficiency, its.wear_cost_per_kwh, item.initial_energy_kwh,
+        item.final_energy_kwh)
+end
+
 function dispatch_result(input::DispatchInput, problem::DispatchProblem, plan::DispatchPlan)
     baseline_cost, within_limits = baseline(problem)
-    batteries = map(enumerate(input.batteries)) do (b, item)
-        value = stored_value(problem, plan, b)
-        DispatchBatteryPlan(item.name, plan.batteries[b].power_kw, plan.batteries[b].energy_kwh,
-            value.least, reasons(problem, plan, b, value))
-    end
     return DispatchResult(
         status = plan.status == :optimal ? "OPTIMAL" : "TIME_LIMIT",
         start_time = input.start_time, slot_duration_s = input.slot_duration_s,
@@ -53,9 +50,17 @@ function dispatch_result(input::DispatchInput, problem::DispatchProblem, plan::D
         cost = plan.cost, baseline_cost = baseline_cost,
         baseline_within_grid_limits = within_limits, savings = baseline_cost - plan.cost,
         energy_cost = plan.cost - plan.wear_cost, wear_cost = plan.wear_cost,
-        relative_gap = plan.relative_gap, batteries = batteries,
-        pv = [pv_plan(pv, problem, plan) for pv in input.pv],
+        relative_gap = plan.relative_gap,
+        batteries = DispatchBatteryPlan[battery_plan(input.batteries[b].name, problem, plan, b)
+                                        for b in eachindex(input.batteries)],
+        pv = DispatchPvPlan[pv_plan(pv, problem, plan) for pv in input.pv],
         grid_power_kw = plan.grid_kw, grid_price_per_kwh = plan.grid_price)
+end
+
+function battery_plan(name::String, problem::DispatchProblem, plan::DispatchPlan, b::Int)
+    its, value = plan.batteries[b], stored_value(problem, plan, b)
+    return DispatchBatteryPlan(name, its.power_kw, its.energy_kwh, value.least,
+        reasons(problem, plan, b, value))
 end
 
 "A plant's part of the plan: what all curtailable plants leave unused is shared in proportion."

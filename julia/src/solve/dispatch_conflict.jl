@@ -10,7 +10,8 @@ function infeasible(problem::DispatchProblem)
     ways_out = [needed(problem; grid = true, final_energy = false),
         needed(problem; grid = false, final_energy = true)]
     all(isempty, ways_out) && (ways_out = [needed(problem; grid = true, final_energy = true)])
-    named = reduce(vcat, ways_out)
+    named = Violation[]
+    foreach(way -> append!(named, way), ways_out)
     isempty(named) && return ContractError("INFEASIBLE", "",
         "no plan satisfies every limit, and the conflict was not found in time")
     said(way) = join(("$(v.field) $(v.message)" for v in way), " and ")
@@ -39,12 +40,13 @@ function needed(problem::DispatchProblem; grid::Bool, final_energy::Bool)
     at_most(field, limit, amount) = amount > TOLERANCE &&
         say(field, "most", floor((limit - amount) * 1e6 + 1e-3) / 1e6, limit)
     if grid
-        power_kw = amount_of.(program.import_) .+ amount_of.(slack.extra_import.by_slot) .-
-            amount_of.(program.export_) .- amount_of.(slack.extra_export.by_slot)
+        power(t) = amount_of(program.import_[t]) + amount_of(slack.extra_import.by_slot[t]) -
+            amount_of(program.export_[t]) - amount_of(slack.extra_export.by_slot[t])
+        power_kw = Float64[power(t) for t in 1:slots(problem)]
         at_least("grid.max_import_power_kw", problem.max_import_kw,
             amount_of(slack.extra_import.amount), first_above(power_kw, problem.max_import_kw))
         at_least("grid.max_export_power_kw", problem.max_export_kw,
-            amount_of(slack.extra_export.amount), first_above(-power_kw, problem.max_export_kw))
+            amount_of(slack.extra_export.amount), first_above(0.0 .- power_kw, problem.max_export_kw))
     end
     for (b, battery) in enumerate(problem.batteries)
         field, final = "batteries[$(b - 1)].final_energy_kwh", battery.final_kwh

@@ -161,15 +161,15 @@ end
 
 function plan(problem::DispatchProblem, program, directions, solution, status, relative_gap)
     h, lp = problem.slot_h, program.lp
-    value = [tidy(solution.value[j], lp.lower[j], lp.upper[j]) for j in 1:column_count(lp)]
-    net(positive, negative) = [value[p] - value[n] for (p, n) in zip(positive, negative)]
+    value = Float64[tidy(solution.value[j], lp.lower[j], lp.upper[j]) for j in 1:column_count(lp)]
+    net(positive, negative) = Float64[value[p] - value[n] for (p, n) in zip(positive, negative)]
     grid_kw = net(program.import_, program.export_)
-    batteries = map(program.batteries) do columns
-        BatteryPlan(net(columns.charge, columns.discharge), value[columns.energy],
-            -solution.row_dual[columns.storage])
-    end
-    wear_cost = h * sum_of(zip(problem.batteries, batteries)) do (battery, its)
-        battery.wear_cost_per_kwh * sum_of(power -> max(0.0, -power), its.power_kw)
+    batteries = BatteryPlan[BatteryPlan(net(columns.charge, columns.discharge),
+        value[columns.energy], Float64[-solution.row_dual[row] for row in columns.storage])
+        for columns in program.batteries]
+    wear_cost = 0.0
+    for (battery, its) in zip(problem.batteries, batteries)
+        wear_cost += h * battery.wear_cost_per_kwh * sum_of(power -> max(0.0, -power), its.power_kw)
     end
     energy_cost = h * sum_of(t -> grid_cost(problem, t, grid_kw[t]), 1:slots(problem))
     return DispatchPlan(status, energy_cost + wear_cost, wear_cost, relative_gap, grid_kw,

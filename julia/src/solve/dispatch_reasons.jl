@@ -50,7 +50,7 @@ forward where `forward[t]` does. Slots that no bound reaches take the solver's v
 function extreme(tighter, bound, backward, forward, is_free::Bool, solver_value)
     value = carried(tighter, bound, backward, forward, is_free)
     all(isfinite, value) && return value
-    bound = [isfinite(value[t]) ? bound[t] : solver_value[t] for t in eachindex(bound)]
+    bound = Float64[isfinite(value[t]) ? bound[t] : solver_value[t] for t in eachindex(bound)]
     return carried(tighter, bound, backward, forward, is_free)
 end
 
@@ -62,7 +62,7 @@ function carried(tighter, bound, backward, forward, is_free::Bool)
         backward[t] && (back[t] = tighter(back[t], back[t+1]))
         forward[T-t] && (fore[T-t+1] = tighter(fore[T-t+1], fore[T-t]))
     end
-    return tighter.(back, fore)
+    return Float64[tighter(back[t], fore[t]) for t in 1:T]
 end
 
 """
