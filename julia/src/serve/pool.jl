@@ -44,12 +44,21 @@ end
 const LONGEST_RESTART_DELAY_S = 30.0
 
 function Pool(capacity::Int; command::Cmd = worker_command())
-    folder = mktempdir(; prefix = "gridpact-", cleanup = false)
+    folder = mktempdir(runtime_folder(); prefix = "compute-", cleanup = false)
     pool = Pool(capacity, command, folder, listen(joinpath(folder, "front")), Dict{Int,Worker}(),
         Worker[], Job[], 1, 0.0, capacity, Condition(), false)
     in_background(() -> greet_workers(pool), "greet-workers")
     restock(pool)
     return pool
+end
+
+"A socket's path has at most 107 bytes."
+const LONGEST_FOLDER = 70
+
+"Where the node's socket lives: what a killed node leaves goes away with the platform's state."
+function runtime_folder()
+    folder = get(ENV, "GRIDPACT_STATE_DIR", "")
+    return isdir(folder) && sizeof(folder) <= LONGEST_FOLDER ? folder : tempdir()
 end
 
 "Return once the first `capacity` workers are ready."
