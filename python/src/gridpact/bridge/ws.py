@@ -46,6 +46,7 @@ _SILENCES = 3
 _FIRST_RETRY_S = 0.05
 # Short enough that a node is used at once when it has come back.
 _LONGEST_RETRY_S = 1.0
+_TRIES_TOLD = 40
 
 
 class NodeLost(Exception):
@@ -164,16 +165,12 @@ class NodeLink:
                 # A node that breaks off soon after it joined would else use up attempts in no time.
                 if time.monotonic() - began > _LONGEST_RETRY_S:
                     failed_count = 0
-                retry_s = min(_FIRST_RETRY_S * 2**failed_count, _LONGEST_RETRY_S)
-                # One line for a state of affairs, not one for each try.
-                if failed_count == 0 or retry_s == _LONGEST_RETRY_S:
-                    log.warning(
-                        "node-unreachable",
-                        url=self._url,
-                        cause=f"{type(error).__name__}: {error}",
-                        after_s=round(time.monotonic() - began, 1),
-                    )
-                failed_count = min(failed_count + 1, 16)
+                retry_s = min(_FIRST_RETRY_S * 2 ** min(failed_count, 16), _LONGEST_RETRY_S)
+                # A node may still be starting; one that stays away is told now and then.
+                if failed_count % _TRIES_TOLD == _TRIES_TOLD - 1:
+                    cause = f"{type(error).__name__}: {error}"
+                    log.warning("node-unreachable", url=self._url, cause=cause)
+                failed_count += 1
                 await asyncio.sleep(retry_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
     @asynccontextmanager
