@@ -191,7 +191,8 @@ def _print_status(current: PlatformStatus) -> None:
     print(f"platform {current.state}  {current.state_dir}")
     if current.pid is None:
         return
-    print(f"pid {current.pid}  up {current.uptime_seconds} s  {current.api_url}")
+    print(f"pid {current.pid}  up {current.uptime_seconds} s")
+    print(f"API {current.api_url}  documented at {current.api_url}/docs")
     print(_row("process", "state", "pid", "address", "restarts", "up", "rss"))
     for process in current.processes:
         uptime = "" if process.uptime_seconds is None else f"{process.uptime_seconds:.0f} s"

@@ -100,7 +100,9 @@ class Supervision:
         self._state = "ready"
         self._record()
         elapsed = time.monotonic() - self._start_instant
-        self._say(f"ready in {elapsed:.1f} s, API at http://{self._addresses['api']}")
+        url = f"http://{self._addresses['api']}"
+        self._say(f"ready in {elapsed:.1f} s, API at {url}, documented at {url}/docs")
+        self._say(f"the administrator's e-mail and password: {self._folder.path}/secrets.json")
         self._report("platform", "ready")
 
     def _record(self) -> None:
