@@ -14,19 +14,19 @@ precompile(work, (String, Int, Int))
 precompile(answer, (IO, Vector{UInt8}))
 precompile(warm_up, ())
 
-for types in (SEND_TO_NODE, RECEIVE_FROM_NODE), (_, T) in types
-    precompile(from_map, (Type{T}, Dict{String,Any}))
+for name in names(@__MODULE__; all = true)
+    T = getfield(@__MODULE__, name)
+    T isa DataType && isconcretetype(T) && T <: Contracted &&
+        precompile(from_map, (Type{T}, Dict{String,Any}))
 end
 for T in last.(SEND_TO_NODE)
     precompile(handle, (Session, T, Vector{UInt8}))
 end
 for (_, types) in KINDS
-    precompile(from_map, (Type{types.input}, Dict{String,Any}))
     precompile(compute, (types.input, Report))
-    precompile(build, (Type{types.input}, Dict{String,Any}))
 end
 
-precompile(build, (Any, Any))
+precompile(build, (Type, Any))
 precompile(pack, (Message,))
 precompile(members, (Any,))
 for T in (Shapes.Text, Shapes.Numeric, Shapes.Flag, Shapes.Binary, Shapes.ListOf, Shapes.Record)
@@ -38,8 +38,7 @@ for T in (Rules.AtMost, Rules.LengthEquals, Rules.Unique, Rules.ReachableEnergy)
     precompile(Rules.check!, (Vector{Violation}, T, Any))
 end
 precompile(Rules.blame!, (Vector{Violation}, Rules.AtMost, Float64, Float64))
-for T in (Bool, Int, Float64, String, Vector{UInt8}, Vector{Float64}, Contracted,
-    Union{AbstractVector,Tuple})
+for T in (Bool, Int, Float64, String, Vector{UInt8}, Vector{Float64}, Contracted, Vector{Any})
     precompile(MsgPack.pack, (IOBuffer, T))
 end
 
