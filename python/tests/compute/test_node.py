@@ -240,11 +240,12 @@ async def test_lost_bridge_stops_its_tasks() -> None:
             await bridge.ask(1, "probe", probe(hold_ms=600_000))
             assert isinstance(await bridge.receive(), Accepted)
         async with bridge_to(url) as bridge:
-            for number in range(2, 20):
+            number = 2
+            await bridge.ask(number, "probe", probe(hold_ms=0))
+            # Refused as busy until the worker of the lost bridge is free.
+            while not isinstance(await bridge.last(), Result):
+                number += 1
                 await bridge.ask(number, "probe", probe(hold_ms=0))
-                if isinstance(await bridge.last(), Result):
-                    return
-            pytest.fail("the worker of the lost bridge is still busy")
 
 
 @pytest.mark.parametrize(
