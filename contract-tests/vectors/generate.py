@@ -12,6 +12,7 @@ of the wire format.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,10 @@ TASK_ID = "01981f6e-7c00-7000-8000-000000000004"
 MALFORMED = "MESSAGE_MALFORMED"
 INVALID = "INVALID_ARGUMENT"
 YEAR = [0.25] * 35136
+QUARTER = struct.pack("<d", 0.25)
+LONG_RUN = re.compile(rb"(?P<byte>.)(?P=byte){999,}|(?:%b){999,}" % re.escape(QUARTER), re.DOTALL)
+MOST_ITEMS = 65536
+MOST_TEXT_BYTES = 8388608
 
 
 class Vector(NamedTuple):
@@ -122,6 +127,16 @@ def hello() -> Iterator[Vector]:
     }
     yield accept("valid", message)
     yield from malformations(message)
+    # Once, not for every message: these are long.
+    more = b"\x85" + entries(message) + b"\xa1z"
+    for kind, header, unit, most in (
+        ("array", b"\xdd", b"\xc0", MOST_ITEMS),
+        ("text", b"\xdb", b"a", MOST_TEXT_BYTES),
+    ):
+        longest = more + header + struct.pack(">I", most) + unit * most
+        yield accept_bytes(f"unknown-key-longest-{kind}", longest, message)
+        too_long = more + header + struct.pack(">I", most + 1) + unit * (most + 1)
+        yield malformed(f"unknown-key-{kind}-too-long", too_long)
     yield refuse("missing", without(message, "nonce"), "nonce:required")
     yield refuse("nil", {**message, "nonce": None}, "nonce:type")
     yield refuse("pattern", {**message, "nonce": "0" * 31 + "G"}, "nonce:pattern")
@@ -495,12 +510,13 @@ VECTORS = {
 
 
 def as_text(data: bytes) -> str:
-    """Hex, with a long run of one quarter-valued series as a repetition."""
-    quarter = struct.pack("<d", 0.25)
-    before, run, after = data.partition(quarter * len(YEAR))
-    if not run:
-        return data.hex()
-    return f"{before.hex()} {quarter.hex()}*{len(YEAR)} {as_text(after)}".strip()
+    """Hex, with a long run of one byte, or of one quarter-valued series, as a repetition."""
+    texts, end = [], 0
+    for run in LONG_RUN.finditer(data):
+        unit = run["byte"] or QUARTER
+        texts += [data[end : run.start()].hex(), f"{unit.hex()}*{len(run[0]) // len(unit)}"]
+        end = run.end()
+    return " ".join(filter(None, [*texts, data[end:].hex()]))
 
 
 def render(vectors: Iterator[Vector]) -> str:

@@ -2,7 +2,7 @@
 #
 #     julia --project=julia contract-tests/vectors/play.jl
 
-using GridpactCompute: GridpactCompute, ContractError, pack, unpack
+using GridpactCompute: GridpactCompute, ContractError, LIMITS, pack, unpack
 using Test
 
 function as_bytes(text)
@@ -17,7 +17,7 @@ end
 "What an implementation says of the bytes: (\"accept\", \"\", bytes again) or (reason, violations, none)."
 function verdict(T, bytes)
     try
-        return ("accept", String[], pack(unpack(T, bytes)))
+        return ("accept", String[], pack(unpack(T, bytes; limits = LIMITS)))
     catch problem
         problem isa ContractError || rethrow()
         return (problem.reason, sort!(["$(v.field):$(v.rule)" for v in problem.violations]), UInt8[])
