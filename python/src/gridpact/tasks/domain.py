@@ -242,7 +242,8 @@ class Task:
             case Failed(failure):
                 ended = ended._ended(TaskState.FAILED, now, failure)
             case Succeeded():
-                ended = ended._ended(TaskState.SUCCEEDED, now)
+                # A worker that is done has no reason to report it: what it said last is outdated.
+                ended = replace(ended._ended(TaskState.SUCCEEDED, now), progress=None)
         return replace(
             ended, engine=end.engine, engine_version=end.engine_version, solve_ms=end.solve_ms
         ), None
