@@ -5,7 +5,12 @@
 "For everything, the start of the workers included: then the node gives up."
 const REHEARSAL_TIMEOUT_S = 600.0
 
-"Talk to the node over a socket of its own. Throws when an answer is missing or wrong."
+"""
+    rehearse(node)
+
+Talk to the node over a socket of its own, and return when its workers are ready and have answered.
+Throws when an answer is missing or wrong.
+"""
 function rehearse(node::Node)
     port, listener = listenany(ip"127.0.0.1", 0)
     # The node as it is, but for its patience with a peer that has yet to be compiled.
