@@ -216,7 +216,7 @@ def _show_failure(
     if detail:
         console.print(f"  {escape(detail)}", highlight=False, soft_wrap=True)
     for violation in violations:
-        if detail and len(violations) == 1 and violation.message in detail:
+        if detail and f"{violation.field} {violation.message}".strip() in detail:
             continue
         where = f"[bold]{escape(violation.field)}[/] " if violation.field else ""
         console.print(
