@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import Depends
@@ -18,6 +19,9 @@ JSON = "application/json"
 
 # More errors than anybody reads: listing them would cost more memory than the body did.
 _COUNTED_ERRORS = 10_000
+
+# As long as the contract gives any operation that takes a body.
+BODY_S = 30.0
 
 
 def json_body(kind: Any) -> Any:
@@ -43,15 +47,23 @@ def checked_media_type(request: Request, *offered: str) -> str:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, at most 16 MiB; BODY_TOO_LARGE without reading on, whatever length was stated."""
+    """The body, at most 16 MiB; BODY_TOO_LARGE without reading on, whatever length was stated.
+
+    DEADLINE_EXCEEDED when it has not come within ``BODY_S``.
+    """
     stated = request.headers.get("content-length", "")
     if stated.isdigit() and int(stated) > BODY_BYTES:
         raise _too_large()
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES:
-            raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > BODY_BYTES:
+                    raise _too_large()
+    except TimeoutError:
+        words = f"the body has not come within {BODY_S:g} s"
+        raise GridpactError(Reason.DEADLINE_EXCEEDED, words) from None
     return bytes(body)
 
 

@@ -15,6 +15,7 @@ from gridpact.api.application import application
 from gridpact.api.event_hub import EventHub
 from gridpact.api.event_log import RedisEventLog
 from gridpact.api.event_stream import EventStreams
+from gridpact.api.http_protocol import BoundedProtocol
 from gridpact.api.platform import Platform
 from gridpact.api.series import TimeSeries
 from gridpact.api.services import Services
@@ -98,7 +99,7 @@ async def serving_api(settings: ApiSettings) -> AsyncIterator[Mapping[str, objec
                 app,
                 host=settings.api_address.host,
                 port=settings.api_address.port,
-                http="httptools",
+                http=BoundedProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gridpact.api.problems import problem_of
@@ -49,6 +50,9 @@ class Envelope:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            log.debug("caller-gone", method=scope["method"], path=scope["path"])
+            return
         except Exception:
             log.exception("request-failed", method=scope["method"], path=scope["path"])
             if status:

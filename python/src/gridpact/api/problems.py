@@ -96,8 +96,8 @@ def _headers(error: GridpactError) -> dict[str, str]:
     status = error.entry.http_status
     if status == 401:
         return {"WWW-Authenticate": "Bearer"}
-    if status == 413:
-        # The rest of the body is not read, so the connection cannot be used again.
+    if status in (413, 504):
+        # The rest of the body may not have been read, so the connection cannot be used again.
         return {"Connection": "close"}
     if status in (429, 503):
         return {"Retry-After": str(error.retry_after_s or _RETRY_AFTER_S)}

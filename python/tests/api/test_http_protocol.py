@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from gridpact.api import http_protocol
+from gridpact.api.http_protocol import HEAD_BYTES, BoundedProtocol
+
+BEGIN = b"POST / HTTP/1.1\r\nHost: x\r\n"
+
+
+async def _count(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the length of the body."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size += len(message["body"])
+        more = message.get("more_body", False)
+    text = str(size).encode()
+    headers = [(b"content-length", str(len(text)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    config = uvicorn.Config(
+        _count, http=BoundedProtocol, ws="none", lifespan="off", log_config=None
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    yield listener.getsockname()[1]
+    await server.shutdown(sockets=[listener])
+
+
+async def exchange(port: int, *pieces: bytes) -> bytes:
+    """Everything that the server says until it hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        return await reader.read()
+    except ConnectionError:
+        return b"cut off"
+    finally:
+        writer.close()
+
+
+async def test_takes_requests_of_any_cut(port: int) -> None:
+    whole = BEGIN + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello"
+    slices = [whole[i : i + 1] for i in range(len(whole))]
+    assert (await exchange(port, *slices)).endswith(b"\r\n\r\n5")
+
+
+async def test_takes_a_body_far_larger_than_a_head(port: int) -> None:
+    size = 20 * HEAD_BYTES
+    head = BEGIN + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size
+    assert (await exchange(port, head, b"x" * size)).endswith(b"\r\n\r\n%d" % size)
+
+
+async def test_takes_many_requests_on_a_connection(port: int) -> None:
+    one = BEGIN + b"X: %s\r\nContent-Length: 1\r\n\r\nx" % (b"a" * 8000)
+    last = BEGIN + b"Connection: close\r\nContent-Length: 1\r\n\r\nx"
+    assert (await exchange(port, *[one] * 30, last)).count(b"HTTP/1.1 200 OK") == 31
+
+
+@pytest.mark.parametrize(
+    ("begin", "endless"),
+    [
+        (b"GET /", b"a"),
+        (BEGIN + b"X: ", b"a"),
+        (BEGIN, b"X: a\r\n"),
+        (BEGIN + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"a"),
+        (BEGIN + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n"),
+        (BEGIN + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a"),
+    ],
+    ids=["target", "value", "headers", "trailer", "trailers", "chunk-extension"],
+)
+async def test_hangs_up_on_what_is_endless(port: int, begin: bytes, endless: bytes) -> None:
+    pieces = [endless * (HEAD_BYTES // len(endless))] * 20
+    answer = await exchange(port, begin, *pieces)
+    assert answer == b"cut off" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET", BEGIN + b"X: a\r\n"])
+async def test_hangs_up_when_a_head_does_not_end(
+    port: int, begin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_S", 0.05)
+    assert await exchange(port, begin) == b""
