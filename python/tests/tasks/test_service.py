@@ -65,6 +65,10 @@ class TestSubmit:
         assert (again.task, again.created) == (first.task, False)
         assert len(tasks.events.tasks) == 1
 
+    async def test_takes_the_shortest_timeout_for_one_that_is_shorter(self, tasks: Tasks) -> None:
+        submitted = await tasks.service.submit(OWNER, request(timeout_s=1e-300))
+        assert submitted.task.timeout_time > submitted.task.submitted_time
+
     async def test_makes_one_task_of_ten_concurrent_duplicates(self, tasks: Tasks) -> None:
         found = await asyncio.gather(*(tasks.service.submit(OWNER, request()) for _ in range(10)))
         assert len({submitted.task.task_id for submitted in found}) == 1

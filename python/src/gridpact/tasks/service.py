@@ -70,7 +70,8 @@ class TaskService:
                 engine_choice=request.engine_choice,
                 site_id=request.site_id,
                 label=request.label,
-                timeout=timedelta(seconds=request.timeout_s),
+                # The clock knows nothing shorter, and a task must not end as it begins.
+                timeout=max(timedelta(seconds=request.timeout_s), timedelta.resolution),
                 payload=payload,
                 traceparent=traceparent(),
             )
