@@ -262,7 +262,7 @@ def number(value: float) -> str:
     """A number as people write it: 5 rather than 5.0."""
     if isinstance(value, int):
         # More digits than a double has, or than Python wants to print, help nobody.
-        return str(value) if abs(value) < 10**15 else f"about 10^{len(hex(value)) * 4 * 3 // 10}"
+        return str(value) if abs(value) < 10**16 else f"about 10^{round(math.log10(abs(value)))}"
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
