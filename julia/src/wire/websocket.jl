@@ -95,9 +95,9 @@ function read_request(io::IO, limits::Limits)
         length(head) < limits.header_bytes || throw(Refused(431, "header too large"))
         push!(head, read(io, UInt8))
     end
-    text = String(head)
+    text = String(head[1:end-4])        # cut as bytes: the last character may have several
     isvalid(text) || throw(Refused(400, "header is not UTF-8"))
-    lines = split(text[1:end-4], "\r\n")
+    lines = split(text, "\r\n")
     first_line = split(lines[1], ' ')
     length(first_line) == 3 && first_line[3] == "HTTP/1.1" ||
         throw(Refused(400, "no HTTP/1.1 request line"))

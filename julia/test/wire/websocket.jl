@@ -156,6 +156,8 @@ end
         400 => [UPGRADE; "Name : x"],
         400 => [UPGRADE; " folded"],
         400 => [UPGRADE; "Name: \x01"],
+        400 => [UPGRADE; "Name: \xff"],
+        403 => [UPGRADE; "Name: é"],         # refused by `authorize` as well
         426 => without("Upgrade"),
         426 => without("Connection"),
         426 => [without("Sec-WebSocket-Version"); "Sec-WebSocket-Version: 8"],
