@@ -112,8 +112,12 @@ class Supervisor:
                     await kept.ready.wait()
                 self.was_ready = True
                 on_ready()
-        except* PlatformError as group:
-            raise group.exceptions[0] from None
+        except ExceptionGroup as group:
+            # Early releases of Python 3.11 would wrap what `except*` raises once more.
+            failed = group.subgroup(PlatformError)
+            if failed is None:
+                raise
+            raise failed.exceptions[0] from None
         finally:
             self._end_orphans(())
 
