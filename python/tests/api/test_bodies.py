@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from gridpact.api import bodies
 from gridpact.api.bodies import parsed
 from gridpact.contracts import rest
 from gridpact.contracts.errors import Reason
@@ -193,6 +195,44 @@ class TestSize:
         response = await client.post("/v1/tasks", headers=HEADERS, content=endless())
         assert response.status_code == 413
         assert read <= LIMIT + 2 * 65536
+
+
+class TestSlow:
+    async def test_a_body_that_does_not_end_is_given_up(
+        self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bodies, "BODY_S", 0.05)
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.Event().wait()
+
+        response = await client.post("/v1/tasks", headers=HEADERS, content=slow())
+        assert response.json()["reason"] == "DEADLINE_EXCEEDED"
+        assert response.headers["connection"] == "close"
+
+    async def test_large_ones_leave_room_for_small_ones(
+        self, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bodies, "LARGE_BODIES_BYTES", LIMIT)
+        held, finish = asyncio.Event(), asyncio.Event()
+
+        async def large(size: int) -> AsyncIterator[bytes]:
+            yield b" " * size
+            held.set()
+            await finish.wait()
+
+        async def status(content: AsyncIterator[bytes] | bytes) -> int:
+            return (await client.post("/v1/tasks", headers=HEADERS, content=content)).status_code
+
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(status(large(LIMIT - 1)))
+            await held.wait()
+            assert await status(b" " * LIMIT) == 503
+            assert await status(b" " * 65_536) == 400
+            finish.set()
+        assert first.result() == 400
+        assert await status(b" " * LIMIT) == 400
 
 
 async def test_a_submission_becomes_the_message_of_its_kind(

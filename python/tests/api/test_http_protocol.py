@@ -14,30 +14,44 @@ from gridpact.api.http_protocol import HEAD_BYTES, BoundedProtocol
 BEGIN = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
 
-async def _count(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with the length of the body."""
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
+class Echo:
+    """Answers with the length of the body; at ``/endless``, for as long as somebody listens."""
+
+    def __init__(self) -> None:
+        self.caller_gone = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while (message := await receive())["type"] == "http.request":
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        else:
             return
-        size += len(message["body"])
-        more = message.get("more_body", False)
-    text = str(size).encode()
-    headers = [(b"content-length", str(len(text)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if scope["path"] == "/endless":
+            gone = asyncio.create_task(receive())
+            while not gone.done():
+                piece = {"type": "http.response.body", "body": b"x" * 65536, "more_body": True}
+                await send(piece)
+                await asyncio.sleep(0)
+            self.caller_gone.set()
+        else:
+            await send({"type": "http.response.body", "body": b"%d bytes" % len(body)})
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
-    config = uvicorn.Config(
-        _count, http=BoundedProtocol, ws="none", lifespan="off", log_config=None
-    )
+def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+async def port(echo: Echo) -> AsyncIterator[int]:
+    config = uvicorn.Config(echo, http=BoundedProtocol, ws="none", lifespan="off", log_config=None)
     config.load()
     server = uvicorn.Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
     server.lifespan = config.lifespan_class(config)
+    listener = socket.create_server(("127.0.0.1", 0))
     await server.startup(sockets=[listener])
     yield listener.getsockname()[1]
     await server.shutdown(sockets=[listener])
@@ -60,13 +74,13 @@ async def exchange(port: int, *pieces: bytes) -> bytes:
 async def test_takes_requests_of_any_cut(port: int) -> None:
     whole = BEGIN + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello"
     slices = [whole[i : i + 1] for i in range(len(whole))]
-    assert (await exchange(port, *slices)).endswith(b"\r\n\r\n5")
+    assert b"\r\n5 bytes\r\n" in await exchange(port, *slices)
 
 
 async def test_takes_a_body_far_larger_than_a_head(port: int) -> None:
     size = 20 * HEAD_BYTES
     head = BEGIN + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size
-    assert (await exchange(port, head, b"x" * size)).endswith(b"\r\n\r\n%d" % size)
+    assert b"\r\n%d bytes\r\n" % size in await exchange(port, head, b"x" * size)
 
 
 async def test_takes_many_requests_on_a_connection(port: int) -> None:
@@ -99,3 +113,15 @@ async def test_hangs_up_when_a_head_does_not_end(
 ) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_S", 0.05)
     assert await exchange(port, begin) == b""
+
+
+async def test_hangs_up_on_who_does_not_read(
+    port: int, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "STALL_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readexactly(1)  # from now on, what comes fills the buffers
+    async with asyncio.timeout(10):
+        await echo.caller_gone.wait()
+    writer.close()

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gridpact.api import problems
+from gridpact.api.bodies import BodyRoom
 from gridpact.api.documents import contract, document_routes
 from gridpact.api.envelope import Envelope
 from gridpact.api.security import guard_of
@@ -31,6 +32,7 @@ def application(verifier: TokenVerifier, *groups: object) -> FastAPI:
     handler no operation.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.body_room = BodyRoom()
     app.openapi = contract  # the file is the truth; nothing is derived from the code
     handlers = _handlers(groups)
     for operation_id, operation in OPERATIONS.items():

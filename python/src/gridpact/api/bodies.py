@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import Depends
@@ -11,7 +13,7 @@ from starlette.requests import Request
 
 from gridpact.contracts.errors import Reason
 from gridpact.contracts.operations import BODY_BYTES
-from gridpact.kit.errors import GridpactError
+from gridpact.kit.errors import GridpactError, unavailable
 from gridpact.kit.rest import violations_from
 from gridpact.kit.violation import MAX_VIOLATIONS, Violation
 
@@ -22,6 +24,40 @@ _COUNTED_ERRORS = 10_000
 
 # As long as the contract gives any operation that takes a body.
 BODY_S = 30.0
+
+# What all callers together may have on the way beyond their first 64 KiB each: those who send as
+# much as they may without ever finishing leave room for ordinary bodies.
+LARGE_BODIES_BYTES = 256 * 1024 * 1024
+_SMALL_BYTES = 64 * 1024
+
+
+class BodyRoom:
+    """The memory of one process for bodies on their way."""
+
+    def __init__(self) -> None:
+        self._held_bytes = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """The share of one body; ``grow(size)`` raises UNAVAILABLE when there is no more room."""
+        mine = 0
+
+        def grow(size: int) -> None:
+            nonlocal mine
+            more = max(0, size - _SMALL_BYTES) - mine
+            if more > 0 and self._held_bytes + more > LARGE_BODIES_BYTES:
+                raise unavailable("too many large bodies are on the way at once")
+            self._held_bytes += more
+            mine += more
+
+        try:
+            yield grow
+        finally:
+            self._held_bytes -= mine
+
+
+def _room(request: Request) -> BodyRoom:
+    return request.app.state.body_room
 
 
 def json_body(kind: Any) -> Any:
@@ -49,18 +85,21 @@ def checked_media_type(request: Request, *offered: str) -> str:
 async def read_body(request: Request) -> bytes:
     """The body, at most 16 MiB; BODY_TOO_LARGE without reading on, whatever length was stated.
 
-    DEADLINE_EXCEEDED when it has not come within ``BODY_S``.
+    DEADLINE_EXCEEDED when it has not come within ``BODY_S``; UNAVAILABLE when too many large ones
+    are on the way at once.
     """
     stated = request.headers.get("content-length", "")
     if stated.isdigit() and int(stated) > BODY_BYTES:
         raise _too_large()
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > BODY_BYTES:
-                    raise _too_large()
+        with _room(request).share() as grow:
+            async with asyncio.timeout(BODY_S):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > BODY_BYTES:
+                        raise _too_large()
+                    grow(len(body))
     except TimeoutError:
         words = f"the body has not come within {BODY_S:g} s"
         raise GridpactError(Reason.DEADLINE_EXCEEDED, words) from None

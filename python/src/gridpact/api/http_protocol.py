@@ -9,15 +9,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 65_536
 HEAD_S = 15.0
+STALL_S = 30.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """Hangs up on whoever sends a request head, or a trailer, that is endless or never ends.
 
-    Both are held in memory before anybody has shown a token.
+    Both are held in memory before anybody has shown a token. Hangs up as well on whoever reads
+    nothing of an answer for ``STALL_S``.
     """
 
     _timer: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
     # Received since the last of what is handed on: the body, the end of a head or of a message.
     _pending_bytes = 0
 
@@ -27,6 +30,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_stall()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -51,6 +55,19 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._pending_bytes = 0
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall = self.loop.call_later(STALL_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_stall()
+        super().resume_writing()
+
+    def _stop_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _expect_head(self) -> None:
         if self._timer is None:
