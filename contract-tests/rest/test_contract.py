@@ -35,7 +35,7 @@ Json = dict[str, Any]
 # What a request can break although it keeps to its JSON Schema: the x-rules of the schemas, which
 # times and time zones there are, the grid of a series, and the form of CSV.
 RULES_BEYOND_SCHEMAS = frozenset(
-    {"at-most", "length-equals", "reachable-energy", "unique"}
+    {"at-most", "before", "increasing", "length-equals", "reachable-energy", "refers-to", "unique"}
     | {"known", "grid", "order", "range"}
     | {"header", "columns", "time", "value"}
 )

@@ -14,7 +14,10 @@ abstract type Rule end
 "Rounding must not refuse what is exactly at a limit."
 const RELATIVE_TOLERANCE = 1e-9
 
-"`field` must not exceed `limit`; holds when either is absent. `names` is to blame."
+"""
+`field` must not exceed `limit`; holds when either is absent. `names` is to blame. Where `field` leads
+to many values and `limit` to one, the one holds for each of them.
+"""
 struct AtMost <: Rule
     field::String
     limit::String
@@ -22,15 +25,60 @@ struct AtMost <: Rule
 end
 AtMost(; field, limit, names = field) = AtMost(field, limit, names)
 
-function check!(found, rule::AtMost, @nospecialize(value))
-    fields, limits = present(value, rule.field), present(value, rule.limit)
-    isempty(fields) || isempty(limits) || blame!(found, rule, fields[1][2], limits[1][2])
+check!(found, rule::AtMost, @nospecialize(value)) =
+    each_pair((low, high) -> blame!(found, rule, low, high), value, rule.field, rule.limit)
+
+function blame!(found, rule::AtMost, low, high)
+    low[2] <= high[2] && return
+    rule.names == rule.limit ?
+    add!(found, high[1], "at-most",
+        "must be at least $(number(low[2])) ($(rule.field)); it is $(number(high[2]))") :
+    add!(found, low[1], "at-most",
+        "must be at most $(number(high[2])) ($(rule.limit)); it is $(number(low[2]))")
 end
 
-function blame!(found, rule::AtMost, low::Real, high::Real)
-    low <= high || add!(found, rule.names, "at-most", rule.names == rule.limit ?
-        "must be at least $(number(low)) ($(rule.field)); it is $(number(high))" :
-        "must be at most $(number(high)) ($(rule.limit)); it is $(number(low))")
+"`field` must be less than `limit`; holds when either is absent."
+struct Before <: Rule
+    field::String
+    limit::String
+end
+Before(; field, limit) = Before(field, limit)
+
+check!(found, rule::Before, @nospecialize(value)) =
+    each_pair((low, high) -> low[2] < high[2] || add!(found, low[1], "before",
+            "must be less than $(number(high[2])) ($(rule.limit)); it is $(number(low[2]))"),
+        value, rule.field, rule.limit)
+
+"Each value at `field` must be greater than the one before it; `or_equal` lets it repeat."
+struct Increasing <: Rule
+    field::String
+    or_equal::Bool
+end
+Increasing(; field, or_equal = false) = Increasing(field, or_equal)
+
+function check!(found, rule::Increasing, @nospecialize(value))
+    values = present(value, rule.field)
+    for i in 2:length(values)
+        low, high = values[i-1][2], values[i][2]
+        low < high || (rule.or_equal && low == high) || add!(found, values[i][1], "increasing",
+            "must be $(rule.or_equal ? "at least" : "greater than") $(number(low)) " *
+            "(the one before); it is $(number(high))")
+    end
+end
+
+"Each value at `field` must be one of those found at the paths `to`."
+struct RefersTo <: Rule
+    field::String
+    to::Vector{String}
+end
+RefersTo(; field, to) = RefersTo(field, to)
+
+function check!(found, rule::RefersTo, @nospecialize(value))
+    known = Set{Any}(item for path in rule.to for (_, item) in present(value, path))
+    for (field, item) in present(value, rule.field)
+        item in known || add!(found, field, "refers-to",
+            "must be one of $(join(rule.to, ", ")); it is $(repr(item))")
+    end
 end
 
 "Each list at `field` must have as many items as the number `count` says."
@@ -96,6 +144,13 @@ function check!(found, rule::ReachableEnergy, @nospecialize(value))
                 "it is $(number(final))")
         end
     end
+end
+
+"Call `f` for each value at `field` with its limit: the one at the same place, or the only one."
+function each_pair(f, @nospecialize(value), field, limit)
+    fields, limits = present(value, field), present(value, limit)
+    length(limits) == 1 && (limits = fill(limits[1], length(fields)))
+    foreach(f, fields, limits)
 end
 
 "Each value that `path` leads to, with its concrete path; what is absent is left out."

@@ -15,6 +15,34 @@ end
     @test blamed(Rules.AtMost(field = "low", limit = "high", names = "high"), (low = 2, high = 1)) == ["high"]
 end
 
+@testset "at-most holds one limit against many values" begin
+    rule = Rules.AtMost(field = "items[].end", limit = "slots")
+    @test blamed(rule, (slots = 4, items = [(var"end" = 4,), (var"end" = 5,)])) == ["items[1].end"]
+end
+
+@testset "before is strict" begin
+    rule = Rules.Before(field = "first", limit = "last")
+    @test blamed(rule, (first = 1, last = 2)) == String[]
+    @test blamed(rule, (first = 2, last = 2)) == ["first"]
+    @test blamed(rule, (first = 2, last = nothing)) == String[]
+end
+
+@testset "increasing compares each with the one before" begin
+    points(values) = (points = [(at = v,) for v in values],)
+    @test blamed(Rules.Increasing(field = "points[].at"), points([1, 2, 2, 1])) ==
+          ["points[2].at", "points[3].at"]
+    @test blamed(Rules.Increasing(field = "points[].at", or_equal = true), points([1, 2, 2, 1])) ==
+          ["points[3].at"]
+end
+
+@testset "refers-to knows only what is there" begin
+    rule = Rules.RefersTo(field = "wires[].bus", to = ["buses[].name", "bars[].name"])
+    net(bus) = (buses = [(name = "a",)], bars = [(name = "b",)], wires = [(bus = bus,)])
+    @test blamed(rule, net("a")) == String[]
+    @test blamed(rule, net("b")) == String[]
+    @test blamed(rule, net("c")) == ["wires[0].bus"]
+end
+
 @testset "length-equals looks at each list" begin
     rule = Rules.LengthEquals(field = "items[].values", count = "count")
     @test blamed(rule, (count = 2, items = [(values = [1, 2],), (values = [1],)])) == ["items[1].values"]

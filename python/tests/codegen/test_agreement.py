@@ -36,7 +36,15 @@ SENT = {
 }
 
 # What JSON Schema cannot say.
-ACROSS = {"at-most", "length-equals", "unique", "reachable-energy"}
+ACROSS = {
+    "at-most",
+    "before",
+    "increasing",
+    "length-equals",
+    "reachable-energy",
+    "refers-to",
+    "unique",
+}
 
 EXAMPLES = [
     pytest.param(title, example, id=f"{title}-{i}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gridpact.contracts.messages import DispatchInput
+from gridpact.kit.rules import AtMost, Before, Increasing, RefersTo, Rule
 from gridpact.kit.violation import ContractError, Violation
 from gridpact.kit.wire import build
 
@@ -119,3 +121,37 @@ def test_broken_rules_are_all_named() -> None:
         ("tariff.export_price_per_kwh", "length-equals"),
         ("batteries[0].initial_energy_kwh", "at-most"),
     ]
+
+
+def blamed(rule: Rule, value: object) -> list[tuple[str, str]]:
+    return rules(list(rule.check(value)))
+
+
+def items(name: str, *values: object) -> list[SimpleNamespace]:
+    return [SimpleNamespace(**{name: value}) for value in values]
+
+
+def test_one_limit_holds_for_many_values() -> None:
+    value = SimpleNamespace(slots=4, stays=items("end_slot", 4, 5))
+    assert blamed(AtMost("stays[].end_slot", "slots"), value) == [("stays[1].end_slot", "at-most")]
+
+
+@given(st.integers(), st.integers())
+def test_before_is_strict(first: int, last: int) -> None:
+    found = blamed(Before("first", "last"), SimpleNamespace(first=first, last=last))
+    assert found == ([] if first < last else [("first", "before")])
+
+
+@given(st.lists(st.integers(0, 5), max_size=6), st.booleans())
+def test_increasing_holds_for_sorted_values_only(values: list[int], or_equal: bool) -> None:
+    found = blamed(
+        Increasing("points[].at", or_equal), SimpleNamespace(points=items("at", *values))
+    )
+    assert (not found) == (values == sorted(values if or_equal else set(values)))
+
+
+@given(st.sets(st.text()), st.text())
+def test_reference_must_lead_somewhere(names: set[str], name: str) -> None:
+    value = SimpleNamespace(buses=items("name", *names), load=SimpleNamespace(bus=name))
+    found = blamed(RefersTo("load.bus", ("buses[].name",)), value)
+    assert found == ([] if name in names else [("load.bus", "refers-to")])

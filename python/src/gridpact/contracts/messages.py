@@ -7,7 +7,13 @@ from typing import ClassVar, Literal, TypeAlias
 from msgspec import UNSET, UnsetType
 
 from gridpact.contracts import shapes
-from gridpact.kit.rules import AtMost, LengthEquals, ReachableEnergy, Rule, Unique
+from gridpact.kit.rules import (
+    AtMost,
+    LengthEquals,
+    ReachableEnergy,
+    Rule,
+    Unique,
+)
 from gridpact.kit.series import Float64Series
 from gridpact.kit.shapes import Record
 from gridpact.kit.violation import Violation

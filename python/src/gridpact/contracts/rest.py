@@ -7,7 +7,14 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag
 
 from gridpact.kit.rest import AnswerModel, ExistingTime, StrictModel, WholeNumber, one_of, tag_by
-from gridpact.kit.rules import AtMost, LengthEquals, MemberCount, ReachableEnergy, Rule, Unique
+from gridpact.kit.rules import (
+    AtMost,
+    LengthEquals,
+    MemberCount,
+    ReachableEnergy,
+    Rule,
+    Unique,
+)
 
 
 class Login(StrictModel):

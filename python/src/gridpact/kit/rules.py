@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol, cast
 
 from msgspec import UNSET, Struct
@@ -30,23 +31,69 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AtMost:
-    """``field`` must not exceed ``limit``; holds when either is absent. ``names`` is to blame."""
+    """``field`` must not exceed ``limit``; holds when either is absent. ``names`` is to blame.
+
+    Where ``field`` leads to many values and ``limit`` to one, the one holds for each of them.
+    """
 
     field: str
     limit: str
     names: str | None = None
 
     def check(self, value: Any) -> Iterator[Violation]:
-        for (_, low), (_, high) in zip(
-            present(value, self.field), present(value, self.limit), strict=False
-        ):
+        for (field, low), (limit, high) in paired(value, self.field, self.limit):
             if low <= high:
                 continue
-            if self.names == self.limit:
+            if self.names is not None and self.names == self.limit:
                 words = f"must be at least {number(low)} ({self.field}); it is {number(high)}"
+                yield Violation(limit, "at-most", words)
             else:
                 words = f"must be at most {number(high)} ({self.limit}); it is {number(low)}"
-            yield Violation(self.names or self.field, "at-most", words)
+                yield Violation(field, "at-most", words)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """``field`` must be less than ``limit``; holds when either is absent."""
+
+    field: str
+    limit: str
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        for (field, low), (_, high) in paired(value, self.field, self.limit):
+            if low >= high:
+                words = f"must be less than {number(high)} ({self.limit}); it is {number(low)}"
+                yield Violation(field, "before", words)
+
+
+@dataclass(frozen=True, slots=True)
+class Increasing:
+    """Each value at ``field`` must exceed the one before it; ``or_equal`` lets it repeat."""
+
+    field: str
+    or_equal: bool = False
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        for (_, low), (field, high) in pairwise(present(value, self.field)):
+            if high < low or (high == low and not self.or_equal):
+                relation = "at least" if self.or_equal else "greater than"
+                words = f"must be {relation} {number(low)} (the one before); it is {number(high)}"
+                yield Violation(field, "increasing", words)
+
+
+@dataclass(frozen=True, slots=True)
+class RefersTo:
+    """Each value at ``field`` must be one of those found at the paths ``to``."""
+
+    field: str
+    to: tuple[str, ...]
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        known = {item for path in self.to for _, item in present(value, path)}
+        for field, item in present(value, self.field):
+            if item not in known:
+                words = f"must be one of {', '.join(self.to)}; it is {item!r}"
+                yield Violation(field, "refers-to", words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +182,14 @@ class MemberCount:
         elif self.most is not None and count > self.most:
             words = f"must have at most {self.most} of {', '.join(self.fields)}; it has {count}"
             yield Violation("", "max-properties", words)
+
+
+def paired(value: Any, field: str, limit: str) -> Iterator[tuple[tuple[str, Any], tuple[str, Any]]]:
+    """Each value at ``field`` with its limit: the one at the same place, or the only one."""
+    fields, limits = list(present(value, field)), list(present(value, limit))
+    if len(limits) == 1:
+        limits *= len(fields)
+    yield from zip(fields, limits, strict=False)
 
 
 def present(value: Any, path: str, at: str = "") -> Iterator[tuple[str, Any]]:

@@ -43,7 +43,10 @@ PROVIDED = {"Violation": "gridpact.kit.violation", "Float64Series": "gridpact.ki
 
 RULES = {
     "at-most": "AtMost",
+    "before": "Before",
+    "increasing": "Increasing",
     "length-equals": "LengthEquals",
+    "refers-to": "RefersTo",
     "unique": "Unique",
     "reachable-energy": "ReachableEnergy",
 }
