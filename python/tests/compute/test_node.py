@@ -233,6 +233,17 @@ async def test_more_tasks_than_workers_are_refused() -> None:
         assert (error.reason, error.retryable, error.fencing_token) == ("NODE_BUSY", True, 2)
 
 
+async def test_full_node_refuses_an_unknown_kind_as_unknown() -> None:
+    """Not as busy, which would be tried again."""
+    async with node() as url, bridge_to(url) as bridge:
+        await bridge.ask(1, "probe", probe(hold_ms=600_000))
+        assert isinstance(await bridge.receive(), Accepted)
+        await bridge.ask(2, "riddle", b"\x80")
+        error = await bridge.last()
+        assert isinstance(error, Error)
+        assert (error.reason, error.retryable, error.fencing_token) == ("KIND_UNKNOWN", False, 2)
+
+
 async def test_lost_bridge_stops_its_tasks() -> None:
     """A node without its bridge computes nothing that nobody will hear of."""
     async with node() as url:

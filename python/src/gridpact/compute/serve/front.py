@@ -238,6 +238,10 @@ class Conversation:
         await self._socket.send(last)
 
     async def _compute(self, task: TaskMessage, data: bytes) -> bytes:
+        if task.kind not in KINDS:
+            # Before anything else: trying again, as NODE_BUSY would ask for, does not help.
+            words = f"this node does not know the kind {task.kind}"
+            raise GridpactError(Reason.KIND_UNKNOWN, words, kind=task.kind)
         async with self._pool.worker() as worker:
             accepted = Accepted(task_id=task.task_id, fencing_token=task.fencing_token)
             await self._socket.send(encode(accepted))
