@@ -34,7 +34,8 @@ for T in (Shapes.Text, Shapes.Numeric, Shapes.Flag, Shapes.Binary, Shapes.ListOf
 end
 precompile(Shapes.check!, (Vector{Violation}, Shapes.Series, Vector{Float64}, String))
 precompile(Shapes.is_instant, (String,))
-for T in (Rules.AtMost, Rules.Before, Rules.Increasing, Rules.LengthEquals, Rules.RefersTo, Rules.Unique,
+for T in (Rules.AtMost, Rules.Before, Rules.Disjoint, Rules.Fits,
+        Rules.Increasing, Rules.LastEquals, Rules.LengthEquals, Rules.RefersTo, Rules.Unique,
         Rules.ReachableEnergy)
     precompile(Rules.check!, (Vector{Violation}, T, Any))
 end

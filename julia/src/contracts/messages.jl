@@ -50,7 +50,9 @@ A battery as the schedule sees it, with its state at the start and, if wanted, a
 Base.@kwdef struct DispatchBattery <: Message
     name::String
     battery::Battery
-    # Stored energy at `start_time`.
+    # Stored energy at `start_time`, as measured. A value outside the battery's window (up to 5 %
+    # above its capacity) is accepted; the plan brings the battery back into its window as soon as
+    # it can.
     initial_energy_kwh::Float64
     # Stored energy required at the end of the last slot; absent means free.
     final_energy_kwh::Union{Nothing,Float64} = nothing
@@ -65,9 +67,7 @@ from_map(::Type{DispatchBattery}, entries) = DispatchBattery(
 
 shape_of(::Type{DispatchBattery}) = ContractShapes.DISPATCH_BATTERY
 const RULES_OF_DISPATCH_BATTERY = Rules.Rule[
-    Rules.AtMost(; field = "battery.min_energy_kwh", limit = "initial_energy_kwh", names = "initial_energy_kwh"),
-    Rules.AtMost(; field = "initial_energy_kwh", limit = "battery.capacity_kwh"),
-    Rules.AtMost(; field = "initial_energy_kwh", limit = "battery.max_energy_kwh"),
+    Rules.AtMost(; field = "initial_energy_kwh", limit = "battery.capacity_kwh", tolerance = 0.05),
     Rules.AtMost(; field = "battery.min_energy_kwh", limit = "final_energy_kwh", names = "final_energy_kwh"),
     Rules.AtMost(; field = "final_energy_kwh", limit = "battery.capacity_kwh"),
     Rules.AtMost(; field = "final_energy_kwh", limit = "battery.max_energy_kwh"),
@@ -114,22 +114,418 @@ from_map(::Type{DispatchLoad}, entries) = DispatchLoad(
 shape_of(::Type{DispatchLoad}) = ContractShapes.DISPATCH_LOAD
 
 """
+    DispatchFlexibleLoad
+
+An amount of energy that a load must take within a window, when is free. Between `min_power_kw` and
+`max_power_kw` while it runs; one that is not interruptible runs without a pause once it has
+started.
+"""
+Base.@kwdef struct DispatchFlexibleLoad <: Message
+    name::String
+    # First slot of the window.
+    start_slot::Int
+    # First slot after the window.
+    end_slot::Int
+    # Energy taken within the window.
+    energy_kwh::Float64
+    # Least power while it runs.
+    min_power_kw::Float64 = 0.0
+    max_power_kw::Float64
+    interruptible::Bool = true
+end
+
+from_map(::Type{DispatchFlexibleLoad}, entries) = DispatchFlexibleLoad(
+    entries["name"],
+    entries["start_slot"],
+    entries["end_slot"],
+    entries["energy_kwh"],
+    get(entries, "min_power_kw", 0.0),
+    entries["max_power_kw"],
+    get(entries, "interruptible", true),
+)
+
+shape_of(::Type{DispatchFlexibleLoad}) = ContractShapes.DISPATCH_FLEXIBLE_LOAD
+const RULES_OF_DISPATCH_FLEXIBLE_LOAD = Rules.Rule[
+    Rules.Before(; field = "start_slot", limit = "end_slot"),
+    Rules.AtMost(; field = "min_power_kw", limit = "max_power_kw"),
+]
+rules_of(::Type{DispatchFlexibleLoad}) = RULES_OF_DISPATCH_FLEXIBLE_LOAD
+
+"""
+    DispatchCycle
+
+A run of a machine that, once started, follows its power profile to the end. Only the start is
+free.
+"""
+Base.@kwdef struct DispatchCycle <: Message
+    name::String
+    # First slot in which it may run.
+    start_slot::Int
+    # First slot in which it may no longer run.
+    end_slot::Int
+    # Consumption of each slot of the run, slot means.
+    power_kw::Vector{Float64}
+end
+
+from_map(::Type{DispatchCycle}, entries) = DispatchCycle(
+    entries["name"],
+    entries["start_slot"],
+    entries["end_slot"],
+    series(entries["power_kw"]),
+)
+
+shape_of(::Type{DispatchCycle}) = ContractShapes.DISPATCH_CYCLE
+const RULES_OF_DISPATCH_CYCLE = Rules.Rule[
+    Rules.Before(; field = "start_slot", limit = "end_slot"),
+    Rules.Fits(; field = "power_kw", start = "start_slot", stop = "end_slot"),
+]
+rules_of(::Type{DispatchCycle}) = RULES_OF_DISPATCH_CYCLE
+
+"""
+    DispatchStay
+
+The time an electric vehicle is plugged in, from `start_slot` until before `end_slot`.
+"""
+Base.@kwdef struct DispatchStay <: Message
+    # First slot in which it can charge; slots are counted from 0.
+    start_slot::Int
+    # First slot in which it can no longer charge.
+    end_slot::Int
+    # Stored energy at the start of the stay.
+    initial_energy_kwh::Float64
+    # Stored energy needed at departure; absent means none is asked for.
+    required_energy_kwh::Union{Nothing,Float64} = nothing
+end
+
+from_map(::Type{DispatchStay}, entries) = DispatchStay(
+    entries["start_slot"],
+    entries["end_slot"],
+    entries["initial_energy_kwh"],
+    get(entries, "required_energy_kwh", nothing),
+)
+
+shape_of(::Type{DispatchStay}) = ContractShapes.DISPATCH_STAY
+const RULES_OF_DISPATCH_STAY = Rules.Rule[
+    Rules.Before(; field = "start_slot", limit = "end_slot"),
+]
+rules_of(::Type{DispatchStay}) = RULES_OF_DISPATCH_STAY
+
+"""
+    DispatchElectricVehicle
+
+An electric vehicle at its charging point. It gives energy back (vehicle-to-grid) where its
+battery's `max_discharge_power_kw` is above 0. Stays that do not overlap, in order.
+"""
+Base.@kwdef struct DispatchElectricVehicle <: Message
+    name::String
+    battery::Battery
+    # The charging point charges with at least this or not at all (1.4 kW at 6 A on one phase, for
+    # example).
+    min_charge_power_kw::Float64 = 0.0
+    stays::Vector{DispatchStay}
+end
+
+from_map(::Type{DispatchElectricVehicle}, entries) = DispatchElectricVehicle(
+    entries["name"],
+    from_map(Battery, entries["battery"]),
+    get(entries, "min_charge_power_kw", 0.0),
+    DispatchStay[from_map(DispatchStay, item) for item in entries["stays"]],
+)
+
+shape_of(::Type{DispatchElectricVehicle}) = ContractShapes.DISPATCH_ELECTRIC_VEHICLE
+const RULES_OF_DISPATCH_ELECTRIC_VEHICLE = Rules.Rule[
+    Rules.AtMost(; field = "min_charge_power_kw", limit = "battery.max_charge_power_kw"),
+    Rules.AtMost(; field = "stays[].initial_energy_kwh", limit = "battery.capacity_kwh", tolerance = 0.05),
+    Rules.AtMost(; field = "stays[].required_energy_kwh", limit = "battery.capacity_kwh"),
+    Rules.AtMost(; field = "stays[].required_energy_kwh", limit = "battery.max_energy_kwh"),
+    Rules.Disjoint(; field = "stays[]", start = "start_slot", stop = "end_slot"),
+]
+rules_of(::Type{DispatchElectricVehicle}) = RULES_OF_DISPATCH_ELECTRIC_VEHICLE
+
+"""
+    DispatchHeatTank
+
+Heat stored in a buffer tank above its lowest useful temperature.
+"""
+Base.@kwdef struct DispatchHeatTank <: Message
+    # Heat that must remain.
+    min_energy_kwh::Float64 = 0.0
+    # Heat when full.
+    max_energy_kwh::Float64
+    # Heat at `start_time`, as measured; outside the window it is brought back, as with a battery.
+    initial_energy_kwh::Float64
+    # Least heat at the end of the last slot; absent means free.
+    final_energy_kwh::Union{Nothing,Float64} = nothing
+    # Part of the stored heat lost in an hour.
+    loss_per_h::Float64 = 0.0
+end
+
+from_map(::Type{DispatchHeatTank}, entries) = DispatchHeatTank(
+    get(entries, "min_energy_kwh", 0.0),
+    entries["max_energy_kwh"],
+    entries["initial_energy_kwh"],
+    get(entries, "final_energy_kwh", nothing),
+    get(entries, "loss_per_h", 0.0),
+)
+
+shape_of(::Type{DispatchHeatTank}) = ContractShapes.DISPATCH_HEAT_TANK
+const RULES_OF_DISPATCH_HEAT_TANK = Rules.Rule[
+    Rules.AtMost(; field = "min_energy_kwh", limit = "max_energy_kwh"),
+    Rules.AtMost(; field = "initial_energy_kwh", limit = "max_energy_kwh", tolerance = 0.05),
+    Rules.AtMost(; field = "final_energy_kwh", limit = "max_energy_kwh"),
+]
+rules_of(::Type{DispatchHeatTank}) = RULES_OF_DISPATCH_HEAT_TANK
+
+"""
+    DispatchHeatPump
+
+A heat pump that covers a heat demand through a tank.
+"""
+Base.@kwdef struct DispatchHeatPump <: Message
+    name::String
+    # Least electric power while it runs.
+    min_power_kw::Float64 = 0.0
+    # Greatest electric power.
+    max_power_kw::Float64
+    # Coefficient of performance of each slot (heat delivered per electric energy).
+    cop::Vector{Float64}
+    # Heat taken from the tank, slot means.
+    heat_demand_kw::Vector{Float64}
+    tank::DispatchHeatTank
+end
+
+from_map(::Type{DispatchHeatPump}, entries) = DispatchHeatPump(
+    entries["name"],
+    get(entries, "min_power_kw", 0.0),
+    entries["max_power_kw"],
+    series(entries["cop"]),
+    series(entries["heat_demand_kw"]),
+    from_map(DispatchHeatTank, entries["tank"]),
+)
+
+shape_of(::Type{DispatchHeatPump}) = ContractShapes.DISPATCH_HEAT_PUMP
+const RULES_OF_DISPATCH_HEAT_PUMP = Rules.Rule[
+    Rules.AtMost(; field = "min_power_kw", limit = "max_power_kw"),
+]
+rules_of(::Type{DispatchHeatPump}) = RULES_OF_DISPATCH_HEAT_PUMP
+
+"""
+    DispatchCostSegment
+
+A step of a generator's cost curve, reaching from the step before it (or 0) up to `up_to_power_kw`.
+"""
+Base.@kwdef struct DispatchCostSegment <: Message
+    up_to_power_kw::Float64
+    # Cost of each kWh within the step.
+    cost_per_kwh::Float64
+end
+
+from_map(::Type{DispatchCostSegment}, entries) = DispatchCostSegment(
+    entries["up_to_power_kw"],
+    entries["cost_per_kwh"],
+)
+
+shape_of(::Type{DispatchCostSegment}) = ContractShapes.DISPATCH_COST_SEGMENT
+
+"""
+    DispatchGenerator
+
+A generator that can be started and stopped. While it runs, an hour costs `no_load_cost_per_h` and
+the segments of its cost curve up to its power; the curve must be convex (no step cheaper than the
+one before).
+"""
+Base.@kwdef struct DispatchGenerator <: Message
+    name::String
+    # Least power while it runs.
+    min_power_kw::Float64 = 0.0
+    max_power_kw::Float64
+    # The last one reaches `max_power_kw`.
+    cost_segments::Vector{DispatchCostSegment}
+    no_load_cost_per_h::Float64 = 0.0
+    start_cost::Float64 = 0.0
+    # Once started it runs at least as long; rounded up to slots.
+    min_up_duration_s::Int = 0
+    # Once stopped it rests at least as long; rounded up to slots.
+    min_down_duration_s::Int = 0
+    # Greatest increase of power while it runs; absent means no limit. A start reaches at least
+    # `min_power_kw`.
+    ramp_up_kw_per_h::Union{Nothing,Float64} = nothing
+    # Greatest decrease, likewise.
+    ramp_down_kw_per_h::Union{Nothing,Float64} = nothing
+    initially_running::Bool = false
+    # How long it has been running or resting at `start_time`.
+    initial_duration_s::Int = 31536000
+    # Power just before `start_time`.
+    initial_power_kw::Float64 = 0.0
+    co2_kg_per_kwh::Float64 = 0.0
+end
+
+from_map(::Type{DispatchGenerator}, entries) = DispatchGenerator(
+    entries["name"],
+    get(entries, "min_power_kw", 0.0),
+    entries["max_power_kw"],
+    DispatchCostSegment[from_map(DispatchCostSegment, item) for item in entries["cost_segments"]],
+    get(entries, "no_load_cost_per_h", 0.0),
+    get(entries, "start_cost", 0.0),
+    get(entries, "min_up_duration_s", 0),
+    get(entries, "min_down_duration_s", 0),
+    get(entries, "ramp_up_kw_per_h", nothing),
+    get(entries, "ramp_down_kw_per_h", nothing),
+    get(entries, "initially_running", false),
+    get(entries, "initial_duration_s", 31536000),
+    get(entries, "initial_power_kw", 0.0),
+    get(entries, "co2_kg_per_kwh", 0.0),
+)
+
+shape_of(::Type{DispatchGenerator}) = ContractShapes.DISPATCH_GENERATOR
+const RULES_OF_DISPATCH_GENERATOR = Rules.Rule[
+    Rules.AtMost(; field = "min_power_kw", limit = "max_power_kw"),
+    Rules.AtMost(; field = "initial_power_kw", limit = "max_power_kw"),
+    Rules.Increasing(; field = "cost_segments[].up_to_power_kw"),
+    Rules.Increasing(; field = "cost_segments[].cost_per_kwh", or_equal = true),
+    Rules.LastEquals(; field = "cost_segments[].up_to_power_kw", value = "max_power_kw"),
+]
+rules_of(::Type{DispatchGenerator}) = RULES_OF_DISPATCH_GENERATOR
+
+"""
+    DispatchGridFee
+
+A fee on every imported kWh, added to the import price. Fees add up.
+"""
+Base.@kwdef struct DispatchGridFee <: Message
+    name::String
+    price_per_kwh::Vector{Float64}
+end
+
+from_map(::Type{DispatchGridFee}, entries) = DispatchGridFee(
+    entries["name"],
+    series(entries["price_per_kwh"]),
+)
+
+shape_of(::Type{DispatchGridFee}) = ContractShapes.DISPATCH_GRID_FEE
+
+"""
+    DispatchTier
+
+A surcharge on imported energy beyond an amount in the billing period; negative is a discount.
+"""
+Base.@kwdef struct DispatchTier <: Message
+    # The tier begins here and ends where the next begins.
+    from_energy_kwh::Float64
+    # Added to the import price of each kWh within the tier.
+    surcharge_per_kwh::Float64
+end
+
+from_map(::Type{DispatchTier}, entries) = DispatchTier(
+    entries["from_energy_kwh"],
+    entries["surcharge_per_kwh"],
+)
+
+shape_of(::Type{DispatchTier}) = ContractShapes.DISPATCH_TIER
+
+"""
+    DispatchTiers
+
+Tier prices of the billing period that the plan lies in. Energy below the first tier has no
+surcharge.
+"""
+Base.@kwdef struct DispatchTiers <: Message
+    # Already imported in the billing period before `start_time`.
+    imported_energy_kwh::Float64 = 0.0
+    tiers::Vector{DispatchTier}
+end
+
+from_map(::Type{DispatchTiers}, entries) = DispatchTiers(
+    get(entries, "imported_energy_kwh", 0.0),
+    DispatchTier[from_map(DispatchTier, item) for item in entries["tiers"]],
+)
+
+shape_of(::Type{DispatchTiers}) = ContractShapes.DISPATCH_TIERS
+const RULES_OF_DISPATCH_TIERS = Rules.Rule[
+    Rules.Increasing(; field = "tiers[].from_energy_kwh"),
+]
+rules_of(::Type{DispatchTiers}) = RULES_OF_DISPATCH_TIERS
+
+"""
+    DispatchSlotWindow
+
+The slots from `start_slot` until before `end_slot`.
+"""
+Base.@kwdef struct DispatchSlotWindow <: Message
+    start_slot::Int
+    end_slot::Int
+end
+
+from_map(::Type{DispatchSlotWindow}, entries) = DispatchSlotWindow(
+    entries["start_slot"],
+    entries["end_slot"],
+)
+
+shape_of(::Type{DispatchSlotWindow}) = ContractShapes.DISPATCH_SLOT_WINDOW
+const RULES_OF_DISPATCH_SLOT_WINDOW = Rules.Rule[
+    Rules.Before(; field = "start_slot", limit = "end_slot"),
+]
+rules_of(::Type{DispatchSlotWindow}) = RULES_OF_DISPATCH_SLOT_WINDOW
+
+"""
+    DispatchDemandCharge
+
+A price on the greatest mean import of a billing interval. Intervals follow the clock (UTC): they
+begin at multiples of `billing_interval_s`. Only what exceeds the peak so far adds to the cost.
+"""
+Base.@kwdef struct DispatchDemandCharge <: Message
+    name::String
+    # For each kW of the period's peak.
+    price_per_kw::Float64
+    # Import is averaged over it. Where a slot is longer the slot's mean counts.
+    billing_interval_s::Int
+    # Greatest interval mean of the billing period before `start_time`.
+    peak_so_far_kw::Float64 = 0.0
+    # Already imported within the interval that `start_time` falls into.
+    interval_energy_so_far_kwh::Float64 = 0.0
+    # Slots whose import counts; empty means all.
+    windows::Vector{DispatchSlotWindow} = DispatchSlotWindow[]
+end
+
+from_map(::Type{DispatchDemandCharge}, entries) = DispatchDemandCharge(
+    entries["name"],
+    entries["price_per_kw"],
+    entries["billing_interval_s"],
+    get(entries, "peak_so_far_kw", 0.0),
+    get(entries, "interval_energy_so_far_kwh", 0.0),
+    haskey(entries, "windows") ? DispatchSlotWindow[from_map(DispatchSlotWindow, item) for item in entries["windows"]] : DispatchSlotWindow[],
+)
+
+shape_of(::Type{DispatchDemandCharge}) = ContractShapes.DISPATCH_DEMAND_CHARGE
+
+"""
     DispatchTariff
 
-Prices of each slot in the input's currency. Negative prices are allowed.
+Prices of each slot in the input's currency, and what the bill adds to them. Negative prices are
+allowed.
 """
 Base.@kwdef struct DispatchTariff <: Message
     import_price_per_kwh::Vector{Float64}
     # What an exported kWh earns; negative means that exporting costs.
     export_price_per_kwh::Vector{Float64}
+    grid_fees::Vector{DispatchGridFee} = DispatchGridFee[]
+    import_tiers::Union{Nothing,DispatchTiers} = nothing
+    demand_charges::Vector{DispatchDemandCharge} = DispatchDemandCharge[]
 end
 
 from_map(::Type{DispatchTariff}, entries) = DispatchTariff(
     series(entries["import_price_per_kwh"]),
     series(entries["export_price_per_kwh"]),
+    haskey(entries, "grid_fees") ? DispatchGridFee[from_map(DispatchGridFee, item) for item in entries["grid_fees"]] : DispatchGridFee[],
+    haskey(entries, "import_tiers") ? from_map(DispatchTiers, entries["import_tiers"]) : nothing,
+    haskey(entries, "demand_charges") ? DispatchDemandCharge[from_map(DispatchDemandCharge, item) for item in entries["demand_charges"]] : DispatchDemandCharge[],
 )
 
 shape_of(::Type{DispatchTariff}) = ContractShapes.DISPATCH_TARIFF
+const RULES_OF_DISPATCH_TARIFF = Rules.Rule[
+    Rules.Unique(; fields = ["grid_fees[].name", "demand_charges[].name"]),
+]
+rules_of(::Type{DispatchTariff}) = RULES_OF_DISPATCH_TARIFF
 
 """
     DispatchGrid
@@ -139,14 +535,206 @@ Limits of the grid connection. Import and export never happen in the same slot.
 Base.@kwdef struct DispatchGrid <: Message
     max_import_power_kw::Float64
     max_export_power_kw::Float64
+    # A limit for each slot beside `max_import_power_kw`, for instance while the network operator
+    # throttles the site.
+    import_limits_kw::Union{Nothing,Vector{Float64}} = nothing
+    # A limit for each slot beside `max_export_power_kw`.
+    export_limits_kw::Union{Nothing,Vector{Float64}} = nothing
 end
 
 from_map(::Type{DispatchGrid}, entries) = DispatchGrid(
     entries["max_import_power_kw"],
     entries["max_export_power_kw"],
+    haskey(entries, "import_limits_kw") ? series(entries["import_limits_kw"]) : nothing,
+    haskey(entries, "export_limits_kw") ? series(entries["export_limits_kw"]) : nothing,
 )
 
 shape_of(::Type{DispatchGrid}) = ContractShapes.DISPATCH_GRID
+
+"""
+    DispatchGroup
+
+Assets behind one fuse, feeder or transformer, whose power together is limited.
+"""
+Base.@kwdef struct DispatchGroup <: Message
+    name::String
+    # Names of assets and loads.
+    members::Vector{String}
+    # Most that flows to the members; absent means no limit.
+    max_import_power_kw::Union{Nothing,Float64} = nothing
+    # Most that flows from the members; absent means no limit.
+    max_export_power_kw::Union{Nothing,Float64} = nothing
+end
+
+from_map(::Type{DispatchGroup}, entries) = DispatchGroup(
+    entries["name"],
+    String[item for item in entries["members"]],
+    get(entries, "max_import_power_kw", nothing),
+    get(entries, "max_export_power_kw", nothing),
+)
+
+shape_of(::Type{DispatchGroup}) = ContractShapes.DISPATCH_GROUP
+const RULES_OF_DISPATCH_GROUP = Rules.Rule[
+    Rules.Unique(; fields = ["members[]"]),
+]
+rules_of(::Type{DispatchGroup}) = RULES_OF_DISPATCH_GROUP
+
+"""
+    DispatchReserve
+
+Power that the site must be able to change by at any time: upward delivers more to the grid (or
+takes less), downward takes more. Batteries, generators and curtailable PV provide it; a battery
+must be able to hold it for `duration_s`.
+"""
+Base.@kwdef struct DispatchReserve <: Message
+    # Required in each slot; absent means none.
+    upward_power_kw::Union{Nothing,Vector{Float64}} = nothing
+    # Required in each slot; absent means none.
+    downward_power_kw::Union{Nothing,Vector{Float64}} = nothing
+    duration_s::Int = 900
+end
+
+from_map(::Type{DispatchReserve}, entries) = DispatchReserve(
+    haskey(entries, "upward_power_kw") ? series(entries["upward_power_kw"]) : nothing,
+    haskey(entries, "downward_power_kw") ? series(entries["downward_power_kw"]) : nothing,
+    get(entries, "duration_s", 900),
+)
+
+shape_of(::Type{DispatchReserve}) = ContractShapes.DISPATCH_RESERVE
+
+"""
+    DispatchEmissions
+
+CO₂ of imported energy, and its price. Exports earn no credit.
+"""
+Base.@kwdef struct DispatchEmissions <: Message
+    import_kg_per_kwh::Vector{Float64}
+    # Counts for imports and generators.
+    price_per_kg::Float64 = 0.0
+end
+
+from_map(::Type{DispatchEmissions}, entries) = DispatchEmissions(
+    series(entries["import_kg_per_kwh"]),
+    get(entries, "price_per_kg", 0.0),
+)
+
+shape_of(::Type{DispatchEmissions}) = ContractShapes.DISPATCH_EMISSIONS
+
+"""
+    DispatchAssetPower
+
+The power of one asset in each slot; consumption and charging positive, generation and discharging
+negative.
+"""
+Base.@kwdef struct DispatchAssetPower <: Message
+    name::String
+    power_kw::Vector{Float64}
+end
+
+from_map(::Type{DispatchAssetPower}, entries) = DispatchAssetPower(
+    entries["name"],
+    series(entries["power_kw"]),
+)
+
+shape_of(::Type{DispatchAssetPower}) = ContractShapes.DISPATCH_ASSET_POWER
+
+"""
+    DispatchPreviousPlan
+
+What the last plan said for these slots. Departing from it costs, so that plans do not flip-flop
+over nothing.
+"""
+Base.@kwdef struct DispatchPreviousPlan <: Message
+    # For each kWh more or less than the last plan; decides the plan and is not part of its cost.
+    deviation_cost_per_kwh::Float64
+    assets::Vector{DispatchAssetPower}
+end
+
+from_map(::Type{DispatchPreviousPlan}, entries) = DispatchPreviousPlan(
+    entries["deviation_cost_per_kwh"],
+    DispatchAssetPower[from_map(DispatchAssetPower, item) for item in entries["assets"]],
+)
+
+shape_of(::Type{DispatchPreviousPlan}) = ContractShapes.DISPATCH_PREVIOUS_PLAN
+const RULES_OF_DISPATCH_PREVIOUS_PLAN = Rules.Rule[
+    Rules.Unique(; fields = ["assets[].name"]),
+]
+rules_of(::Type{DispatchPreviousPlan}) = RULES_OF_DISPATCH_PREVIOUS_PLAN
+
+"""
+    DispatchScenarioSeries
+
+What a load or a PV plant does in one scenario instead of what the input says.
+"""
+Base.@kwdef struct DispatchScenarioSeries <: Message
+    name::String
+    # Consumption of the load, or available power of the plant.
+    power_kw::Vector{Float64}
+end
+
+from_map(::Type{DispatchScenarioSeries}, entries) = DispatchScenarioSeries(
+    entries["name"],
+    series(entries["power_kw"]),
+)
+
+shape_of(::Type{DispatchScenarioSeries}) = ContractShapes.DISPATCH_SCENARIO_SERIES
+
+"""
+    DispatchScenario
+
+One way the future may go. What it does not name is as the input says.
+"""
+Base.@kwdef struct DispatchScenario <: Message
+    name::String
+    # Weight; the weights are divided by their sum.
+    probability::Float64
+    loads::Vector{DispatchScenarioSeries} = DispatchScenarioSeries[]
+    pv::Vector{DispatchScenarioSeries} = DispatchScenarioSeries[]
+    import_price_per_kwh::Union{Nothing,Vector{Float64}} = nothing
+    export_price_per_kwh::Union{Nothing,Vector{Float64}} = nothing
+end
+
+from_map(::Type{DispatchScenario}, entries) = DispatchScenario(
+    entries["name"],
+    entries["probability"],
+    haskey(entries, "loads") ? DispatchScenarioSeries[from_map(DispatchScenarioSeries, item) for item in entries["loads"]] : DispatchScenarioSeries[],
+    haskey(entries, "pv") ? DispatchScenarioSeries[from_map(DispatchScenarioSeries, item) for item in entries["pv"]] : DispatchScenarioSeries[],
+    haskey(entries, "import_price_per_kwh") ? series(entries["import_price_per_kwh"]) : nothing,
+    haskey(entries, "export_price_per_kwh") ? series(entries["export_price_per_kwh"]) : nothing,
+)
+
+shape_of(::Type{DispatchScenario}) = ContractShapes.DISPATCH_SCENARIO
+const RULES_OF_DISPATCH_SCENARIO = Rules.Rule[
+    Rules.Unique(; fields = ["loads[].name", "pv[].name"]),
+]
+rules_of(::Type{DispatchScenario}) = RULES_OF_DISPATCH_SCENARIO
+
+"""
+    DispatchUncertainty
+
+Several futures planned together. What is done in the first `shared_slots` is the same in all of
+them, because by then nobody knows which one comes. Minimised is (1 − risk_weight) × expected cost
++ risk_weight × CVaR, the mean cost of the worst `tail_probability` of cases.
+"""
+Base.@kwdef struct DispatchUncertainty <: Message
+    shared_slots::Int = 1
+    risk_weight::Float64 = 0.0
+    tail_probability::Float64 = 0.1
+    scenarios::Vector{DispatchScenario}
+end
+
+from_map(::Type{DispatchUncertainty}, entries) = DispatchUncertainty(
+    get(entries, "shared_slots", 1),
+    get(entries, "risk_weight", 0.0),
+    get(entries, "tail_probability", 0.1),
+    DispatchScenario[from_map(DispatchScenario, item) for item in entries["scenarios"]],
+)
+
+shape_of(::Type{DispatchUncertainty}) = ContractShapes.DISPATCH_UNCERTAINTY
+const RULES_OF_DISPATCH_UNCERTAINTY = Rules.Rule[
+    Rules.Unique(; fields = ["scenarios[].name"]),
+]
+rules_of(::Type{DispatchUncertainty}) = RULES_OF_DISPATCH_UNCERTAINTY
 
 """
     SolverOptions
@@ -170,7 +758,8 @@ shape_of(::Type{SolverOptions}) = ContractShapes.SOLVER_OPTIONS
     DispatchInput
 
 A complete scheduling problem: what is known of every slot, what may be decided, and what it costs.
-The plan minimises the cost of energy from the grid, less what exports earn, plus battery wear.
+The plan minimises the cost of energy from the grid with its fees and peaks, less what exports
+earn, plus fuel, starts, wear and emissions.
 """
 Base.@kwdef struct DispatchInput <: Message
     start_time::String
@@ -181,8 +770,19 @@ Base.@kwdef struct DispatchInput <: Message
     batteries::Vector{DispatchBattery}
     pv::Vector{DispatchPv} = DispatchPv[]
     loads::Vector{DispatchLoad}
+    flexible_loads::Vector{DispatchFlexibleLoad} = DispatchFlexibleLoad[]
+    cycles::Vector{DispatchCycle} = DispatchCycle[]
+    electric_vehicles::Vector{DispatchElectricVehicle} = DispatchElectricVehicle[]
+    heat_pumps::Vector{DispatchHeatPump} = DispatchHeatPump[]
+    generators::Vector{DispatchGenerator} = DispatchGenerator[]
     tariff::DispatchTariff
     grid::DispatchGrid
+    groups::Vector{DispatchGroup} = DispatchGroup[]
+    reserve::Union{Nothing,DispatchReserve} = nothing
+    emissions::Union{Nothing,DispatchEmissions} = nothing
+    previous_plan::Union{Nothing,DispatchPreviousPlan} = nothing
+    uncertainty::Union{Nothing,DispatchUncertainty} = nothing
+    on_conflict::String = "RELAX"
     options::Union{Nothing,SolverOptions} = nothing
 end
 
@@ -194,8 +794,19 @@ from_map(::Type{DispatchInput}, entries) = DispatchInput(
     DispatchBattery[from_map(DispatchBattery, item) for item in entries["batteries"]],
     haskey(entries, "pv") ? DispatchPv[from_map(DispatchPv, item) for item in entries["pv"]] : DispatchPv[],
     DispatchLoad[from_map(DispatchLoad, item) for item in entries["loads"]],
+    haskey(entries, "flexible_loads") ? DispatchFlexibleLoad[from_map(DispatchFlexibleLoad, item) for item in entries["flexible_loads"]] : DispatchFlexibleLoad[],
+    haskey(entries, "cycles") ? DispatchCycle[from_map(DispatchCycle, item) for item in entries["cycles"]] : DispatchCycle[],
+    haskey(entries, "electric_vehicles") ? DispatchElectricVehicle[from_map(DispatchElectricVehicle, item) for item in entries["electric_vehicles"]] : DispatchElectricVehicle[],
+    haskey(entries, "heat_pumps") ? DispatchHeatPump[from_map(DispatchHeatPump, item) for item in entries["heat_pumps"]] : DispatchHeatPump[],
+    haskey(entries, "generators") ? DispatchGenerator[from_map(DispatchGenerator, item) for item in entries["generators"]] : DispatchGenerator[],
     from_map(DispatchTariff, entries["tariff"]),
     from_map(DispatchGrid, entries["grid"]),
+    haskey(entries, "groups") ? DispatchGroup[from_map(DispatchGroup, item) for item in entries["groups"]] : DispatchGroup[],
+    haskey(entries, "reserve") ? from_map(DispatchReserve, entries["reserve"]) : nothing,
+    haskey(entries, "emissions") ? from_map(DispatchEmissions, entries["emissions"]) : nothing,
+    haskey(entries, "previous_plan") ? from_map(DispatchPreviousPlan, entries["previous_plan"]) : nothing,
+    haskey(entries, "uncertainty") ? from_map(DispatchUncertainty, entries["uncertainty"]) : nothing,
+    get(entries, "on_conflict", "RELAX"),
     haskey(entries, "options") ? from_map(SolverOptions, entries["options"]) : nothing,
 )
 
@@ -203,12 +814,130 @@ shape_of(::Type{DispatchInput}) = ContractShapes.DISPATCH_INPUT
 const RULES_OF_DISPATCH_INPUT = Rules.Rule[
     Rules.LengthEquals(; field = "pv[].available_power_kw", count = "slots"),
     Rules.LengthEquals(; field = "loads[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "heat_pumps[].cop", count = "slots"),
+    Rules.LengthEquals(; field = "heat_pumps[].heat_demand_kw", count = "slots"),
     Rules.LengthEquals(; field = "tariff.import_price_per_kwh", count = "slots"),
     Rules.LengthEquals(; field = "tariff.export_price_per_kwh", count = "slots"),
-    Rules.Unique(; fields = ["batteries[].name", "pv[].name", "loads[].name"]),
-    Rules.ReachableEnergy(; field = "batteries[].final_energy_kwh"),
+    Rules.LengthEquals(; field = "tariff.grid_fees[].price_per_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "grid.import_limits_kw", count = "slots"),
+    Rules.LengthEquals(; field = "grid.export_limits_kw", count = "slots"),
+    Rules.LengthEquals(; field = "reserve.upward_power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "reserve.downward_power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "emissions.import_kg_per_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "previous_plan.assets[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "uncertainty.scenarios[].loads[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "uncertainty.scenarios[].pv[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "uncertainty.scenarios[].import_price_per_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "uncertainty.scenarios[].export_price_per_kwh", count = "slots"),
+    Rules.Unique(; fields = ["batteries[].name", "pv[].name", "loads[].name", "flexible_loads[].name", "cycles[].name", "electric_vehicles[].name", "heat_pumps[].name", "generators[].name"]),
+    Rules.AtMost(; field = "flexible_loads[].end_slot", limit = "slots"),
+    Rules.AtMost(; field = "cycles[].end_slot", limit = "slots"),
+    Rules.AtMost(; field = "electric_vehicles[].stays[].end_slot", limit = "slots"),
+    Rules.AtMost(; field = "tariff.demand_charges[].windows[].end_slot", limit = "slots"),
+    Rules.AtMost(; field = "uncertainty.shared_slots", limit = "slots"),
+    Rules.RefersTo(; field = "groups[].members[]", to = ["batteries[].name", "pv[].name", "loads[].name", "flexible_loads[].name", "cycles[].name", "electric_vehicles[].name", "heat_pumps[].name", "generators[].name"]),
+    Rules.RefersTo(; field = "previous_plan.assets[].name", to = ["batteries[].name", "pv[].name", "flexible_loads[].name", "cycles[].name", "electric_vehicles[].name", "heat_pumps[].name", "generators[].name"]),
+    Rules.RefersTo(; field = "uncertainty.scenarios[].loads[].name", to = ["loads[].name"]),
+    Rules.RefersTo(; field = "uncertainty.scenarios[].pv[].name", to = ["pv[].name"]),
+    Rules.Unique(; fields = ["groups[].name"]),
 ]
 rules_of(::Type{DispatchInput}) = RULES_OF_DISPATCH_INPUT
+
+"""
+    DispatchCosts
+
+The cost of a plan by component; together they are `cost`.
+"""
+Base.@kwdef struct DispatchCosts <: Message
+    # Imported energy at the import price.
+    energy_import::Float64
+    # What exports earn, as a negative cost.
+    energy_export::Float64
+    grid_fees::Float64
+    # Surcharges of the tier prices.
+    tiers::Float64
+    # For the part of the peak above the peak so far.
+    demand_charges::Float64
+    # Fuel and no-load cost of generators.
+    generation::Float64
+    starts::Float64
+    wear::Float64
+    co2::Float64
+end
+
+from_map(::Type{DispatchCosts}, entries) = DispatchCosts(
+    entries["energy_import"],
+    entries["energy_export"],
+    entries["grid_fees"],
+    entries["tiers"],
+    entries["demand_charges"],
+    entries["generation"],
+    entries["starts"],
+    entries["wear"],
+    entries["co2"],
+)
+
+shape_of(::Type{DispatchCosts}) = ContractShapes.DISPATCH_COSTS
+
+"""
+    DispatchBillLine
+
+A line of the bill that the plan leads to.
+"""
+Base.@kwdef struct DispatchBillLine <: Message
+    item::String
+    # Name of the fee or demand charge.
+    name::Union{Nothing,String} = nothing
+    # Energy, peak or mass that is charged. A demand charge lists the whole peak of the period.
+    quantity::Float64
+    unit::String
+    # In the currency of the plan; negative is a credit.
+    amount::Float64
+end
+
+from_map(::Type{DispatchBillLine}, entries) = DispatchBillLine(
+    entries["item"],
+    get(entries, "name", nothing),
+    entries["quantity"],
+    entries["unit"],
+    entries["amount"],
+)
+
+shape_of(::Type{DispatchBillLine}) = ContractShapes.DISPATCH_BILL_LINE
+
+"""
+    DispatchViolation
+
+A limit that no plan could keep together with the others, and by how much the relaxed plan breaks
+it.
+"""
+Base.@kwdef struct DispatchViolation <: Message
+    # The input, for instance grid.max_import_power_kw.
+    field::String
+    # Name of the asset or group.
+    name::Union{Nothing,String} = nothing
+    # First slot in which it is broken.
+    slot::Union{Nothing,Int} = nothing
+    # What was asked for, what is possible, and what would be enough.
+    message::String
+    # By how much it is broken.
+    amount::Float64
+    unit::String
+    # What one unit more of this relaxation would save in the relaxed plan.
+    price_per_unit::Float64
+end
+
+from_map(::Type{DispatchViolation}, entries) = DispatchViolation(
+    entries["field"],
+    get(entries, "name", nothing),
+    get(entries, "slot", nothing),
+    entries["message"],
+    entries["amount"],
+    entries["unit"],
+    entries["price_per_unit"],
+)
+
+shape_of(::Type{DispatchViolation}) = ContractShapes.DISPATCH_VIOLATION
 
 """
     DispatchBatteryPlan
@@ -226,6 +955,15 @@ Base.@kwdef struct DispatchBatteryPlan <: Message
     marginal_value_per_kwh::Vector{Float64}
     # One reason a slot.
     reasons::Vector{String}
+    # Energy taken out of storage, divided by the capacity.
+    full_cycles::Float64 = 0.0
+    # What one more kWh of usable energy would save over the plan (the sum of the dual values of the
+    # upper energy limit).
+    capacity_value_per_kwh::Float64 = 0.0
+    # What one more kW of charging power would save.
+    charge_power_value_per_kw::Float64 = 0.0
+    # What one more kW of discharging power would save.
+    discharge_power_value_per_kw::Float64 = 0.0
 end
 
 from_map(::Type{DispatchBatteryPlan}, entries) = DispatchBatteryPlan(
@@ -234,6 +972,10 @@ from_map(::Type{DispatchBatteryPlan}, entries) = DispatchBatteryPlan(
     series(entries["energy_kwh"]),
     series(entries["marginal_value_per_kwh"]),
     String[item for item in entries["reasons"]],
+    get(entries, "full_cycles", 0.0),
+    get(entries, "capacity_value_per_kwh", 0.0),
+    get(entries, "charge_power_value_per_kw", 0.0),
+    get(entries, "discharge_power_value_per_kw", 0.0),
 )
 
 shape_of(::Type{DispatchBatteryPlan}) = ContractShapes.DISPATCH_BATTERY_PLAN
@@ -249,49 +991,300 @@ Base.@kwdef struct DispatchPvPlan <: Message
     power_kw::Vector{Float64}
     # Energy that was available and not used.
     curtailed_energy_kwh::Float64
+    # What one more available kWh in the slot would save.
+    marginal_value_per_kwh::Union{Nothing,Vector{Float64}} = nothing
+    # One reason a slot.
+    reasons::Union{Nothing,Vector{String}} = nothing
 end
 
 from_map(::Type{DispatchPvPlan}, entries) = DispatchPvPlan(
     entries["name"],
     series(entries["power_kw"]),
     entries["curtailed_energy_kwh"],
+    haskey(entries, "marginal_value_per_kwh") ? series(entries["marginal_value_per_kwh"]) : nothing,
+    haskey(entries, "reasons") ? String[item for item in entries["reasons"]] : nothing,
 )
 
 shape_of(::Type{DispatchPvPlan}) = ContractShapes.DISPATCH_PV_PLAN
 
 """
+    DispatchFlexibleLoadPlan
+
+When a flexible load shall take its energy.
+"""
+Base.@kwdef struct DispatchFlexibleLoadPlan <: Message
+    name::String
+    # Consumption.
+    power_kw::Vector{Float64}
+    # What one more kWh within its window would cost.
+    marginal_cost_per_kwh::Float64
+    # One reason a slot.
+    reasons::Vector{String}
+end
+
+from_map(::Type{DispatchFlexibleLoadPlan}, entries) = DispatchFlexibleLoadPlan(
+    entries["name"],
+    series(entries["power_kw"]),
+    entries["marginal_cost_per_kwh"],
+    String[item for item in entries["reasons"]],
+)
+
+shape_of(::Type{DispatchFlexibleLoadPlan}) = ContractShapes.DISPATCH_FLEXIBLE_LOAD_PLAN
+
+"""
+    DispatchCyclePlan
+
+When a cycle shall start.
+"""
+Base.@kwdef struct DispatchCyclePlan <: Message
+    name::String
+    start_slot::Int
+    # Consumption.
+    power_kw::Vector{Float64}
+    # Its energy, valued at `grid_price_per_kwh` of the slots it runs in.
+    energy_cost::Float64
+    reason::String
+end
+
+from_map(::Type{DispatchCyclePlan}, entries) = DispatchCyclePlan(
+    entries["name"],
+    entries["start_slot"],
+    series(entries["power_kw"]),
+    entries["energy_cost"],
+    entries["reason"],
+)
+
+shape_of(::Type{DispatchCyclePlan}) = ContractShapes.DISPATCH_CYCLE_PLAN
+
+"""
+    DispatchElectricVehiclePlan
+
+What one electric vehicle shall do at its charging point.
+"""
+Base.@kwdef struct DispatchElectricVehiclePlan <: Message
+    name::String
+    # AC power; charging positive and discharging negative.
+    power_kw::Vector{Float64}
+    # Stored energy at the end of each slot; 0 while it is away.
+    energy_kwh::Vector{Float64}
+    # What one more stored kWh at the end of the slot would save; 0 while it is away.
+    marginal_value_per_kwh::Vector{Float64}
+    # Energy taken from the site, AC side.
+    charged_energy_kwh::Float64 = 0.0
+    # One reason a slot.
+    reasons::Vector{String}
+end
+
+from_map(::Type{DispatchElectricVehiclePlan}, entries) = DispatchElectricVehiclePlan(
+    entries["name"],
+    series(entries["power_kw"]),
+    series(entries["energy_kwh"]),
+    series(entries["marginal_value_per_kwh"]),
+    get(entries, "charged_energy_kwh", 0.0),
+    String[item for item in entries["reasons"]],
+)
+
+shape_of(::Type{DispatchElectricVehiclePlan}) = ContractShapes.DISPATCH_ELECTRIC_VEHICLE_PLAN
+
+"""
+    DispatchHeatPumpPlan
+
+What one heat pump shall do.
+"""
+Base.@kwdef struct DispatchHeatPumpPlan <: Message
+    name::String
+    # Electric power.
+    power_kw::Vector{Float64}
+    # Stored heat at the end of each slot.
+    tank_energy_kwh::Vector{Float64}
+    # What one more kWh of heat in the tank at the end of the slot would save.
+    marginal_value_per_kwh::Vector{Float64}
+    # One reason a slot.
+    reasons::Vector{String}
+end
+
+from_map(::Type{DispatchHeatPumpPlan}, entries) = DispatchHeatPumpPlan(
+    entries["name"],
+    series(entries["power_kw"]),
+    series(entries["tank_energy_kwh"]),
+    series(entries["marginal_value_per_kwh"]),
+    String[item for item in entries["reasons"]],
+)
+
+shape_of(::Type{DispatchHeatPumpPlan}) = ContractShapes.DISPATCH_HEAT_PUMP_PLAN
+
+"""
+    DispatchGeneratorPlan
+
+What one generator shall do.
+"""
+Base.@kwdef struct DispatchGeneratorPlan <: Message
+    name::String
+    # AC power; generation is negative.
+    power_kw::Vector{Float64}
+    # 1 where it runs and 0 where it rests.
+    running::Vector{Float64}
+    start_count::Int
+    # Fuel, no-load and starts; without CO₂.
+    cost::Float64
+    # What one more kWh of greatest output in the slot would save.
+    marginal_value_per_kwh::Vector{Float64}
+    # One reason a slot.
+    reasons::Vector{String}
+end
+
+from_map(::Type{DispatchGeneratorPlan}, entries) = DispatchGeneratorPlan(
+    entries["name"],
+    series(entries["power_kw"]),
+    series(entries["running"]),
+    entries["start_count"],
+    entries["cost"],
+    series(entries["marginal_value_per_kwh"]),
+    String[item for item in entries["reasons"]],
+)
+
+shape_of(::Type{DispatchGeneratorPlan}) = ContractShapes.DISPATCH_GENERATOR_PLAN
+
+"""
+    DispatchGroupPlan
+
+What flows to a group, and what its limit costs.
+"""
+Base.@kwdef struct DispatchGroupPlan <: Message
+    name::String
+    # Power of all members; positive flows to them.
+    power_kw::Vector{Float64}
+    # What one more kWh through the limit in the slot would save.
+    import_limit_value_per_kwh::Vector{Float64}
+    # The same outwards.
+    export_limit_value_per_kwh::Vector{Float64}
+end
+
+from_map(::Type{DispatchGroupPlan}, entries) = DispatchGroupPlan(
+    entries["name"],
+    series(entries["power_kw"]),
+    series(entries["import_limit_value_per_kwh"]),
+    series(entries["export_limit_value_per_kwh"]),
+)
+
+shape_of(::Type{DispatchGroupPlan}) = ContractShapes.DISPATCH_GROUP_PLAN
+
+"""
+    DispatchScenarioPlan
+
+What the plan does and costs if a scenario comes true.
+"""
+Base.@kwdef struct DispatchScenarioPlan <: Message
+    name::String
+    probability::Float64
+    cost::Float64
+    # Power at the grid connection; import positive and export negative.
+    grid_power_kw::Vector{Float64}
+end
+
+from_map(::Type{DispatchScenarioPlan}, entries) = DispatchScenarioPlan(
+    entries["name"],
+    entries["probability"],
+    entries["cost"],
+    series(entries["grid_power_kw"]),
+)
+
+shape_of(::Type{DispatchScenarioPlan}) = ContractShapes.DISPATCH_SCENARIO_PLAN
+
+"""
+    DispatchUncertaintyPlan
+
+The futures planned for. The schedules beside it are those of the scenario named here.
+"""
+Base.@kwdef struct DispatchUncertaintyPlan <: Message
+    # The most probable scenario.
+    scenario::String
+    shared_slots::Int
+    expected_cost::Float64
+    # Mean cost of the worst `tail_probability` of cases.
+    cvar::Float64
+    scenarios::Vector{DispatchScenarioPlan}
+end
+
+from_map(::Type{DispatchUncertaintyPlan}, entries) = DispatchUncertaintyPlan(
+    entries["scenario"],
+    entries["shared_slots"],
+    entries["expected_cost"],
+    entries["cvar"],
+    DispatchScenarioPlan[from_map(DispatchScenarioPlan, item) for item in entries["scenarios"]],
+)
+
+shape_of(::Type{DispatchUncertaintyPlan}) = ContractShapes.DISPATCH_UNCERTAINTY_PLAN
+
+"""
     DispatchResult
 
-The plan, what it costs, what doing without batteries would cost, and why each slot is as it is.
+The plan, what it costs and saves, and why each slot is as it is.
 """
 Base.@kwdef struct DispatchResult <: Message
-    # TIME_LIMIT is a feasible plan whose gap is above what was asked for.
+    # TIME_LIMIT is a feasible plan whose gap is above what was asked for. RELAXED breaks the limits
+    # named in `violations`.
     status::String
     start_time::String
     slot_duration_s::Int
     slots::Int
     currency::String
-    # energy_cost + wear_cost; negative is an income.
+    # The sum of `costs`; negative is an income. Energy left in or taken from storage is not priced.
     cost::Float64
-    # Cost of the same slots with the batteries idle and PV curtailed only where that pays and is
-    # allowed.
+    costs::Union{Nothing,DispatchCosts} = nothing
+    # Cost of the same slots without flexibility: batteries idle, vehicles and flexible loads as
+    # early as possible, heat as it is needed, generators off, PV curtailed only where that pays and
+    # is allowed.
     baseline_cost::Float64
-    # False when the site could not even run without its batteries; baseline_cost then ignores the
-    # grid limits.
+    # False when the site could not even run so; baseline_cost then ignores the limits.
     baseline_within_grid_limits::Bool
-    # baseline_cost − cost. Energy left in or taken from the batteries is not priced.
+    # baseline_cost − cost. Energy left in or taken from storage is not priced.
     savings::Float64
-    # Import cost less export income.
+    # Cost with the usual rule instead of a plan: batteries store surplus and serve the load,
+    # everything else as in the baseline.
+    rule_based_cost::Union{Nothing,Float64} = nothing
+    # rule_based_cost − cost.
+    rule_based_savings::Union{Nothing,Float64} = nothing
+    # Import cost with fees, less export income.
     energy_cost::Float64
     wear_cost::Float64
     # 0 for a linear plan.
     relative_gap::Float64
+    # Energy by which the plan departs from the previous one, if there was one.
+    deviation_kwh::Union{Nothing,Float64} = nothing
+    bill::Vector{DispatchBillLine} = DispatchBillLine[]
+    violations::Vector{DispatchViolation} = DispatchViolation[]
+    # Greatest import of a slot.
+    peak_import_power_kw::Union{Nothing,Float64} = nothing
+    imported_energy_kwh::Union{Nothing,Float64} = nothing
+    exported_energy_kwh::Union{Nothing,Float64} = nothing
+    # 1 − imported energy / energy consumed by loads, vehicles and heat pumps; at least 0.
+    self_sufficiency::Union{Nothing,Float64} = nothing
+    # 1 − exported energy / energy produced; at least 0, and 1 where nothing is produced.
+    self_consumption::Union{Nothing,Float64} = nothing
+    # Of imports and generators; absent where no emissions are given.
+    co2_kg::Union{Nothing,Float64} = nothing
     batteries::Vector{DispatchBatteryPlan}
     pv::Vector{DispatchPvPlan}
+    flexible_loads::Vector{DispatchFlexibleLoadPlan} = DispatchFlexibleLoadPlan[]
+    cycles::Vector{DispatchCyclePlan} = DispatchCyclePlan[]
+    electric_vehicles::Vector{DispatchElectricVehiclePlan} = DispatchElectricVehiclePlan[]
+    heat_pumps::Vector{DispatchHeatPumpPlan} = DispatchHeatPumpPlan[]
+    generators::Vector{DispatchGeneratorPlan} = DispatchGeneratorPlan[]
+    groups::Vector{DispatchGroupPlan} = DispatchGroupPlan[]
     # Power at the grid connection; import positive and export negative.
     grid_power_kw::Vector{Float64}
     # What one more kWh of load in the slot would cost (the dual value of the power balance).
     grid_price_per_kwh::Vector{Float64}
+    # What one more kWh through the import limit in the slot would save.
+    import_limit_value_per_kwh::Union{Nothing,Vector{Float64}} = nothing
+    # The same for the export limit.
+    export_limit_value_per_kwh::Union{Nothing,Vector{Float64}} = nothing
+    # What one kW more of upward reserve in the slot would cost; absent where none is asked for.
+    upward_reserve_price_per_kw::Union{Nothing,Vector{Float64}} = nothing
+    # The same for downward reserve.
+    downward_reserve_price_per_kw::Union{Nothing,Vector{Float64}} = nothing
+    uncertainty::Union{Nothing,DispatchUncertaintyPlan} = nothing
 end
 
 from_map(::Type{DispatchResult}, entries) = DispatchResult(
@@ -301,16 +1294,39 @@ from_map(::Type{DispatchResult}, entries) = DispatchResult(
     entries["slots"],
     entries["currency"],
     entries["cost"],
+    haskey(entries, "costs") ? from_map(DispatchCosts, entries["costs"]) : nothing,
     entries["baseline_cost"],
     entries["baseline_within_grid_limits"],
     entries["savings"],
+    get(entries, "rule_based_cost", nothing),
+    get(entries, "rule_based_savings", nothing),
     entries["energy_cost"],
     entries["wear_cost"],
     entries["relative_gap"],
+    get(entries, "deviation_kwh", nothing),
+    haskey(entries, "bill") ? DispatchBillLine[from_map(DispatchBillLine, item) for item in entries["bill"]] : DispatchBillLine[],
+    haskey(entries, "violations") ? DispatchViolation[from_map(DispatchViolation, item) for item in entries["violations"]] : DispatchViolation[],
+    get(entries, "peak_import_power_kw", nothing),
+    get(entries, "imported_energy_kwh", nothing),
+    get(entries, "exported_energy_kwh", nothing),
+    get(entries, "self_sufficiency", nothing),
+    get(entries, "self_consumption", nothing),
+    get(entries, "co2_kg", nothing),
     DispatchBatteryPlan[from_map(DispatchBatteryPlan, item) for item in entries["batteries"]],
     DispatchPvPlan[from_map(DispatchPvPlan, item) for item in entries["pv"]],
+    haskey(entries, "flexible_loads") ? DispatchFlexibleLoadPlan[from_map(DispatchFlexibleLoadPlan, item) for item in entries["flexible_loads"]] : DispatchFlexibleLoadPlan[],
+    haskey(entries, "cycles") ? DispatchCyclePlan[from_map(DispatchCyclePlan, item) for item in entries["cycles"]] : DispatchCyclePlan[],
+    haskey(entries, "electric_vehicles") ? DispatchElectricVehiclePlan[from_map(DispatchElectricVehiclePlan, item) for item in entries["electric_vehicles"]] : DispatchElectricVehiclePlan[],
+    haskey(entries, "heat_pumps") ? DispatchHeatPumpPlan[from_map(DispatchHeatPumpPlan, item) for item in entries["heat_pumps"]] : DispatchHeatPumpPlan[],
+    haskey(entries, "generators") ? DispatchGeneratorPlan[from_map(DispatchGeneratorPlan, item) for item in entries["generators"]] : DispatchGeneratorPlan[],
+    haskey(entries, "groups") ? DispatchGroupPlan[from_map(DispatchGroupPlan, item) for item in entries["groups"]] : DispatchGroupPlan[],
     series(entries["grid_power_kw"]),
     series(entries["grid_price_per_kwh"]),
+    haskey(entries, "import_limit_value_per_kwh") ? series(entries["import_limit_value_per_kwh"]) : nothing,
+    haskey(entries, "export_limit_value_per_kwh") ? series(entries["export_limit_value_per_kwh"]) : nothing,
+    haskey(entries, "upward_reserve_price_per_kw") ? series(entries["upward_reserve_price_per_kw"]) : nothing,
+    haskey(entries, "downward_reserve_price_per_kw") ? series(entries["downward_reserve_price_per_kw"]) : nothing,
+    haskey(entries, "uncertainty") ? from_map(DispatchUncertaintyPlan, entries["uncertainty"]) : nothing,
 )
 
 shape_of(::Type{DispatchResult}) = ContractShapes.DISPATCH_RESULT
@@ -320,8 +1336,31 @@ const RULES_OF_DISPATCH_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "batteries[].marginal_value_per_kwh", count = "slots"),
     Rules.LengthEquals(; field = "batteries[].reasons", count = "slots"),
     Rules.LengthEquals(; field = "pv[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "pv[].marginal_value_per_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "pv[].reasons", count = "slots"),
+    Rules.LengthEquals(; field = "flexible_loads[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "flexible_loads[].reasons", count = "slots"),
+    Rules.LengthEquals(; field = "cycles[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "electric_vehicles[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "electric_vehicles[].energy_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "electric_vehicles[].marginal_value_per_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "electric_vehicles[].reasons", count = "slots"),
+    Rules.LengthEquals(; field = "heat_pumps[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "heat_pumps[].tank_energy_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "heat_pumps[].marginal_value_per_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "heat_pumps[].reasons", count = "slots"),
+    Rules.LengthEquals(; field = "generators[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "generators[].running", count = "slots"),
+    Rules.LengthEquals(; field = "generators[].marginal_value_per_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "generators[].reasons", count = "slots"),
+    Rules.LengthEquals(; field = "groups[].power_kw", count = "slots"),
     Rules.LengthEquals(; field = "grid_power_kw", count = "slots"),
     Rules.LengthEquals(; field = "grid_price_per_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "import_limit_value_per_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "export_limit_value_per_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "upward_reserve_price_per_kw", count = "slots"),
+    Rules.LengthEquals(; field = "downward_reserve_price_per_kw", count = "slots"),
+    Rules.LengthEquals(; field = "uncertainty.scenarios[].grid_power_kw", count = "slots"),
 ]
 rules_of(::Type{DispatchResult}) = RULES_OF_DISPATCH_RESULT
 

@@ -34,14 +34,147 @@ const DISPATCH_LOAD = Record([
     Field("name", NAME),
     Field("power_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000)),
 ])
+const DISPATCH_FLEXIBLE_LOAD = Record([
+    Field("name", NAME),
+    Field("start_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("end_slot", Numeric(whole=true, minimum=1, maximum=35136)),
+    Field("energy_kwh", Numeric(minimum=0, maximum=1000000000)),
+    Field("min_power_kw", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("max_power_kw", Numeric(maximum=1000000, above=0)),
+    Field("interruptible", Flag(), required=false),
+])
+const DISPATCH_CYCLE = Record([
+    Field("name", NAME),
+    Field("start_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("end_slot", Numeric(whole=true, minimum=1, maximum=35136)),
+    Field("power_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000)),
+])
+const DISPATCH_STAY = Record([
+    Field("start_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("end_slot", Numeric(whole=true, minimum=1, maximum=35136)),
+    Field("initial_energy_kwh", Numeric(minimum=0, maximum=10000000)),
+    Field("required_energy_kwh", Numeric(minimum=0, maximum=10000000), required=false),
+])
+const DISPATCH_ELECTRIC_VEHICLE = Record([
+    Field("name", NAME),
+    Field("battery", BATTERY),
+    Field("min_charge_power_kw", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("stays", ListOf(DISPATCH_STAY, min_items=1, max_items=400)),
+])
+const DISPATCH_HEAT_TANK = Record([
+    Field("min_energy_kwh", Numeric(minimum=0, maximum=10000000), required=false),
+    Field("max_energy_kwh", Numeric(minimum=0, maximum=10000000)),
+    Field("initial_energy_kwh", Numeric(minimum=0, maximum=10000000)),
+    Field("final_energy_kwh", Numeric(minimum=0, maximum=10000000), required=false),
+    Field("loss_per_h", Numeric(minimum=0, maximum=1), required=false),
+])
+const DISPATCH_HEAT_PUMP = Record([
+    Field("name", NAME),
+    Field("min_power_kw", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("max_power_kw", Numeric(maximum=1000000, above=0)),
+    Field("cop", Series(min_items=1, max_items=35136, minimum=0.1, maximum=100)),
+    Field("heat_demand_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000)),
+    Field("tank", DISPATCH_HEAT_TANK),
+])
+const DISPATCH_COST_SEGMENT = Record([
+    Field("up_to_power_kw", Numeric(maximum=1000000, above=0)),
+    Field("cost_per_kwh", Numeric(minimum=-1000, maximum=1000)),
+])
+const DISPATCH_GENERATOR = Record([
+    Field("name", NAME),
+    Field("min_power_kw", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("max_power_kw", Numeric(maximum=1000000, above=0)),
+    Field("cost_segments", ListOf(DISPATCH_COST_SEGMENT, min_items=1, max_items=20)),
+    Field("no_load_cost_per_h", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("start_cost", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("min_up_duration_s", Numeric(whole=true, minimum=0, maximum=604800), required=false),
+    Field("min_down_duration_s", Numeric(whole=true, minimum=0, maximum=604800), required=false),
+    Field("ramp_up_kw_per_h", Numeric(maximum=100000000, above=0), required=false),
+    Field("ramp_down_kw_per_h", Numeric(maximum=100000000, above=0), required=false),
+    Field("initially_running", Flag(), required=false),
+    Field("initial_duration_s", Numeric(whole=true, minimum=0, maximum=31536000), required=false),
+    Field("initial_power_kw", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("co2_kg_per_kwh", Numeric(minimum=0, maximum=10), required=false),
+])
+const DISPATCH_GRID_FEE = Record([
+    Field("name", NAME),
+    Field("price_per_kwh", Series(min_items=1, max_items=35136, minimum=-1000, maximum=1000)),
+])
+const DISPATCH_TIER = Record([
+    Field("from_energy_kwh", Numeric(minimum=0, maximum=1000000000)),
+    Field("surcharge_per_kwh", Numeric(minimum=-1000, maximum=1000)),
+])
+const DISPATCH_TIERS = Record([
+    Field("imported_energy_kwh", Numeric(minimum=0, maximum=1000000000), required=false),
+    Field("tiers", ListOf(DISPATCH_TIER, min_items=1, max_items=20)),
+])
+const DISPATCH_SLOT_WINDOW = Record([
+    Field("start_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("end_slot", Numeric(whole=true, minimum=1, maximum=35136)),
+])
+const DISPATCH_DEMAND_CHARGE = Record([
+    Field("name", NAME),
+    Field("price_per_kw", Numeric(minimum=0, maximum=1000000)),
+    Field("billing_interval_s", Numeric(whole=true, choices=[60, 300, 600, 900, 1800, 3600])),
+    Field("peak_so_far_kw", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("interval_energy_so_far_kwh", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("windows", ListOf(DISPATCH_SLOT_WINDOW, max_items=400), required=false),
+])
 const DISPATCH_TARIFF = Record([
     Field("import_price_per_kwh", Series(min_items=1, max_items=35136, minimum=-1000, maximum=1000)),
     Field("export_price_per_kwh", Series(min_items=1, max_items=35136, minimum=-1000, maximum=1000)),
+    Field("grid_fees", ListOf(DISPATCH_GRID_FEE, max_items=20), required=false),
+    Field("import_tiers", DISPATCH_TIERS, required=false),
+    Field("demand_charges", ListOf(DISPATCH_DEMAND_CHARGE, max_items=10), required=false),
 ])
 const DISPATCH_GRID = Record([
     Field("max_import_power_kw", Numeric(minimum=0, maximum=1000000)),
     Field("max_export_power_kw", Numeric(minimum=0, maximum=1000000)),
+    Field("import_limits_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000), required=false),
+    Field("export_limits_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000), required=false),
 ])
+const DISPATCH_GROUP = Record([
+    Field("name", NAME),
+    Field("members", ListOf(NAME, min_items=1, max_items=200)),
+    Field("max_import_power_kw", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("max_export_power_kw", Numeric(minimum=0, maximum=1000000), required=false),
+])
+const DISPATCH_RESERVE = Record([
+    Field("upward_power_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000), required=false),
+    Field("downward_power_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000), required=false),
+    Field("duration_s", Numeric(whole=true, minimum=1, maximum=86400), required=false),
+])
+const DISPATCH_EMISSIONS = Record([
+    Field("import_kg_per_kwh", Series(min_items=1, max_items=35136, minimum=0, maximum=10)),
+    Field("price_per_kg", Numeric(minimum=0, maximum=1000), required=false),
+])
+const DISPATCH_ASSET_POWER = Record([
+    Field("name", NAME),
+    Field("power_kw", Series(min_items=1, max_items=35136, minimum=-1000000, maximum=1000000)),
+])
+const DISPATCH_PREVIOUS_PLAN = Record([
+    Field("deviation_cost_per_kwh", Numeric(minimum=0, maximum=1000)),
+    Field("assets", ListOf(DISPATCH_ASSET_POWER, min_items=1, max_items=200)),
+])
+const DISPATCH_SCENARIO_SERIES = Record([
+    Field("name", NAME),
+    Field("power_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000)),
+])
+const DISPATCH_SCENARIO = Record([
+    Field("name", NAME),
+    Field("probability", Numeric(maximum=1000000, above=0)),
+    Field("loads", ListOf(DISPATCH_SCENARIO_SERIES, max_items=200), required=false),
+    Field("pv", ListOf(DISPATCH_SCENARIO_SERIES, max_items=50), required=false),
+    Field("import_price_per_kwh", Series(min_items=1, max_items=35136, minimum=-1000, maximum=1000), required=false),
+    Field("export_price_per_kwh", Series(min_items=1, max_items=35136, minimum=-1000, maximum=1000), required=false),
+])
+const DISPATCH_UNCERTAINTY = Record([
+    Field("shared_slots", Numeric(whole=true, minimum=1, maximum=35136), required=false),
+    Field("risk_weight", Numeric(minimum=0, maximum=1), required=false),
+    Field("tail_probability", Numeric(maximum=1, above=0), required=false),
+    Field("scenarios", ListOf(DISPATCH_SCENARIO, min_items=2, max_items=50)),
+])
+const DISPATCH_CONFLICT_ANSWER = Text(choices=["RELAX", "FAIL"])
 const SOLVER_OPTIONS = Record([
     Field("time_limit_s", Numeric(maximum=3600, above=0), required=false),
     Field("relative_gap", Numeric(minimum=0, maximum=1), required=false),
@@ -54,41 +187,164 @@ const DISPATCH_INPUT = Record([
     Field("batteries", ListOf(DISPATCH_BATTERY, max_items=50)),
     Field("pv", ListOf(DISPATCH_PV, max_items=50), required=false),
     Field("loads", ListOf(DISPATCH_LOAD, min_items=1, max_items=200)),
+    Field("flexible_loads", ListOf(DISPATCH_FLEXIBLE_LOAD, max_items=200), required=false),
+    Field("cycles", ListOf(DISPATCH_CYCLE, max_items=200), required=false),
+    Field("electric_vehicles", ListOf(DISPATCH_ELECTRIC_VEHICLE, max_items=200), required=false),
+    Field("heat_pumps", ListOf(DISPATCH_HEAT_PUMP, max_items=50), required=false),
+    Field("generators", ListOf(DISPATCH_GENERATOR, max_items=50), required=false),
     Field("tariff", DISPATCH_TARIFF),
     Field("grid", DISPATCH_GRID),
+    Field("groups", ListOf(DISPATCH_GROUP, max_items=50), required=false),
+    Field("reserve", DISPATCH_RESERVE, required=false),
+    Field("emissions", DISPATCH_EMISSIONS, required=false),
+    Field("previous_plan", DISPATCH_PREVIOUS_PLAN, required=false),
+    Field("uncertainty", DISPATCH_UNCERTAINTY, required=false),
+    Field("on_conflict", DISPATCH_CONFLICT_ANSWER, required=false),
     Field("options", SOLVER_OPTIONS, required=false),
 ])
+const DISPATCH_COSTS = Record([
+    Field("energy_import", Numeric()),
+    Field("energy_export", Numeric()),
+    Field("grid_fees", Numeric()),
+    Field("tiers", Numeric()),
+    Field("demand_charges", Numeric()),
+    Field("generation", Numeric()),
+    Field("starts", Numeric()),
+    Field("wear", Numeric(minimum=0)),
+    Field("co2", Numeric(minimum=0)),
+])
+const DISPATCH_BILL_LINE = Record([
+    Field("item", Text(choices=["IMPORT", "EXPORT", "GRID_FEE", "TIER", "DEMAND_CHARGE", "CO2"])),
+    Field("name", NAME, required=false),
+    Field("quantity", Numeric()),
+    Field("unit", Text(choices=["kWh", "kW", "kg"])),
+    Field("amount", Numeric()),
+])
+const DISPATCH_VIOLATION = Record([
+    Field("field", Text(min_length=1, max_length=256)),
+    Field("name", NAME, required=false),
+    Field("slot", Numeric(whole=true, minimum=0, maximum=35135), required=false),
+    Field("message", Text(min_length=1, max_length=1024)),
+    Field("amount", Numeric(minimum=0)),
+    Field("unit", Text(choices=["kW", "kWh", "slots"])),
+    Field("price_per_unit", Numeric()),
+])
 const FLOAT64_SERIES = Series(min_items=1, max_items=35136)
-const DISPATCH_REASON = Text(choices=["CHARGE_FROM_SURPLUS", "CHARGE_FROM_GRID", "DISCHARGE_TO_LOAD", "DISCHARGE_TO_EXPORT", "HOLD_FULL", "HOLD_EMPTY", "HOLD_NO_GAIN", "GRID_LIMIT", "POWER_LIMIT", "FINAL_ENERGY"])
+const DISPATCH_REASON = Text(choices=["CHARGE_FROM_SURPLUS", "CHARGE_FROM_GRID", "DISCHARGE_TO_LOAD", "DISCHARGE_TO_EXPORT", "HOLD_FULL", "HOLD_EMPTY", "HOLD_NO_GAIN", "GRID_LIMIT", "POWER_LIMIT", "FINAL_ENERGY", "AWAY", "DEPARTURE", "RECOVER", "GROUP_LIMIT", "PEAK_PRICE", "RESERVE", "PREVIOUS_PLAN", "FULL_OUTPUT", "CURTAIL_PRICE", "CHEAPEST", "DEARER", "NO_CHOICE", "OUTSIDE", "HEAT_DEMAND", "CHEAPER_THAN_GRID", "DEARER_THAN_GRID", "MIN_POWER", "MIN_UP", "MIN_DOWN", "RAMP_LIMIT", "START_COST"])
 const DISPATCH_BATTERY_PLAN = Record([
     Field("name", NAME),
     Field("power_kw", FLOAT64_SERIES),
     Field("energy_kwh", FLOAT64_SERIES),
     Field("marginal_value_per_kwh", FLOAT64_SERIES),
     Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136)),
+    Field("full_cycles", Numeric(minimum=0), required=false),
+    Field("capacity_value_per_kwh", Numeric(), required=false),
+    Field("charge_power_value_per_kw", Numeric(), required=false),
+    Field("discharge_power_value_per_kw", Numeric(), required=false),
 ])
 const DISPATCH_PV_PLAN = Record([
     Field("name", NAME),
     Field("power_kw", FLOAT64_SERIES),
     Field("curtailed_energy_kwh", Numeric(minimum=0)),
+    Field("marginal_value_per_kwh", FLOAT64_SERIES, required=false),
+    Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136), required=false),
+])
+const DISPATCH_FLEXIBLE_LOAD_PLAN = Record([
+    Field("name", NAME),
+    Field("power_kw", FLOAT64_SERIES),
+    Field("marginal_cost_per_kwh", Numeric()),
+    Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136)),
+])
+const DISPATCH_CYCLE_PLAN = Record([
+    Field("name", NAME),
+    Field("start_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("power_kw", FLOAT64_SERIES),
+    Field("energy_cost", Numeric()),
+    Field("reason", DISPATCH_REASON),
+])
+const DISPATCH_ELECTRIC_VEHICLE_PLAN = Record([
+    Field("name", NAME),
+    Field("power_kw", FLOAT64_SERIES),
+    Field("energy_kwh", FLOAT64_SERIES),
+    Field("marginal_value_per_kwh", FLOAT64_SERIES),
+    Field("charged_energy_kwh", Numeric(minimum=0), required=false),
+    Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136)),
+])
+const DISPATCH_HEAT_PUMP_PLAN = Record([
+    Field("name", NAME),
+    Field("power_kw", FLOAT64_SERIES),
+    Field("tank_energy_kwh", FLOAT64_SERIES),
+    Field("marginal_value_per_kwh", FLOAT64_SERIES),
+    Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136)),
+])
+const DISPATCH_GENERATOR_PLAN = Record([
+    Field("name", NAME),
+    Field("power_kw", FLOAT64_SERIES),
+    Field("running", FLOAT64_SERIES),
+    Field("start_count", Numeric(whole=true, minimum=0, maximum=35136)),
+    Field("cost", Numeric()),
+    Field("marginal_value_per_kwh", FLOAT64_SERIES),
+    Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136)),
+])
+const DISPATCH_GROUP_PLAN = Record([
+    Field("name", NAME),
+    Field("power_kw", FLOAT64_SERIES),
+    Field("import_limit_value_per_kwh", FLOAT64_SERIES),
+    Field("export_limit_value_per_kwh", FLOAT64_SERIES),
+])
+const DISPATCH_SCENARIO_PLAN = Record([
+    Field("name", NAME),
+    Field("probability", Numeric(maximum=1, above=0)),
+    Field("cost", Numeric()),
+    Field("grid_power_kw", FLOAT64_SERIES),
+])
+const DISPATCH_UNCERTAINTY_PLAN = Record([
+    Field("scenario", NAME),
+    Field("shared_slots", Numeric(whole=true, minimum=1, maximum=35136)),
+    Field("expected_cost", Numeric()),
+    Field("cvar", Numeric()),
+    Field("scenarios", ListOf(DISPATCH_SCENARIO_PLAN, min_items=2, max_items=50)),
 ])
 const DISPATCH_RESULT = Record([
-    Field("status", Text(choices=["OPTIMAL", "TIME_LIMIT"])),
+    Field("status", Text(choices=["OPTIMAL", "TIME_LIMIT", "RELAXED"])),
     Field("start_time", INSTANT),
     Field("slot_duration_s", SLOT_DURATION),
     Field("slots", Numeric(whole=true, minimum=1, maximum=35136)),
     Field("currency", CURRENCY),
     Field("cost", Numeric()),
+    Field("costs", DISPATCH_COSTS, required=false),
     Field("baseline_cost", Numeric()),
     Field("baseline_within_grid_limits", Flag()),
     Field("savings", Numeric()),
+    Field("rule_based_cost", Numeric(), required=false),
+    Field("rule_based_savings", Numeric(), required=false),
     Field("energy_cost", Numeric()),
     Field("wear_cost", Numeric(minimum=0)),
     Field("relative_gap", Numeric(minimum=0)),
+    Field("deviation_kwh", Numeric(minimum=0), required=false),
+    Field("bill", ListOf(DISPATCH_BILL_LINE, max_items=64), required=false),
+    Field("violations", ListOf(DISPATCH_VIOLATION, max_items=100), required=false),
+    Field("peak_import_power_kw", Numeric(minimum=0), required=false),
+    Field("imported_energy_kwh", Numeric(minimum=0), required=false),
+    Field("exported_energy_kwh", Numeric(minimum=0), required=false),
+    Field("self_sufficiency", Numeric(minimum=0, maximum=1), required=false),
+    Field("self_consumption", Numeric(minimum=0, maximum=1), required=false),
+    Field("co2_kg", Numeric(minimum=0), required=false),
     Field("batteries", ListOf(DISPATCH_BATTERY_PLAN, max_items=50)),
     Field("pv", ListOf(DISPATCH_PV_PLAN, max_items=50)),
+    Field("flexible_loads", ListOf(DISPATCH_FLEXIBLE_LOAD_PLAN, max_items=200), required=false),
+    Field("cycles", ListOf(DISPATCH_CYCLE_PLAN, max_items=200), required=false),
+    Field("electric_vehicles", ListOf(DISPATCH_ELECTRIC_VEHICLE_PLAN, max_items=200), required=false),
+    Field("heat_pumps", ListOf(DISPATCH_HEAT_PUMP_PLAN, max_items=50), required=false),
+    Field("generators", ListOf(DISPATCH_GENERATOR_PLAN, max_items=50), required=false),
+    Field("groups", ListOf(DISPATCH_GROUP_PLAN, max_items=50), required=false),
     Field("grid_power_kw", FLOAT64_SERIES),
     Field("grid_price_per_kwh", FLOAT64_SERIES),
+    Field("import_limit_value_per_kwh", FLOAT64_SERIES, required=false),
+    Field("export_limit_value_per_kwh", FLOAT64_SERIES, required=false),
+    Field("upward_reserve_price_per_kw", FLOAT64_SERIES, required=false),
+    Field("downward_reserve_price_per_kw", FLOAT64_SERIES, required=false),
+    Field("uncertainty", DISPATCH_UNCERTAINTY_PLAN, required=false),
 ])
 const PROBE_INPUT = Record([
     Field("hold_ms", Numeric(whole=true, minimum=0, maximum=600000), required=false),

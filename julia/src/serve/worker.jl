@@ -101,6 +101,7 @@ function rehearsal_input(; export_price = 0.08, max_import_kw = 30.0)
         batteries = [DispatchBattery("battery", battery, 5.0, 5.0)],
         pv = [DispatchPv("roof", true, [0.0, 0.5, 3.0, 1.0])],
         loads = [DispatchLoad("house", [2.0, 2.0, 1.0, 2.0])],
-        tariff = DispatchTariff([0.3, 0.4, 0.2, 0.3], fill(export_price, 4)),
-        grid = DispatchGrid(max_import_kw, 10.0), options = SolverOptions())
+        tariff = DispatchTariff(import_price_per_kwh = [0.3, 0.4, 0.2, 0.3],
+            export_price_per_kwh = fill(export_price, 4)),
+        grid = DispatchGrid(max_import_power_kw = max_import_kw, max_export_power_kw = 10.0), options = SolverOptions())
 end

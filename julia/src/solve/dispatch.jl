@@ -59,8 +59,8 @@ end
 
 function battery_plan(name::String, problem::DispatchProblem, plan::DispatchPlan, b::Int)
     its, value = plan.batteries[b], stored_value(problem, plan, b)
-    return DispatchBatteryPlan(name, its.power_kw, its.energy_kwh, value.least,
-        reasons(problem, plan, b, value))
+    return DispatchBatteryPlan(name = name, power_kw = its.power_kw, energy_kwh = its.energy_kwh,
+        marginal_value_per_kwh = value.least, reasons = reasons(problem, plan, b, value))
 end
 
 "A plant's part of the plan: what all curtailable plants leave unused is shared in proportion."
@@ -73,5 +73,6 @@ function pv_plan(pv::DispatchPv, problem::DispatchProblem, plan::DispatchPlan)
         end
     end
     unused_kwh = problem.slot_h * (sum(pv.available_power_kw) - sum(used_kw))
-    return DispatchPvPlan(pv.name, 0.0 .- used_kw, max(0.0, unused_kwh))
+    return DispatchPvPlan(name = pv.name, power_kw = 0.0 .- used_kw,
+        curtailed_energy_kwh = max(0.0, unused_kwh))
 end

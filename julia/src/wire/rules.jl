@@ -16,25 +16,28 @@ const RELATIVE_TOLERANCE = 1e-9
 
 """
 `field` must not exceed `limit`; holds when either is absent. `names` is to blame. Where `field` leads
-to many values and `limit` to one, the one holds for each of them.
+to many values and `limit` to one, the one holds for each of them. `tolerance` is the part of the limit
+by which a measured value may be beyond it.
 """
 struct AtMost <: Rule
     field::String
     limit::String
     names::String
+    tolerance::Float64
 end
-AtMost(; field, limit, names = field) = AtMost(field, limit, names)
+AtMost(; field, limit, names = field, tolerance = 0.0) = AtMost(field, limit, names, tolerance)
 
 check!(found, rule::AtMost, @nospecialize(value)) =
     each_pair((low, high) -> blame!(found, rule, low, high), value, rule.field, rule.limit)
 
 function blame!(found, rule::AtMost, low, high)
-    low[2] <= high[2] && return
+    low[2] <= high[2] * (1 + rule.tolerance) && return
+    more = rule.tolerance == 0 ? "" : " + $(number(100 * rule.tolerance))%"
     rule.names == rule.limit ?
     add!(found, high[1], "at-most",
         "must be at least $(number(low[2])) ($(rule.field)); it is $(number(high[2]))") :
     add!(found, low[1], "at-most",
-        "must be at most $(number(high[2])) ($(rule.limit)); it is $(number(low[2]))")
+        "must be at most $(number(high[2]))$more ($(rule.limit)); it is $(number(low[2]))")
 end
 
 "`field` must be less than `limit`; holds when either is absent."
@@ -63,6 +66,58 @@ function check!(found, rule::Increasing, @nospecialize(value))
         low < high || (rule.or_equal && low == high) || add!(found, values[i][1], "increasing",
             "must be $(rule.or_equal ? "at least" : "greater than") $(number(low)) " *
             "(the one before); it is $(number(high))")
+    end
+end
+
+"The last value at `field` must be `value`, the path of a number; rounding is forgiven."
+struct LastEquals <: Rule
+    field::String
+    value::String
+end
+LastEquals(; field, value) = LastEquals(field, value)
+
+function check!(found, rule::LastEquals, @nospecialize(value))
+    values = present(value, rule.field)
+    for (_, wanted) in present(value, rule.value)
+        field, last_one = values[end]
+        abs(last_one - wanted) <= RELATIVE_TOLERANCE * max(1.0, abs(wanted)) ||
+            add!(found, field, "last-equals", "must be $(number(wanted)) ($(rule.value)), " *
+                "being the last; it is $(number(last_one))")
+    end
+end
+
+"The windows at `field`, from `start` until before `stop`, are in order without overlap."
+struct Disjoint <: Rule
+    field::String
+    start::String
+    stop::String
+end
+Disjoint(; field, start, stop) = Disjoint(field, start, stop)
+
+function check!(found, rule::Disjoint, @nospecialize(value))
+    windows = present(value, rule.field)
+    for i in 2:length(windows)
+        stop = getproperty(windows[i-1][2], Symbol(rule.stop))
+        start = getproperty(windows[i][2], Symbol(rule.start))
+        start >= stop || add!(found, "$(windows[i][1]).$(rule.start)", "disjoint",
+            "must be at least $(number(stop)) (the $(rule.stop) before it); it is $start")
+    end
+end
+
+"The list at `field` has at most as many items as there are from `start` until `stop`."
+struct Fits <: Rule
+    field::String
+    start::String
+    stop::String
+end
+Fits(; field, start, stop) = Fits(field, start, stop)
+
+function check!(found, rule::Fits, @nospecialize(value))
+    all_of = present.(Ref(value), (rule.field, rule.start, rule.stop))
+    for ((field, items), (_, start), (_, stop)) in zip(all_of...)
+        length(items) <= stop - start || add!(found, field, "fits",
+            "must have at most $(stop - start) values (from $(rule.start) to $(rule.stop)); " *
+            "it has $(length(items))")
     end
 end
 

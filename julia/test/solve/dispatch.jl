@@ -12,8 +12,8 @@ function house_input(T; export_price = fill(0.08, T), max_import_kw = 30.0)
             discharge_efficiency = 0.95, wear_cost_per_kwh = 0.01), 5.0, 5.0)],
         pv = [DispatchPv("south", true, sun), DispatchPv("west", true, 2 .* sun), DispatchPv("shed", false, 0.1 .* sun)],
         loads = [DispatchLoad("house", fill(0.5, T)), DispatchLoad("car", [t % 24 == 20 ? 7.0 : 0.0 for t in 1:T])],
-        tariff = DispatchTariff([0.25 + 0.1 * (t % 24 > 16) for t in 1:T], export_price),
-        grid = DispatchGrid(max_import_kw, 10.0))
+        tariff = DispatchTariff(import_price_per_kwh = [0.25 + 0.1 * (t % 24 > 16) for t in 1:T], export_price_per_kwh = export_price),
+        grid = DispatchGrid(max_import_power_kw = max_import_kw, max_export_power_kw = 10.0))
 end
 
 @testset "a result keeps its contract and comes back from the wire as it was" begin
@@ -91,8 +91,9 @@ numbers_in(text, name) = parse.(Float64, split(strip(field(text, name), ['[', ']
     input = DispatchInput(start_time = "2019-06-30T22:00:00Z", slot_duration_s = 900, slots = count, currency = "EUR",
         batteries = [DispatchBattery("battery", battery, number_in(text, "initial_energy_kwh"), number_in(text, "final_energy_kwh"))],
         pv = [DispatchPv("roof", false, numbers_in(text, "pv_kw"))], loads = [DispatchLoad("house", numbers_in(text, "load_kw"))],
-        tariff = DispatchTariff(numbers_in(text, "import_price_eur_per_kwh"), numbers_in(text, "export_price_eur_per_kwh")),
-        grid = DispatchGrid(number_in(text, "grid_limit_kw"), number_in(text, "grid_limit_kw")))
+        tariff = DispatchTariff(import_price_per_kwh = numbers_in(text, "import_price_eur_per_kwh"), export_price_per_kwh = numbers_in(text, "export_price_eur_per_kwh")),
+        grid = DispatchGrid(max_import_power_kw = number_in(text, "grid_limit_kw"),
+            max_export_power_kw = number_in(text, "grid_limit_kw")))
     result = compute(input, ignore)
     @test abs(result.cost - number_in(text, "optimal_cost_eur")) <= 1e-6
 end

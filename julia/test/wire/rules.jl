@@ -35,6 +35,31 @@ end
           ["points[3].at"]
 end
 
+@testset "a tolerance is a part of the limit" begin
+    rule = Rules.AtMost(field = "measured", limit = "capacity", tolerance = 0.05)
+    @test blamed(rule, (measured = 105.0, capacity = 100.0)) == String[]
+    @test blamed(rule, (measured = 105.1, capacity = 100.0)) == ["measured"]
+end
+
+@testset "windows are in order" begin
+    rule = Rules.Disjoint(; field = "stays[]", start = "from", stop = "to")
+    stays(second) = (stays = [(from = 0, to = 4), (from = second, to = 9)],)
+    @test blamed(rule, stays(4)) == String[]
+    @test blamed(rule, stays(3)) == ["stays[1].from"]
+end
+
+@testset "a profile fits its window" begin
+    rule = Rules.Fits(; field = "power", start = "from", stop = "to")
+    @test blamed(rule, (from = 2, to = 4, power = [1.0, 1.0])) == String[]
+    @test blamed(rule, (from = 2, to = 4, power = [1.0, 1.0, 1.0])) == ["power"]
+end
+
+@testset "the last value is what it must be" begin
+    rule = Rules.LastEquals(field = "steps[].to", value = "most")
+    @test blamed(rule, (most = 5.0, steps = [(to = 2.0,), (to = 5.0,)])) == String[]
+    @test blamed(rule, (most = 6.0, steps = [(to = 2.0,), (to = 5.0,)])) == ["steps[1].to"]
+end
+
 @testset "refers-to knows only what is there" begin
     rule = Rules.RefersTo(field = "wires[].bus", to = ["buses[].name", "bars[].name"])
     net(bus) = (buses = [(name = "a",)], bars = [(name = "b",)], wires = [(bus = bus,)])

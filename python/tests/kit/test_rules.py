@@ -11,7 +11,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gridpact.contracts.messages import DispatchInput
-from gridpact.kit.rules import AtMost, Before, Increasing, RefersTo, Rule
+from gridpact.kit.rules import (
+    AtMost,
+    Before,
+    Disjoint,
+    Fits,
+    Increasing,
+    LastEquals,
+    RefersTo,
+    Rule,
+)
 from gridpact.kit.violation import ContractError, Violation
 from gridpact.kit.wire import build
 
@@ -66,23 +75,20 @@ def test_name_may_occur_once_among_all_lists() -> None:
     )
 
 
-def test_initial_energy_beyond_the_capacity_names_the_initial_energy() -> None:
-    (found,) = violations(initial_energy_kwh=100.5)
-    assert found == Violation(
-        "batteries[0].initial_energy_kwh",
-        "at-most",
-        "must be at most 100 (battery.capacity_kwh); it is 100.5",
-    )
-
-
-def test_initial_energy_below_the_reserve_names_the_initial_energy() -> None:
+def test_measured_energy_may_be_a_little_beyond_the_window() -> None:
+    """A measurement is not an order: the plan brings the battery back."""
+    assert violations(initial_energy_kwh=104.9) == []
     plain = copy.deepcopy(INPUT)
     plain["batteries"][0]["battery"]["min_energy_kwh"] = 60
-    (found,) = violations(plain)
+    assert violations(plain) == []
+
+
+def test_initial_energy_far_beyond_the_capacity_names_the_initial_energy() -> None:
+    (found,) = violations(initial_energy_kwh=105.5)
     assert found == Violation(
         "batteries[0].initial_energy_kwh",
         "at-most",
-        "must be at least 60 (battery.min_energy_kwh); it is 50",
+        "must be at most 100 + 5% (battery.capacity_kwh); it is 105.5",
     )
 
 
@@ -155,3 +161,35 @@ def test_reference_must_lead_somewhere(names: set[str], name: str) -> None:
     value = SimpleNamespace(buses=items("name", *names), load=SimpleNamespace(bus=name))
     found = blamed(RefersTo("load.bus", ("buses[].name",)), value)
     assert found == ([] if name in names else [("load.bus", "refers-to")])
+
+
+def test_tolerance_is_a_part_of_the_limit() -> None:
+    rule = AtMost("measured", "capacity", tolerance=0.05)
+    assert blamed(rule, SimpleNamespace(measured=105.0, capacity=100.0)) == []
+    assert blamed(rule, SimpleNamespace(measured=105.1, capacity=100.0)) == [
+        ("measured", "at-most")
+    ]
+
+
+@given(st.integers(0, 9))
+def test_windows_are_in_order(second: int) -> None:
+    value = SimpleNamespace(
+        stays=[SimpleNamespace(start=0, end=4), SimpleNamespace(start=second, end=9)]
+    )
+    found = blamed(Disjoint("stays[]", "start", "end"), value)
+    assert found == ([] if second >= 4 else [("stays[1].start", "disjoint")])
+
+
+@given(st.integers(0, 9))
+def test_profile_fits_its_window(count: int) -> None:
+    value = SimpleNamespace(power=[1.0] * count, start=2, end=6)
+    found = blamed(Fits("power", "start", "end"), value)
+    assert found == ([] if count <= 4 else [("power", "fits")])
+
+
+@given(st.lists(st.floats(0, 9), min_size=1), st.floats(0, 9))
+def test_last_value_is_what_it_must_be(values: list[float], most: float) -> None:
+    found = blamed(
+        LastEquals("steps[].to", "most"), SimpleNamespace(most=most, steps=items("to", *values))
+    )
+    assert bool(found) == (abs(values[-1] - most) > 1e-9 * max(1.0, most))

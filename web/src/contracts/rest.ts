@@ -504,6 +504,21 @@ export interface components {
          */
         Currency: string;
         /**
+         * DispatchAssetPower
+         * @description The power of one asset in each slot; consumption and charging positive, generation and discharging negative.
+         * @example {
+         *       "name": "Home battery",
+         *       "power_kw": [
+         *         1.5,
+         *         -0.5
+         *       ]
+         *     }
+         */
+        DispatchAssetPower: {
+            name: components["schemas"]["Name"];
+            power_kw: components["schemas"]["Float64Series"];
+        };
+        /**
          * DispatchBattery
          * @description A battery as the schedule sees it, with its state at the start and, if wanted, at the end.
          * @example {
@@ -523,7 +538,7 @@ export interface components {
         DispatchBattery: {
             name: components["schemas"]["Name"];
             battery: components["schemas"]["Battery"];
-            /** @description Stored energy at `start_time`. */
+            /** @description Stored energy at `start_time`, as measured. A value outside the battery's window (up to 5 % above its capacity) is accepted; the plan brings the battery back into its window as soon as it can. */
             initial_energy_kwh: number;
             /** @description Stored energy required at the end of the last slot; absent means free. */
             final_energy_kwh?: number;
@@ -542,6 +557,361 @@ export interface components {
             marginal_value_per_kwh: components["schemas"]["Float64Series"];
             /** @description One reason a slot. */
             reasons: components["schemas"]["DispatchReason"][];
+            /**
+             * @description Energy taken out of storage, divided by the capacity.
+             * @default 0
+             */
+            full_cycles: number;
+            /**
+             * @description What one more kWh of usable energy would save over the plan (the sum of the dual values of the upper energy limit).
+             * @default 0
+             */
+            capacity_value_per_kwh: number;
+            /**
+             * @description What one more kW of charging power would save.
+             * @default 0
+             */
+            charge_power_value_per_kw: number;
+            /**
+             * @description What one more kW of discharging power would save.
+             * @default 0
+             */
+            discharge_power_value_per_kw: number;
+        };
+        /**
+         * DispatchBillLine
+         * @description A line of the bill that the plan leads to.
+         * @example {
+         *       "item": "IMPORT",
+         *       "quantity": 12.5,
+         *       "unit": "kWh",
+         *       "amount": 3.75
+         *     }
+         */
+        DispatchBillLine: {
+            /** @enum {string} */
+            item: "IMPORT" | "EXPORT" | "GRID_FEE" | "TIER" | "DEMAND_CHARGE" | "CO2";
+            /** @description Name of the fee or demand charge. */
+            name?: components["schemas"]["Name"];
+            /** @description Energy, peak or mass that is charged. A demand charge lists the whole peak of the period. */
+            quantity: number;
+            /** @enum {string} */
+            unit: "kWh" | "kW" | "kg";
+            /** @description In the currency of the plan; negative is a credit. */
+            amount: number;
+        };
+        /**
+         * DispatchConflictAnswer
+         * @description What to answer when no plan keeps every limit. RELAX: the plan that breaks them least, with status RELAXED and each violation named. FAIL: the task fails with INFEASIBLE and the same violations.
+         * @enum {string}
+         */
+        DispatchConflictAnswer: "RELAX" | "FAIL";
+        /**
+         * DispatchCostSegment
+         * @description A step of a generator's cost curve, reaching from the step before it (or 0) up to `up_to_power_kw`.
+         * @example {
+         *       "up_to_power_kw": 50,
+         *       "cost_per_kwh": 0.21
+         *     }
+         */
+        DispatchCostSegment: {
+            up_to_power_kw: number;
+            /** @description Cost of each kWh within the step. */
+            cost_per_kwh: number;
+        };
+        /**
+         * DispatchCosts
+         * @description The cost of a plan by component; together they are `cost`.
+         * @example {
+         *       "energy_import": 1.2,
+         *       "energy_export": -0.3,
+         *       "grid_fees": 0.2,
+         *       "tiers": 0,
+         *       "demand_charges": 0,
+         *       "generation": 0,
+         *       "starts": 0,
+         *       "wear": 0.1,
+         *       "co2": 0
+         *     }
+         */
+        DispatchCosts: {
+            /** @description Imported energy at the import price. */
+            energy_import: number;
+            /** @description What exports earn, as a negative cost. */
+            energy_export: number;
+            grid_fees: number;
+            /** @description Surcharges of the tier prices. */
+            tiers: number;
+            /** @description For the part of the peak above the peak so far. */
+            demand_charges: number;
+            /** @description Fuel and no-load cost of generators. */
+            generation: number;
+            starts: number;
+            wear: number;
+            co2: number;
+        };
+        /**
+         * DispatchCycle
+         * @description A run of a machine that, once started, follows its power profile to the end. Only the start is free.
+         * @example {
+         *       "name": "Washing machine",
+         *       "start_slot": 0,
+         *       "end_slot": 4,
+         *       "power_kw": [
+         *         2,
+         *         0.5
+         *       ]
+         *     }
+         */
+        DispatchCycle: {
+            name: components["schemas"]["Name"];
+            /** @description First slot in which it may run. */
+            start_slot: number;
+            /** @description First slot in which it may no longer run. */
+            end_slot: number;
+            /** @description Consumption of each slot of the run, slot means. */
+            power_kw: components["schemas"]["Float64Series"];
+        };
+        /**
+         * DispatchCyclePlan
+         * @description When a cycle shall start.
+         */
+        DispatchCyclePlan: {
+            name: components["schemas"]["Name"];
+            start_slot: number;
+            /** @description Consumption. */
+            power_kw: components["schemas"]["Float64Series"];
+            /** @description Its energy, valued at `grid_price_per_kwh` of the slots it runs in. */
+            energy_cost: number;
+            reason: components["schemas"]["DispatchReason"];
+        };
+        /**
+         * DispatchDemandCharge
+         * @description A price on the greatest mean import of a billing interval. Intervals follow the clock (UTC): they begin at multiples of `billing_interval_s`. Only what exceeds the peak so far adds to the cost.
+         * @example {
+         *       "name": "Monthly peak",
+         *       "price_per_kw": 11.5,
+         *       "billing_interval_s": 900,
+         *       "peak_so_far_kw": 42
+         *     }
+         */
+        DispatchDemandCharge: {
+            name: components["schemas"]["Name"];
+            /** @description For each kW of the period's peak. */
+            price_per_kw: number;
+            /**
+             * @description Import is averaged over it. Where a slot is longer the slot's mean counts.
+             * @enum {integer}
+             */
+            billing_interval_s: 60 | 300 | 600 | 900 | 1800 | 3600;
+            /**
+             * @description Greatest interval mean of the billing period before `start_time`.
+             * @default 0
+             */
+            peak_so_far_kw: number;
+            /**
+             * @description Already imported within the interval that `start_time` falls into.
+             * @default 0
+             */
+            interval_energy_so_far_kwh: number;
+            /**
+             * @description Slots whose import counts; empty means all.
+             * @default []
+             */
+            windows: components["schemas"]["DispatchSlotWindow"][];
+        };
+        /**
+         * DispatchElectricVehicle
+         * @description An electric vehicle at its charging point. It gives energy back (vehicle-to-grid) where its battery's `max_discharge_power_kw` is above 0. Stays that do not overlap, in order.
+         * @example {
+         *       "name": "Van 1",
+         *       "battery": {
+         *         "capacity_kwh": 75,
+         *         "max_charge_power_kw": 11,
+         *         "max_discharge_power_kw": 0,
+         *         "charge_efficiency": 0.92,
+         *         "discharge_efficiency": 0.92
+         *       },
+         *       "min_charge_power_kw": 1.4,
+         *       "stays": [
+         *         {
+         *           "start_slot": 0,
+         *           "end_slot": 4,
+         *           "initial_energy_kwh": 40,
+         *           "required_energy_kwh": 45
+         *         }
+         *       ]
+         *     }
+         */
+        DispatchElectricVehicle: {
+            name: components["schemas"]["Name"];
+            battery: components["schemas"]["Battery"];
+            /**
+             * @description The charging point charges with at least this or not at all (1.4 kW at 6 A on one phase, for example).
+             * @default 0
+             */
+            min_charge_power_kw: number;
+            stays: components["schemas"]["DispatchStay"][];
+        };
+        /**
+         * DispatchElectricVehiclePlan
+         * @description What one electric vehicle shall do at its charging point.
+         */
+        DispatchElectricVehiclePlan: {
+            name: components["schemas"]["Name"];
+            /** @description AC power; charging positive and discharging negative. */
+            power_kw: components["schemas"]["Float64Series"];
+            /** @description Stored energy at the end of each slot; 0 while it is away. */
+            energy_kwh: components["schemas"]["Float64Series"];
+            /** @description What one more stored kWh at the end of the slot would save; 0 while it is away. */
+            marginal_value_per_kwh: components["schemas"]["Float64Series"];
+            /**
+             * @description Energy taken from the site, AC side.
+             * @default 0
+             */
+            charged_energy_kwh: number;
+            /** @description One reason a slot. */
+            reasons: components["schemas"]["DispatchReason"][];
+        };
+        /**
+         * DispatchEmissions
+         * @description CO₂ of imported energy, and its price. Exports earn no credit.
+         * @example {
+         *       "import_kg_per_kwh": [
+         *         0.35,
+         *         0.28
+         *       ],
+         *       "price_per_kg": 0.1
+         *     }
+         */
+        DispatchEmissions: {
+            import_kg_per_kwh: components["schemas"]["Float64Series"];
+            /**
+             * @description Counts for imports and generators.
+             * @default 0
+             */
+            price_per_kg: number;
+        };
+        /**
+         * DispatchFlexibleLoad
+         * @description An amount of energy that a load must take within a window, when is free. Between `min_power_kw` and `max_power_kw` while it runs; one that is not interruptible runs without a pause once it has started.
+         * @example {
+         *       "name": "Pool pump",
+         *       "start_slot": 0,
+         *       "end_slot": 4,
+         *       "energy_kwh": 1.5,
+         *       "max_power_kw": 2
+         *     }
+         */
+        DispatchFlexibleLoad: {
+            name: components["schemas"]["Name"];
+            /** @description First slot of the window. */
+            start_slot: number;
+            /** @description First slot after the window. */
+            end_slot: number;
+            /** @description Energy taken within the window. */
+            energy_kwh: number;
+            /**
+             * @description Least power while it runs.
+             * @default 0
+             */
+            min_power_kw: number;
+            max_power_kw: number;
+            /** @default true */
+            interruptible: boolean;
+        };
+        /**
+         * DispatchFlexibleLoadPlan
+         * @description When a flexible load shall take its energy.
+         */
+        DispatchFlexibleLoadPlan: {
+            name: components["schemas"]["Name"];
+            /** @description Consumption. */
+            power_kw: components["schemas"]["Float64Series"];
+            /** @description What one more kWh within its window would cost. */
+            marginal_cost_per_kwh: number;
+            /** @description One reason a slot. */
+            reasons: components["schemas"]["DispatchReason"][];
+        };
+        /**
+         * DispatchGenerator
+         * @description A generator that can be started and stopped. While it runs, an hour costs `no_load_cost_per_h` and the segments of its cost curve up to its power; the curve must be convex (no step cheaper than the one before).
+         * @example {
+         *       "name": "CHP",
+         *       "min_power_kw": 20,
+         *       "max_power_kw": 50,
+         *       "cost_segments": [
+         *         {
+         *           "up_to_power_kw": 50,
+         *           "cost_per_kwh": 0.21
+         *         }
+         *       ],
+         *       "start_cost": 3,
+         *       "min_up_duration_s": 3600,
+         *       "min_down_duration_s": 1800,
+         *       "co2_kg_per_kwh": 0.45
+         *     }
+         */
+        DispatchGenerator: {
+            name: components["schemas"]["Name"];
+            /**
+             * @description Least power while it runs.
+             * @default 0
+             */
+            min_power_kw: number;
+            max_power_kw: number;
+            /** @description The last one reaches `max_power_kw`. */
+            cost_segments: components["schemas"]["DispatchCostSegment"][];
+            /** @default 0 */
+            no_load_cost_per_h: number;
+            /** @default 0 */
+            start_cost: number;
+            /**
+             * @description Once started it runs at least as long; rounded up to slots.
+             * @default 0
+             */
+            min_up_duration_s: number;
+            /**
+             * @description Once stopped it rests at least as long; rounded up to slots.
+             * @default 0
+             */
+            min_down_duration_s: number;
+            /** @description Greatest increase of power while it runs; absent means no limit. A start reaches at least `min_power_kw`. */
+            ramp_up_kw_per_h?: number;
+            /** @description Greatest decrease, likewise. */
+            ramp_down_kw_per_h?: number;
+            /** @default false */
+            initially_running: boolean;
+            /**
+             * @description How long it has been running or resting at `start_time`.
+             * @default 31536000
+             */
+            initial_duration_s: number;
+            /**
+             * @description Power just before `start_time`.
+             * @default 0
+             */
+            initial_power_kw: number;
+            /** @default 0 */
+            co2_kg_per_kwh: number;
+        };
+        /**
+         * DispatchGeneratorPlan
+         * @description What one generator shall do.
+         */
+        DispatchGeneratorPlan: {
+            name: components["schemas"]["Name"];
+            /** @description AC power; generation is negative. */
+            power_kw: components["schemas"]["Float64Series"];
+            /** @description 1 where it runs and 0 where it rests. */
+            running: components["schemas"]["Float64Series"];
+            start_count: number;
+            /** @description Fuel, no-load and starts; without CO₂. */
+            cost: number;
+            /** @description What one more kWh of greatest output in the slot would save. */
+            marginal_value_per_kwh: components["schemas"]["Float64Series"];
+            /** @description One reason a slot. */
+            reasons: components["schemas"]["DispatchReason"][];
         };
         /**
          * DispatchGrid
@@ -554,10 +924,143 @@ export interface components {
         DispatchGrid: {
             max_import_power_kw: number;
             max_export_power_kw: number;
+            /** @description A limit for each slot beside `max_import_power_kw`, for instance while the network operator throttles the site. */
+            import_limits_kw?: components["schemas"]["Float64Series"];
+            /** @description A limit for each slot beside `max_export_power_kw`. */
+            export_limits_kw?: components["schemas"]["Float64Series"];
+        };
+        /**
+         * DispatchGridFee
+         * @description A fee on every imported kWh, added to the import price. Fees add up.
+         * @example {
+         *       "name": "Network usage",
+         *       "price_per_kwh": [
+         *         0.09,
+         *         0.04
+         *       ]
+         *     }
+         */
+        DispatchGridFee: {
+            name: components["schemas"]["Name"];
+            price_per_kwh: components["schemas"]["Float64Series"];
+        };
+        /**
+         * DispatchGroup
+         * @description Assets behind one fuse, feeder or transformer, whose power together is limited.
+         * @example {
+         *       "name": "Garage",
+         *       "members": [
+         *         "Van 1"
+         *       ],
+         *       "max_import_power_kw": 11
+         *     }
+         */
+        DispatchGroup: {
+            name: components["schemas"]["Name"];
+            /** @description Names of assets and loads. */
+            members: components["schemas"]["Name"][];
+            /** @description Most that flows to the members; absent means no limit. */
+            max_import_power_kw?: number;
+            /** @description Most that flows from the members; absent means no limit. */
+            max_export_power_kw?: number;
+        };
+        /**
+         * DispatchGroupPlan
+         * @description What flows to a group, and what its limit costs.
+         */
+        DispatchGroupPlan: {
+            name: components["schemas"]["Name"];
+            /** @description Power of all members; positive flows to them. */
+            power_kw: components["schemas"]["Float64Series"];
+            /** @description What one more kWh through the limit in the slot would save. */
+            import_limit_value_per_kwh: components["schemas"]["Float64Series"];
+            /** @description The same outwards. */
+            export_limit_value_per_kwh: components["schemas"]["Float64Series"];
+        };
+        /**
+         * DispatchHeatPump
+         * @description A heat pump that covers a heat demand through a tank.
+         * @example {
+         *       "name": "Heat pump",
+         *       "max_power_kw": 3,
+         *       "cop": [
+         *         3.1,
+         *         3,
+         *         2.9,
+         *         2.9
+         *       ],
+         *       "heat_demand_kw": [
+         *         4,
+         *         4,
+         *         4.5,
+         *         4.5
+         *       ],
+         *       "tank": {
+         *         "max_energy_kwh": 12,
+         *         "initial_energy_kwh": 6
+         *       }
+         *     }
+         */
+        DispatchHeatPump: {
+            name: components["schemas"]["Name"];
+            /**
+             * @description Least electric power while it runs.
+             * @default 0
+             */
+            min_power_kw: number;
+            /** @description Greatest electric power. */
+            max_power_kw: number;
+            /** @description Coefficient of performance of each slot (heat delivered per electric energy). */
+            cop: components["schemas"]["Float64Series"];
+            /** @description Heat taken from the tank, slot means. */
+            heat_demand_kw: components["schemas"]["Float64Series"];
+            tank: components["schemas"]["DispatchHeatTank"];
+        };
+        /**
+         * DispatchHeatPumpPlan
+         * @description What one heat pump shall do.
+         */
+        DispatchHeatPumpPlan: {
+            name: components["schemas"]["Name"];
+            /** @description Electric power. */
+            power_kw: components["schemas"]["Float64Series"];
+            /** @description Stored heat at the end of each slot. */
+            tank_energy_kwh: components["schemas"]["Float64Series"];
+            /** @description What one more kWh of heat in the tank at the end of the slot would save. */
+            marginal_value_per_kwh: components["schemas"]["Float64Series"];
+            /** @description One reason a slot. */
+            reasons: components["schemas"]["DispatchReason"][];
+        };
+        /**
+         * DispatchHeatTank
+         * @description Heat stored in a buffer tank above its lowest useful temperature.
+         * @example {
+         *       "max_energy_kwh": 12,
+         *       "initial_energy_kwh": 6,
+         *       "loss_per_h": 0.01
+         *     }
+         */
+        DispatchHeatTank: {
+            /**
+             * @description Heat that must remain.
+             * @default 0
+             */
+            min_energy_kwh: number;
+            /** @description Heat when full. */
+            max_energy_kwh: number;
+            /** @description Heat at `start_time`, as measured; outside the window it is brought back, as with a battery. */
+            initial_energy_kwh: number;
+            /** @description Least heat at the end of the last slot; absent means free. */
+            final_energy_kwh?: number;
+            /**
+             * @description Part of the stored heat lost in an hour.
+             * @default 0
+             */
+            loss_per_h: number;
         };
         /**
          * DispatchInput
-         * @description A complete scheduling problem: what is known of every slot, what may be decided, and what it costs. The plan minimises the cost of energy from the grid, less what exports earn, plus battery wear.
+         * @description A complete scheduling problem: what is known of every slot, what may be decided, and what it costs. The plan minimises the cost of energy from the grid with its fees and peaks, less what exports earn, plus fuel, starts, wear and emissions.
          * @example {
          *       "start_time": "2026-06-01T00:00:00Z",
          *       "slot_duration_s": 900,
@@ -620,6 +1123,167 @@ export interface components {
          *         "max_export_power_kw": 20
          *       }
          *     }
+         * @example {
+         *       "start_time": "2026-06-01T00:00:00Z",
+         *       "slot_duration_s": 900,
+         *       "slots": 4,
+         *       "currency": "EUR",
+         *       "batteries": [],
+         *       "pv": [
+         *         {
+         *           "name": "Roof south",
+         *           "curtailable": true,
+         *           "available_power_kw": [
+         *             0,
+         *             0,
+         *             2.5,
+         *             3
+         *           ]
+         *         }
+         *       ],
+         *       "loads": [
+         *         {
+         *           "name": "House",
+         *           "power_kw": [
+         *             0.4,
+         *             0.5,
+         *             0.4,
+         *             0.6
+         *           ]
+         *         }
+         *       ],
+         *       "flexible_loads": [
+         *         {
+         *           "name": "Pool pump",
+         *           "start_slot": 0,
+         *           "end_slot": 4,
+         *           "energy_kwh": 1,
+         *           "max_power_kw": 2
+         *         }
+         *       ],
+         *       "cycles": [
+         *         {
+         *           "name": "Washing machine",
+         *           "start_slot": 0,
+         *           "end_slot": 4,
+         *           "power_kw": [
+         *             2,
+         *             0.5
+         *           ]
+         *         }
+         *       ],
+         *       "electric_vehicles": [
+         *         {
+         *           "name": "Van 1",
+         *           "battery": {
+         *             "capacity_kwh": 75,
+         *             "max_charge_power_kw": 11,
+         *             "max_discharge_power_kw": 0,
+         *             "charge_efficiency": 0.92,
+         *             "discharge_efficiency": 0.92
+         *           },
+         *           "stays": [
+         *             {
+         *               "start_slot": 0,
+         *               "end_slot": 4,
+         *               "initial_energy_kwh": 40,
+         *               "required_energy_kwh": 45
+         *             }
+         *           ]
+         *         }
+         *       ],
+         *       "heat_pumps": [
+         *         {
+         *           "name": "Heat pump",
+         *           "max_power_kw": 3,
+         *           "cop": [
+         *             3.1,
+         *             3,
+         *             2.9,
+         *             2.9
+         *           ],
+         *           "heat_demand_kw": [
+         *             4,
+         *             4,
+         *             4.5,
+         *             4.5
+         *           ],
+         *           "tank": {
+         *             "max_energy_kwh": 12,
+         *             "initial_energy_kwh": 6
+         *           }
+         *         }
+         *       ],
+         *       "generators": [
+         *         {
+         *           "name": "CHP",
+         *           "min_power_kw": 2,
+         *           "max_power_kw": 5,
+         *           "cost_segments": [
+         *             {
+         *               "up_to_power_kw": 5,
+         *               "cost_per_kwh": 0.21
+         *             }
+         *           ],
+         *           "start_cost": 0.3
+         *         }
+         *       ],
+         *       "tariff": {
+         *         "import_price_per_kwh": [
+         *           0.3,
+         *           0.35,
+         *           0.25,
+         *           0.25
+         *         ],
+         *         "export_price_per_kwh": [
+         *           0.08,
+         *           0.08,
+         *           0.08,
+         *           0.08
+         *         ],
+         *         "grid_fees": [
+         *           {
+         *             "name": "Network usage",
+         *             "price_per_kwh": [
+         *               0.09,
+         *               0.09,
+         *               0.04,
+         *               0.04
+         *             ]
+         *           }
+         *         ],
+         *         "demand_charges": [
+         *           {
+         *             "name": "Monthly peak",
+         *             "price_per_kw": 11.5,
+         *             "billing_interval_s": 900,
+         *             "peak_so_far_kw": 12
+         *           }
+         *         ]
+         *       },
+         *       "grid": {
+         *         "max_import_power_kw": 30,
+         *         "max_export_power_kw": 20
+         *       },
+         *       "groups": [
+         *         {
+         *           "name": "Garage",
+         *           "members": [
+         *             "Van 1"
+         *           ],
+         *           "max_import_power_kw": 11
+         *         }
+         *       ],
+         *       "emissions": {
+         *         "import_kg_per_kwh": [
+         *           0.35,
+         *           0.35,
+         *           0.3,
+         *           0.3
+         *         ],
+         *         "price_per_kg": 0.1
+         *       }
+         *     }
          */
         DispatchInput: {
             start_time: components["schemas"]["Instant"];
@@ -631,8 +1295,26 @@ export interface components {
             /** @default [] */
             pv: components["schemas"]["DispatchPv"][];
             loads: components["schemas"]["DispatchLoad"][];
+            /** @default [] */
+            flexible_loads: components["schemas"]["DispatchFlexibleLoad"][];
+            /** @default [] */
+            cycles: components["schemas"]["DispatchCycle"][];
+            /** @default [] */
+            electric_vehicles: components["schemas"]["DispatchElectricVehicle"][];
+            /** @default [] */
+            heat_pumps: components["schemas"]["DispatchHeatPump"][];
+            /** @default [] */
+            generators: components["schemas"]["DispatchGenerator"][];
             tariff: components["schemas"]["DispatchTariff"];
             grid: components["schemas"]["DispatchGrid"];
+            /** @default [] */
+            groups: components["schemas"]["DispatchGroup"][];
+            reserve?: components["schemas"]["DispatchReserve"];
+            emissions?: components["schemas"]["DispatchEmissions"];
+            previous_plan?: components["schemas"]["DispatchPreviousPlan"];
+            uncertainty?: components["schemas"]["DispatchUncertainty"];
+            /** @default RELAX */
+            on_conflict: components["schemas"]["DispatchConflictAnswer"];
             options?: components["schemas"]["SolverOptions"];
         };
         /**
@@ -650,6 +1332,29 @@ export interface components {
             name: components["schemas"]["Name"];
             /** @description Consumption, slot means. */
             power_kw: components["schemas"]["Float64Series"];
+        };
+        /**
+         * DispatchPreviousPlan
+         * @description What the last plan said for these slots. Departing from it costs, so that plans do not flip-flop over nothing.
+         * @example {
+         *       "deviation_cost_per_kwh": 0.002,
+         *       "assets": [
+         *         {
+         *           "name": "Home battery",
+         *           "power_kw": [
+         *             0,
+         *             0,
+         *             1.5,
+         *             2
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        DispatchPreviousPlan: {
+            /** @description For each kWh more or less than the last plan; decides the plan and is not part of its cost. */
+            deviation_cost_per_kwh: number;
+            assets: components["schemas"]["DispatchAssetPower"][];
         };
         /**
          * DispatchPv
@@ -683,16 +1388,41 @@ export interface components {
             power_kw: components["schemas"]["Float64Series"];
             /** @description Energy that was available and not used. */
             curtailed_energy_kwh: number;
+            /** @description What one more available kWh in the slot would save. */
+            marginal_value_per_kwh?: components["schemas"]["Float64Series"];
+            /** @description One reason a slot. */
+            reasons?: components["schemas"]["DispatchReason"][];
         };
         /**
          * DispatchReason
-         * @description Why a battery does what it does in a slot. `marginal_value_per_kwh` (the shadow price of stored energy) is what each reason is judged by. CHARGE_FROM_SURPLUS: PV surplus is stored because it is worth more later than its export earns. CHARGE_FROM_GRID: importing now is cheaper than what the energy is worth later. DISCHARGE_TO_LOAD: stored energy replaces import. DISCHARGE_TO_EXPORT: stored energy earns more exported now than kept. HOLD_FULL, HOLD_EMPTY: the energy limit binds. HOLD_NO_GAIN: no price difference pays for the losses and wear. GRID_LIMIT: the grid connection's limit decides. POWER_LIMIT: the battery's own power limit binds while it acts. FINAL_ENERGY: the required final energy decides.
+         * @description Why an asset does what it does in a slot: the limit or the price that decides. `marginal_value_per_kwh` beside it is what the reason is judged by. CHARGE_FROM_SURPLUS: surplus is stored because it is worth more later than its export earns. CHARGE_FROM_GRID: importing now is cheaper than what the energy is worth later. DISCHARGE_TO_LOAD: stored energy replaces import. DISCHARGE_TO_EXPORT: stored energy earns more exported now than kept. HOLD_FULL, HOLD_EMPTY: the energy limit binds. HOLD_NO_GAIN: no price difference pays for the losses and wear. GRID_LIMIT: the grid connection's limit decides. POWER_LIMIT: the asset's own power limit binds while it acts. FINAL_ENERGY: the required final energy decides. AWAY: the vehicle is not plugged in. DEPARTURE: the energy needed at departure decides. RECOVER: the measured energy was outside the window and is brought back. GROUP_LIMIT: the limit of a group decides. PEAK_PRICE: a demand charge decides. RESERVE: reserve is held. PREVIOUS_PLAN: departing from the last plan would cost more than it gains. FULL_OUTPUT: all that is available is used, worth more than nothing. CURTAIL_PRICE: another kWh would cost instead of earn. CHEAPEST: it runs now because this is the cheapest time of its window. DEARER: it waits for cheaper slots. NO_CHOICE: the window, the profile or the demand leaves none. OUTSIDE: the slot is outside its window. HEAT_DEMAND: the tank would run empty otherwise. CHEAPER_THAN_GRID: its energy costs less than the grid's. DEARER_THAN_GRID: it costs more. MIN_POWER: it runs at its least power, because stopping would cost more. MIN_UP, MIN_DOWN: the least running or resting time decides. RAMP_LIMIT: the ramp decides. START_COST: a start would cost more than it gains.
          * @enum {string}
          */
-        DispatchReason: "CHARGE_FROM_SURPLUS" | "CHARGE_FROM_GRID" | "DISCHARGE_TO_LOAD" | "DISCHARGE_TO_EXPORT" | "HOLD_FULL" | "HOLD_EMPTY" | "HOLD_NO_GAIN" | "GRID_LIMIT" | "POWER_LIMIT" | "FINAL_ENERGY";
+        DispatchReason: "CHARGE_FROM_SURPLUS" | "CHARGE_FROM_GRID" | "DISCHARGE_TO_LOAD" | "DISCHARGE_TO_EXPORT" | "HOLD_FULL" | "HOLD_EMPTY" | "HOLD_NO_GAIN" | "GRID_LIMIT" | "POWER_LIMIT" | "FINAL_ENERGY" | "AWAY" | "DEPARTURE" | "RECOVER" | "GROUP_LIMIT" | "PEAK_PRICE" | "RESERVE" | "PREVIOUS_PLAN" | "FULL_OUTPUT" | "CURTAIL_PRICE" | "CHEAPEST" | "DEARER" | "NO_CHOICE" | "OUTSIDE" | "HEAT_DEMAND" | "CHEAPER_THAN_GRID" | "DEARER_THAN_GRID" | "MIN_POWER" | "MIN_UP" | "MIN_DOWN" | "RAMP_LIMIT" | "START_COST";
+        /**
+         * DispatchReserve
+         * @description Power that the site must be able to change by at any time: upward delivers more to the grid (or takes less), downward takes more. Batteries, generators and curtailable PV provide it; a battery must be able to hold it for `duration_s`.
+         * @example {
+         *       "upward_power_kw": [
+         *         1,
+         *         1,
+         *         1,
+         *         1
+         *       ],
+         *       "duration_s": 900
+         *     }
+         */
+        DispatchReserve: {
+            /** @description Required in each slot; absent means none. */
+            upward_power_kw?: components["schemas"]["Float64Series"];
+            /** @description Required in each slot; absent means none. */
+            downward_power_kw?: components["schemas"]["Float64Series"];
+            /** @default 900 */
+            duration_s: number;
+        };
         /**
          * DispatchResult
-         * @description The plan, what it costs, what doing without batteries would cost, and why each slot is as it is.
+         * @description The plan, what it costs and saves, and why each slot is as it is.
          * @example {
          *       "status": "OPTIMAL",
          *       "start_time": "2026-06-01T00:00:00Z",
@@ -749,33 +1479,166 @@ export interface components {
          */
         DispatchResult: {
             /**
-             * @description TIME_LIMIT is a feasible plan whose gap is above what was asked for.
+             * @description TIME_LIMIT is a feasible plan whose gap is above what was asked for. RELAXED breaks the limits named in `violations`.
              * @enum {string}
              */
-            status: "OPTIMAL" | "TIME_LIMIT";
+            status: "OPTIMAL" | "TIME_LIMIT" | "RELAXED";
             start_time: components["schemas"]["Instant"];
             slot_duration_s: components["schemas"]["SlotDuration"];
             slots: number;
             currency: components["schemas"]["Currency"];
-            /** @description energy_cost + wear_cost; negative is an income. */
+            /** @description The sum of `costs`; negative is an income. Energy left in or taken from storage is not priced. */
             cost: number;
-            /** @description Cost of the same slots with the batteries idle and PV curtailed only where that pays and is allowed. */
+            costs?: components["schemas"]["DispatchCosts"];
+            /** @description Cost of the same slots without flexibility: batteries idle, vehicles and flexible loads as early as possible, heat as it is needed, generators off, PV curtailed only where that pays and is allowed. */
             baseline_cost: number;
-            /** @description False when the site could not even run without its batteries; baseline_cost then ignores the grid limits. */
+            /** @description False when the site could not even run so; baseline_cost then ignores the limits. */
             baseline_within_grid_limits: boolean;
-            /** @description baseline_cost − cost. Energy left in or taken from the batteries is not priced. */
+            /** @description baseline_cost − cost. Energy left in or taken from storage is not priced. */
             savings: number;
-            /** @description Import cost less export income. */
+            /** @description Cost with the usual rule instead of a plan: batteries store surplus and serve the load, everything else as in the baseline. */
+            rule_based_cost?: number;
+            /** @description rule_based_cost − cost. */
+            rule_based_savings?: number;
+            /** @description Import cost with fees, less export income. */
             energy_cost: number;
             wear_cost: number;
             /** @description 0 for a linear plan. */
             relative_gap: number;
+            /** @description Energy by which the plan departs from the previous one, if there was one. */
+            deviation_kwh?: number;
+            /** @default [] */
+            bill: components["schemas"]["DispatchBillLine"][];
+            /** @default [] */
+            violations: components["schemas"]["DispatchViolation"][];
+            /** @description Greatest import of a slot. */
+            peak_import_power_kw?: number;
+            imported_energy_kwh?: number;
+            exported_energy_kwh?: number;
+            /** @description 1 − imported energy / energy consumed by loads, vehicles and heat pumps; at least 0. */
+            self_sufficiency?: number;
+            /** @description 1 − exported energy / energy produced; at least 0, and 1 where nothing is produced. */
+            self_consumption?: number;
+            /** @description Of imports and generators; absent where no emissions are given. */
+            co2_kg?: number;
             batteries: components["schemas"]["DispatchBatteryPlan"][];
             pv: components["schemas"]["DispatchPvPlan"][];
+            /** @default [] */
+            flexible_loads: components["schemas"]["DispatchFlexibleLoadPlan"][];
+            /** @default [] */
+            cycles: components["schemas"]["DispatchCyclePlan"][];
+            /** @default [] */
+            electric_vehicles: components["schemas"]["DispatchElectricVehiclePlan"][];
+            /** @default [] */
+            heat_pumps: components["schemas"]["DispatchHeatPumpPlan"][];
+            /** @default [] */
+            generators: components["schemas"]["DispatchGeneratorPlan"][];
+            /** @default [] */
+            groups: components["schemas"]["DispatchGroupPlan"][];
             /** @description Power at the grid connection; import positive and export negative. */
             grid_power_kw: components["schemas"]["Float64Series"];
             /** @description What one more kWh of load in the slot would cost (the dual value of the power balance). */
             grid_price_per_kwh: components["schemas"]["Float64Series"];
+            /** @description What one more kWh through the import limit in the slot would save. */
+            import_limit_value_per_kwh?: components["schemas"]["Float64Series"];
+            /** @description The same for the export limit. */
+            export_limit_value_per_kwh?: components["schemas"]["Float64Series"];
+            /** @description What one kW more of upward reserve in the slot would cost; absent where none is asked for. */
+            upward_reserve_price_per_kw?: components["schemas"]["Float64Series"];
+            /** @description The same for downward reserve. */
+            downward_reserve_price_per_kw?: components["schemas"]["Float64Series"];
+            uncertainty?: components["schemas"]["DispatchUncertaintyPlan"];
+        };
+        /**
+         * DispatchScenario
+         * @description One way the future may go. What it does not name is as the input says.
+         * @example {
+         *       "name": "Cloudy",
+         *       "probability": 0.3,
+         *       "pv": [
+         *         {
+         *           "name": "Roof south",
+         *           "power_kw": [
+         *             0,
+         *             0,
+         *             0.5,
+         *             0.6
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        DispatchScenario: {
+            name: components["schemas"]["Name"];
+            /** @description Weight; the weights are divided by their sum. */
+            probability: number;
+            /** @default [] */
+            loads: components["schemas"]["DispatchScenarioSeries"][];
+            /** @default [] */
+            pv: components["schemas"]["DispatchScenarioSeries"][];
+            import_price_per_kwh?: components["schemas"]["Float64Series"];
+            export_price_per_kwh?: components["schemas"]["Float64Series"];
+        };
+        /**
+         * DispatchScenarioPlan
+         * @description What the plan does and costs if a scenario comes true.
+         */
+        DispatchScenarioPlan: {
+            name: components["schemas"]["Name"];
+            probability: number;
+            cost: number;
+            /** @description Power at the grid connection; import positive and export negative. */
+            grid_power_kw: components["schemas"]["Float64Series"];
+        };
+        /**
+         * DispatchScenarioSeries
+         * @description What a load or a PV plant does in one scenario instead of what the input says.
+         * @example {
+         *       "name": "Roof south",
+         *       "power_kw": [
+         *         0,
+         *         0,
+         *         1.2,
+         *         2
+         *       ]
+         *     }
+         */
+        DispatchScenarioSeries: {
+            name: components["schemas"]["Name"];
+            /** @description Consumption of the load, or available power of the plant. */
+            power_kw: components["schemas"]["Float64Series"];
+        };
+        /**
+         * DispatchSlotWindow
+         * @description The slots from `start_slot` until before `end_slot`.
+         * @example {
+         *       "start_slot": 32,
+         *       "end_slot": 80
+         *     }
+         */
+        DispatchSlotWindow: {
+            start_slot: number;
+            end_slot: number;
+        };
+        /**
+         * DispatchStay
+         * @description The time an electric vehicle is plugged in, from `start_slot` until before `end_slot`.
+         * @example {
+         *       "start_slot": 0,
+         *       "end_slot": 32,
+         *       "initial_energy_kwh": 18,
+         *       "required_energy_kwh": 50
+         *     }
+         */
+        DispatchStay: {
+            /** @description First slot in which it can charge; slots are counted from 0. */
+            start_slot: number;
+            /** @description First slot in which it can no longer charge. */
+            end_slot: number;
+            /** @description Stored energy at the start of the stay. */
+            initial_energy_kwh: number;
+            /** @description Stored energy needed at departure; absent means none is asked for. */
+            required_energy_kwh?: number;
         };
         /**
          * DispatchSubmission
@@ -846,7 +1709,7 @@ export interface components {
         };
         /**
          * DispatchTariff
-         * @description Prices of each slot in the input's currency. Negative prices are allowed.
+         * @description Prices of each slot in the input's currency, and what the bill adds to them. Negative prices are allowed.
          * @example {
          *       "import_price_per_kwh": [
          *         0.3,
@@ -862,6 +1725,124 @@ export interface components {
             import_price_per_kwh: components["schemas"]["Float64Series"];
             /** @description What an exported kWh earns; negative means that exporting costs. */
             export_price_per_kwh: components["schemas"]["Float64Series"];
+            /** @default [] */
+            grid_fees: components["schemas"]["DispatchGridFee"][];
+            import_tiers?: components["schemas"]["DispatchTiers"];
+            /** @default [] */
+            demand_charges: components["schemas"]["DispatchDemandCharge"][];
+        };
+        /**
+         * DispatchTier
+         * @description A surcharge on imported energy beyond an amount in the billing period; negative is a discount.
+         * @example {
+         *       "from_energy_kwh": 300,
+         *       "surcharge_per_kwh": 0.05
+         *     }
+         */
+        DispatchTier: {
+            /** @description The tier begins here and ends where the next begins. */
+            from_energy_kwh: number;
+            /** @description Added to the import price of each kWh within the tier. */
+            surcharge_per_kwh: number;
+        };
+        /**
+         * DispatchTiers
+         * @description Tier prices of the billing period that the plan lies in. Energy below the first tier has no surcharge.
+         * @example {
+         *       "imported_energy_kwh": 280,
+         *       "tiers": [
+         *         {
+         *           "from_energy_kwh": 300,
+         *           "surcharge_per_kwh": 0.05
+         *         }
+         *       ]
+         *     }
+         */
+        DispatchTiers: {
+            /**
+             * @description Already imported in the billing period before `start_time`.
+             * @default 0
+             */
+            imported_energy_kwh: number;
+            tiers: components["schemas"]["DispatchTier"][];
+        };
+        /**
+         * DispatchUncertainty
+         * @description Several futures planned together. What is done in the first `shared_slots` is the same in all of them, because by then nobody knows which one comes. Minimised is (1 − risk_weight) × expected cost + risk_weight × CVaR, the mean cost of the worst `tail_probability` of cases.
+         * @example {
+         *       "risk_weight": 0.3,
+         *       "scenarios": [
+         *         {
+         *           "name": "Clear",
+         *           "probability": 0.7
+         *         },
+         *         {
+         *           "name": "Cloudy",
+         *           "probability": 0.3,
+         *           "pv": [
+         *             {
+         *               "name": "Roof south",
+         *               "power_kw": [
+         *                 0,
+         *                 0,
+         *                 0.5,
+         *                 0.6
+         *               ]
+         *             }
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        DispatchUncertainty: {
+            /** @default 1 */
+            shared_slots: number;
+            /** @default 0 */
+            risk_weight: number;
+            /** @default 0.1 */
+            tail_probability: number;
+            scenarios: components["schemas"]["DispatchScenario"][];
+        };
+        /**
+         * DispatchUncertaintyPlan
+         * @description The futures planned for. The schedules beside it are those of the scenario named here.
+         */
+        DispatchUncertaintyPlan: {
+            /** @description The most probable scenario. */
+            scenario: components["schemas"]["Name"];
+            shared_slots: number;
+            expected_cost: number;
+            /** @description Mean cost of the worst `tail_probability` of cases. */
+            cvar: number;
+            scenarios: components["schemas"]["DispatchScenarioPlan"][];
+        };
+        /**
+         * DispatchViolation
+         * @description A limit that no plan could keep together with the others, and by how much the relaxed plan breaks it.
+         * @example {
+         *       "field": "grid.max_import_power_kw",
+         *       "slot": 3,
+         *       "message": "must be at least 12.5; it is 10 (slot 3)",
+         *       "amount": 2.5,
+         *       "unit": "kW",
+         *       "price_per_unit": 0.4
+         *     }
+         */
+        DispatchViolation: {
+            /** @description The input, for instance grid.max_import_power_kw. */
+            field: string;
+            /** @description Name of the asset or group. */
+            name?: components["schemas"]["Name"];
+            /** @description First slot in which it is broken. */
+            slot?: number;
+            /** @description What was asked for, what is possible, and what would be enough. */
+            message: string;
+            /** @description By how much it is broken. */
+            amount: number;
+            /** @enum {string} */
+            unit: "kW" | "kWh" | "slots";
+            /** @description What one unit more of this relaxation would save in the relaxed plan. */
+            price_per_unit: number;
         };
         /**
          * Engine

@@ -9,8 +9,13 @@ from msgspec import UNSET, UnsetType
 from gridpact.contracts import shapes
 from gridpact.kit.rules import (
     AtMost,
+    Before,
+    Disjoint,
+    Fits,
+    Increasing,
+    LastEquals,
     LengthEquals,
-    ReachableEnergy,
+    RefersTo,
     Rule,
     Unique,
 )
@@ -66,18 +71,16 @@ class DispatchBattery(Message, frozen=True, kw_only=True):
 
     name: Name
     battery: Battery
-    # Stored energy at `start_time`.
+    # Stored energy at `start_time`, as measured. A value outside the battery's window (up to 5 %
+    # above its capacity) is accepted; the plan brings the battery back into its window as soon as
+    # it can.
     initial_energy_kwh: float
     # Stored energy required at the end of the last slot; absent means free.
     final_energy_kwh: float | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.DISPATCH_BATTERY
     __rules__: ClassVar[tuple[Rule, ...]] = (
-        AtMost(
-            field="battery.min_energy_kwh", limit="initial_energy_kwh", names="initial_energy_kwh"
-        ),
-        AtMost(field="initial_energy_kwh", limit="battery.capacity_kwh"),
-        AtMost(field="initial_energy_kwh", limit="battery.max_energy_kwh"),
+        AtMost(field="initial_energy_kwh", limit="battery.capacity_kwh", tolerance=0.05),
         AtMost(field="battery.min_energy_kwh", limit="final_energy_kwh", names="final_energy_kwh"),
         AtMost(field="final_energy_kwh", limit="battery.capacity_kwh"),
         AtMost(field="final_energy_kwh", limit="battery.max_energy_kwh"),
@@ -106,14 +109,263 @@ class DispatchLoad(Message, frozen=True, kw_only=True):
     __shape__: ClassVar[Record] = shapes.DISPATCH_LOAD
 
 
+class DispatchFlexibleLoad(Message, frozen=True, kw_only=True):
+    """An amount of energy that a load must take within a window, when is free. Between
+    `min_power_kw` and `max_power_kw` while it runs; one that is not interruptible runs
+    without a pause once it has started.
+    """
+
+    name: Name
+    # First slot of the window.
+    start_slot: int
+    # First slot after the window.
+    end_slot: int
+    # Energy taken within the window.
+    energy_kwh: float
+    # Least power while it runs.
+    min_power_kw: float = 0.0
+    max_power_kw: float
+    interruptible: bool = True
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_FLEXIBLE_LOAD
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Before(field="start_slot", limit="end_slot"),
+        AtMost(field="min_power_kw", limit="max_power_kw"),
+    )
+
+
+class DispatchCycle(Message, frozen=True, kw_only=True):
+    """A run of a machine that, once started, follows its power profile to the end. Only the
+    start is free.
+    """
+
+    name: Name
+    # First slot in which it may run.
+    start_slot: int
+    # First slot in which it may no longer run.
+    end_slot: int
+    # Consumption of each slot of the run, slot means.
+    power_kw: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_CYCLE
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Before(field="start_slot", limit="end_slot"),
+        Fits(field="power_kw", start="start_slot", stop="end_slot"),
+    )
+
+
+class DispatchStay(Message, frozen=True, kw_only=True):
+    """The time an electric vehicle is plugged in, from `start_slot` until before `end_slot`."""
+
+    # First slot in which it can charge; slots are counted from 0.
+    start_slot: int
+    # First slot in which it can no longer charge.
+    end_slot: int
+    # Stored energy at the start of the stay.
+    initial_energy_kwh: float
+    # Stored energy needed at departure; absent means none is asked for.
+    required_energy_kwh: float | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_STAY
+    __rules__: ClassVar[tuple[Rule, ...]] = (Before(field="start_slot", limit="end_slot"),)
+
+
+class DispatchElectricVehicle(Message, frozen=True, kw_only=True):
+    """An electric vehicle at its charging point. It gives energy back (vehicle-to-grid) where
+    its battery's `max_discharge_power_kw` is above 0. Stays that do not overlap, in order.
+    """
+
+    name: Name
+    battery: Battery
+    # The charging point charges with at least this or not at all (1.4 kW at 6 A on one phase, for
+    # example).
+    min_charge_power_kw: float = 0.0
+    stays: list[DispatchStay]
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_ELECTRIC_VEHICLE
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        AtMost(field="min_charge_power_kw", limit="battery.max_charge_power_kw"),
+        AtMost(field="stays[].initial_energy_kwh", limit="battery.capacity_kwh", tolerance=0.05),
+        AtMost(field="stays[].required_energy_kwh", limit="battery.capacity_kwh"),
+        AtMost(field="stays[].required_energy_kwh", limit="battery.max_energy_kwh"),
+        Disjoint(field="stays[]", start="start_slot", stop="end_slot"),
+    )
+
+
+class DispatchHeatTank(Message, frozen=True, kw_only=True):
+    """Heat stored in a buffer tank above its lowest useful temperature."""
+
+    # Heat that must remain.
+    min_energy_kwh: float = 0.0
+    # Heat when full.
+    max_energy_kwh: float
+    # Heat at `start_time`, as measured; outside the window it is brought back, as with a battery.
+    initial_energy_kwh: float
+    # Least heat at the end of the last slot; absent means free.
+    final_energy_kwh: float | UnsetType = UNSET
+    # Part of the stored heat lost in an hour.
+    loss_per_h: float = 0.0
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_HEAT_TANK
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        AtMost(field="min_energy_kwh", limit="max_energy_kwh"),
+        AtMost(field="initial_energy_kwh", limit="max_energy_kwh", tolerance=0.05),
+        AtMost(field="final_energy_kwh", limit="max_energy_kwh"),
+    )
+
+
+class DispatchHeatPump(Message, frozen=True, kw_only=True):
+    """A heat pump that covers a heat demand through a tank."""
+
+    name: Name
+    # Least electric power while it runs.
+    min_power_kw: float = 0.0
+    # Greatest electric power.
+    max_power_kw: float
+    # Coefficient of performance of each slot (heat delivered per electric energy).
+    cop: Float64Series
+    # Heat taken from the tank, slot means.
+    heat_demand_kw: Float64Series
+    tank: DispatchHeatTank
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_HEAT_PUMP
+    __rules__: ClassVar[tuple[Rule, ...]] = (AtMost(field="min_power_kw", limit="max_power_kw"),)
+
+
+class DispatchCostSegment(Message, frozen=True, kw_only=True):
+    """A step of a generator's cost curve, reaching from the step before it (or 0) up to
+    `up_to_power_kw`.
+    """
+
+    up_to_power_kw: float
+    # Cost of each kWh within the step.
+    cost_per_kwh: float
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_COST_SEGMENT
+
+
+class DispatchGenerator(Message, frozen=True, kw_only=True):
+    """A generator that can be started and stopped. While it runs, an hour costs
+    `no_load_cost_per_h` and the segments of its cost curve up to its power; the curve must be
+    convex (no step cheaper than the one before).
+    """
+
+    name: Name
+    # Least power while it runs.
+    min_power_kw: float = 0.0
+    max_power_kw: float
+    # The last one reaches `max_power_kw`.
+    cost_segments: list[DispatchCostSegment]
+    no_load_cost_per_h: float = 0.0
+    start_cost: float = 0.0
+    # Once started it runs at least as long; rounded up to slots.
+    min_up_duration_s: int = 0
+    # Once stopped it rests at least as long; rounded up to slots.
+    min_down_duration_s: int = 0
+    # Greatest increase of power while it runs; absent means no limit. A start reaches at least
+    # `min_power_kw`.
+    ramp_up_kw_per_h: float | UnsetType = UNSET
+    # Greatest decrease, likewise.
+    ramp_down_kw_per_h: float | UnsetType = UNSET
+    initially_running: bool = False
+    # How long it has been running or resting at `start_time`.
+    initial_duration_s: int = 31536000
+    # Power just before `start_time`.
+    initial_power_kw: float = 0.0
+    co2_kg_per_kwh: float = 0.0
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_GENERATOR
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        AtMost(field="min_power_kw", limit="max_power_kw"),
+        AtMost(field="initial_power_kw", limit="max_power_kw"),
+        Increasing(field="cost_segments[].up_to_power_kw"),
+        Increasing(field="cost_segments[].cost_per_kwh", or_equal=True),
+        LastEquals(field="cost_segments[].up_to_power_kw", value="max_power_kw"),
+    )
+
+
+class DispatchGridFee(Message, frozen=True, kw_only=True):
+    """A fee on every imported kWh, added to the import price. Fees add up."""
+
+    name: Name
+    price_per_kwh: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_GRID_FEE
+
+
+class DispatchTier(Message, frozen=True, kw_only=True):
+    """A surcharge on imported energy beyond an amount in the billing period; negative is a
+    discount.
+    """
+
+    # The tier begins here and ends where the next begins.
+    from_energy_kwh: float
+    # Added to the import price of each kWh within the tier.
+    surcharge_per_kwh: float
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_TIER
+
+
+class DispatchTiers(Message, frozen=True, kw_only=True):
+    """Tier prices of the billing period that the plan lies in. Energy below the first tier has
+    no surcharge.
+    """
+
+    # Already imported in the billing period before `start_time`.
+    imported_energy_kwh: float = 0.0
+    tiers: list[DispatchTier]
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_TIERS
+    __rules__: ClassVar[tuple[Rule, ...]] = (Increasing(field="tiers[].from_energy_kwh"),)
+
+
+class DispatchSlotWindow(Message, frozen=True, kw_only=True):
+    """The slots from `start_slot` until before `end_slot`."""
+
+    start_slot: int
+    end_slot: int
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_SLOT_WINDOW
+    __rules__: ClassVar[tuple[Rule, ...]] = (Before(field="start_slot", limit="end_slot"),)
+
+
+class DispatchDemandCharge(Message, frozen=True, kw_only=True):
+    """A price on the greatest mean import of a billing interval. Intervals follow the clock
+    (UTC): they begin at multiples of `billing_interval_s`. Only what exceeds the peak so far
+    adds to the cost.
+    """
+
+    name: Name
+    # For each kW of the period's peak.
+    price_per_kw: float
+    # Import is averaged over it. Where a slot is longer the slot's mean counts.
+    billing_interval_s: int
+    # Greatest interval mean of the billing period before `start_time`.
+    peak_so_far_kw: float = 0.0
+    # Already imported within the interval that `start_time` falls into.
+    interval_energy_so_far_kwh: float = 0.0
+    # Slots whose import counts; empty means all.
+    windows: list[DispatchSlotWindow] = []
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_DEMAND_CHARGE
+
+
 class DispatchTariff(Message, frozen=True, kw_only=True):
-    """Prices of each slot in the input's currency. Negative prices are allowed."""
+    """Prices of each slot in the input's currency, and what the bill adds to them. Negative
+    prices are allowed.
+    """
 
     import_price_per_kwh: Float64Series
     # What an exported kWh earns; negative means that exporting costs.
     export_price_per_kwh: Float64Series
+    grid_fees: list[DispatchGridFee] = []
+    import_tiers: DispatchTiers | UnsetType = UNSET
+    demand_charges: list[DispatchDemandCharge] = []
 
     __shape__: ClassVar[Record] = shapes.DISPATCH_TARIFF
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Unique(fields=("grid_fees[].name", "demand_charges[].name")),
+    )
 
 
 class DispatchGrid(Message, frozen=True, kw_only=True):
@@ -121,8 +373,123 @@ class DispatchGrid(Message, frozen=True, kw_only=True):
 
     max_import_power_kw: float
     max_export_power_kw: float
+    # A limit for each slot beside `max_import_power_kw`, for instance while the network operator
+    # throttles the site.
+    import_limits_kw: Float64Series | UnsetType = UNSET
+    # A limit for each slot beside `max_export_power_kw`.
+    export_limits_kw: Float64Series | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.DISPATCH_GRID
+
+
+class DispatchGroup(Message, frozen=True, kw_only=True):
+    """Assets behind one fuse, feeder or transformer, whose power together is limited."""
+
+    name: Name
+    # Names of assets and loads.
+    members: list[Name]
+    # Most that flows to the members; absent means no limit.
+    max_import_power_kw: float | UnsetType = UNSET
+    # Most that flows from the members; absent means no limit.
+    max_export_power_kw: float | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_GROUP
+    __rules__: ClassVar[tuple[Rule, ...]] = (Unique(fields=("members[]",)),)
+
+
+class DispatchReserve(Message, frozen=True, kw_only=True):
+    """Power that the site must be able to change by at any time: upward delivers more to the
+    grid (or takes less), downward takes more. Batteries, generators and curtailable PV
+    provide it; a battery must be able to hold it for `duration_s`.
+    """
+
+    # Required in each slot; absent means none.
+    upward_power_kw: Float64Series | UnsetType = UNSET
+    # Required in each slot; absent means none.
+    downward_power_kw: Float64Series | UnsetType = UNSET
+    duration_s: int = 900
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_RESERVE
+
+
+class DispatchEmissions(Message, frozen=True, kw_only=True):
+    """CO₂ of imported energy, and its price. Exports earn no credit."""
+
+    import_kg_per_kwh: Float64Series
+    # Counts for imports and generators.
+    price_per_kg: float = 0.0
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_EMISSIONS
+
+
+class DispatchAssetPower(Message, frozen=True, kw_only=True):
+    """The power of one asset in each slot; consumption and charging positive, generation and
+    discharging negative.
+    """
+
+    name: Name
+    power_kw: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_ASSET_POWER
+
+
+class DispatchPreviousPlan(Message, frozen=True, kw_only=True):
+    """What the last plan said for these slots. Departing from it costs, so that plans do not
+    flip-flop over nothing.
+    """
+
+    # For each kWh more or less than the last plan; decides the plan and is not part of its cost.
+    deviation_cost_per_kwh: float
+    assets: list[DispatchAssetPower]
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_PREVIOUS_PLAN
+    __rules__: ClassVar[tuple[Rule, ...]] = (Unique(fields=("assets[].name",)),)
+
+
+class DispatchScenarioSeries(Message, frozen=True, kw_only=True):
+    """What a load or a PV plant does in one scenario instead of what the input says."""
+
+    name: Name
+    # Consumption of the load, or available power of the plant.
+    power_kw: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_SCENARIO_SERIES
+
+
+class DispatchScenario(Message, frozen=True, kw_only=True):
+    """One way the future may go. What it does not name is as the input says."""
+
+    name: Name
+    # Weight; the weights are divided by their sum.
+    probability: float
+    loads: list[DispatchScenarioSeries] = []
+    pv: list[DispatchScenarioSeries] = []
+    import_price_per_kwh: Float64Series | UnsetType = UNSET
+    export_price_per_kwh: Float64Series | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_SCENARIO
+    __rules__: ClassVar[tuple[Rule, ...]] = (Unique(fields=("loads[].name", "pv[].name")),)
+
+
+class DispatchUncertainty(Message, frozen=True, kw_only=True):
+    """Several futures planned together. What is done in the first `shared_slots` is the same in
+    all of them, because by then nobody knows which one comes. Minimised is (1 − risk_weight)
+    × expected cost + risk_weight × CVaR, the mean cost of the worst `tail_probability` of
+    cases.
+    """
+
+    shared_slots: int = 1
+    risk_weight: float = 0.0
+    tail_probability: float = 0.1
+    scenarios: list[DispatchScenario]
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_UNCERTAINTY
+    __rules__: ClassVar[tuple[Rule, ...]] = (Unique(fields=("scenarios[].name",)),)
+
+
+# What to answer when no plan keeps every limit. RELAX: the plan that breaks them least, with status
+# RELAXED and each violation named. FAIL: the task fails with INFEASIBLE and the same violations.
+DispatchConflictAnswer: TypeAlias = Literal["RELAX", "FAIL"]
 
 
 class SolverOptions(Message, frozen=True, kw_only=True):
@@ -137,8 +504,8 @@ class SolverOptions(Message, frozen=True, kw_only=True):
 
 class DispatchInput(Message, frozen=True, kw_only=True):
     """A complete scheduling problem: what is known of every slot, what may be decided, and what
-    it costs. The plan minimises the cost of energy from the grid, less what exports earn,
-    plus battery wear.
+    it costs. The plan minimises the cost of energy from the grid with its fees and peaks,
+    less what exports earn, plus fuel, starts, wear and emissions.
     """
 
     start_time: Instant
@@ -149,29 +516,165 @@ class DispatchInput(Message, frozen=True, kw_only=True):
     batteries: list[DispatchBattery]
     pv: list[DispatchPv] = []
     loads: list[DispatchLoad]
+    flexible_loads: list[DispatchFlexibleLoad] = []
+    cycles: list[DispatchCycle] = []
+    electric_vehicles: list[DispatchElectricVehicle] = []
+    heat_pumps: list[DispatchHeatPump] = []
+    generators: list[DispatchGenerator] = []
     tariff: DispatchTariff
     grid: DispatchGrid
+    groups: list[DispatchGroup] = []
+    reserve: DispatchReserve | UnsetType = UNSET
+    emissions: DispatchEmissions | UnsetType = UNSET
+    previous_plan: DispatchPreviousPlan | UnsetType = UNSET
+    uncertainty: DispatchUncertainty | UnsetType = UNSET
+    on_conflict: DispatchConflictAnswer = "RELAX"
     options: SolverOptions | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.DISPATCH_INPUT
     __rules__: ClassVar[tuple[Rule, ...]] = (
         LengthEquals(field="pv[].available_power_kw", count="slots"),
         LengthEquals(field="loads[].power_kw", count="slots"),
+        LengthEquals(field="heat_pumps[].cop", count="slots"),
+        LengthEquals(field="heat_pumps[].heat_demand_kw", count="slots"),
         LengthEquals(field="tariff.import_price_per_kwh", count="slots"),
         LengthEquals(field="tariff.export_price_per_kwh", count="slots"),
-        Unique(fields=("batteries[].name", "pv[].name", "loads[].name")),
-        ReachableEnergy(field="batteries[].final_energy_kwh"),
+        LengthEquals(field="tariff.grid_fees[].price_per_kwh", count="slots"),
+        LengthEquals(field="grid.import_limits_kw", count="slots"),
+        LengthEquals(field="grid.export_limits_kw", count="slots"),
+        LengthEquals(field="reserve.upward_power_kw", count="slots"),
+        LengthEquals(field="reserve.downward_power_kw", count="slots"),
+        LengthEquals(field="emissions.import_kg_per_kwh", count="slots"),
+        LengthEquals(field="previous_plan.assets[].power_kw", count="slots"),
+        LengthEquals(field="uncertainty.scenarios[].loads[].power_kw", count="slots"),
+        LengthEquals(field="uncertainty.scenarios[].pv[].power_kw", count="slots"),
+        LengthEquals(field="uncertainty.scenarios[].import_price_per_kwh", count="slots"),
+        LengthEquals(field="uncertainty.scenarios[].export_price_per_kwh", count="slots"),
+        Unique(
+            fields=(
+                "batteries[].name",
+                "pv[].name",
+                "loads[].name",
+                "flexible_loads[].name",
+                "cycles[].name",
+                "electric_vehicles[].name",
+                "heat_pumps[].name",
+                "generators[].name",
+            )
+        ),
+        AtMost(field="flexible_loads[].end_slot", limit="slots"),
+        AtMost(field="cycles[].end_slot", limit="slots"),
+        AtMost(field="electric_vehicles[].stays[].end_slot", limit="slots"),
+        AtMost(field="tariff.demand_charges[].windows[].end_slot", limit="slots"),
+        AtMost(field="uncertainty.shared_slots", limit="slots"),
+        RefersTo(
+            field="groups[].members[]",
+            to=(
+                "batteries[].name",
+                "pv[].name",
+                "loads[].name",
+                "flexible_loads[].name",
+                "cycles[].name",
+                "electric_vehicles[].name",
+                "heat_pumps[].name",
+                "generators[].name",
+            ),
+        ),
+        RefersTo(
+            field="previous_plan.assets[].name",
+            to=(
+                "batteries[].name",
+                "pv[].name",
+                "flexible_loads[].name",
+                "cycles[].name",
+                "electric_vehicles[].name",
+                "heat_pumps[].name",
+                "generators[].name",
+            ),
+        ),
+        RefersTo(field="uncertainty.scenarios[].loads[].name", to=("loads[].name",)),
+        RefersTo(field="uncertainty.scenarios[].pv[].name", to=("pv[].name",)),
+        Unique(fields=("groups[].name",)),
     )
 
 
-# Why a battery does what it does in a slot. `marginal_value_per_kwh` (the shadow price of stored
-# energy) is what each reason is judged by. CHARGE_FROM_SURPLUS: PV surplus is stored because it is
-# worth more later than its export earns. CHARGE_FROM_GRID: importing now is cheaper than what the
-# energy is worth later. DISCHARGE_TO_LOAD: stored energy replaces import. DISCHARGE_TO_EXPORT:
-# stored energy earns more exported now than kept. HOLD_FULL, HOLD_EMPTY: the energy limit binds.
-# HOLD_NO_GAIN: no price difference pays for the losses and wear. GRID_LIMIT: the grid connection's
-# limit decides. POWER_LIMIT: the battery's own power limit binds while it acts. FINAL_ENERGY: the
-# required final energy decides.
+class DispatchCosts(Message, frozen=True, kw_only=True):
+    """The cost of a plan by component; together they are `cost`."""
+
+    # Imported energy at the import price.
+    energy_import: float
+    # What exports earn, as a negative cost.
+    energy_export: float
+    grid_fees: float
+    # Surcharges of the tier prices.
+    tiers: float
+    # For the part of the peak above the peak so far.
+    demand_charges: float
+    # Fuel and no-load cost of generators.
+    generation: float
+    starts: float
+    wear: float
+    co2: float
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_COSTS
+
+
+class DispatchBillLine(Message, frozen=True, kw_only=True):
+    """A line of the bill that the plan leads to."""
+
+    item: Literal["IMPORT", "EXPORT", "GRID_FEE", "TIER", "DEMAND_CHARGE", "CO2"]
+    # Name of the fee or demand charge.
+    name: Name | UnsetType = UNSET
+    # Energy, peak or mass that is charged. A demand charge lists the whole peak of the period.
+    quantity: float
+    unit: Literal["kWh", "kW", "kg"]
+    # In the currency of the plan; negative is a credit.
+    amount: float
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_BILL_LINE
+
+
+class DispatchViolation(Message, frozen=True, kw_only=True):
+    """A limit that no plan could keep together with the others, and by how much the relaxed plan
+    breaks it.
+    """
+
+    # The input, for instance grid.max_import_power_kw.
+    field: str
+    # Name of the asset or group.
+    name: Name | UnsetType = UNSET
+    # First slot in which it is broken.
+    slot: int | UnsetType = UNSET
+    # What was asked for, what is possible, and what would be enough.
+    message: str
+    # By how much it is broken.
+    amount: float
+    unit: Literal["kW", "kWh", "slots"]
+    # What one unit more of this relaxation would save in the relaxed plan.
+    price_per_unit: float
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_VIOLATION
+
+
+# Why an asset does what it does in a slot: the limit or the price that decides.
+# `marginal_value_per_kwh` beside it is what the reason is judged by. CHARGE_FROM_SURPLUS: surplus
+# is stored because it is worth more later than its export earns. CHARGE_FROM_GRID: importing now is
+# cheaper than what the energy is worth later. DISCHARGE_TO_LOAD: stored energy replaces import.
+# DISCHARGE_TO_EXPORT: stored energy earns more exported now than kept. HOLD_FULL, HOLD_EMPTY: the
+# energy limit binds. HOLD_NO_GAIN: no price difference pays for the losses and wear. GRID_LIMIT:
+# the grid connection's limit decides. POWER_LIMIT: the asset's own power limit binds while it acts.
+# FINAL_ENERGY: the required final energy decides. AWAY: the vehicle is not plugged in. DEPARTURE:
+# the energy needed at departure decides. RECOVER: the measured energy was outside the window and is
+# brought back. GROUP_LIMIT: the limit of a group decides. PEAK_PRICE: a demand charge decides.
+# RESERVE: reserve is held. PREVIOUS_PLAN: departing from the last plan would cost more than it
+# gains. FULL_OUTPUT: all that is available is used, worth more than nothing. CURTAIL_PRICE: another
+# kWh would cost instead of earn. CHEAPEST: it runs now because this is the cheapest time of its
+# window. DEARER: it waits for cheaper slots. NO_CHOICE: the window, the profile or the demand
+# leaves none. OUTSIDE: the slot is outside its window. HEAT_DEMAND: the tank would run empty
+# otherwise. CHEAPER_THAN_GRID: its energy costs less than the grid's. DEARER_THAN_GRID: it costs
+# more. MIN_POWER: it runs at its least power, because stopping would cost more. MIN_UP, MIN_DOWN:
+# the least running or resting time decides. RAMP_LIMIT: the ramp decides. START_COST: a start would
+# cost more than it gains.
 DispatchReason: TypeAlias = Literal[
     "CHARGE_FROM_SURPLUS",
     "CHARGE_FROM_GRID",
@@ -183,6 +686,27 @@ DispatchReason: TypeAlias = Literal[
     "GRID_LIMIT",
     "POWER_LIMIT",
     "FINAL_ENERGY",
+    "AWAY",
+    "DEPARTURE",
+    "RECOVER",
+    "GROUP_LIMIT",
+    "PEAK_PRICE",
+    "RESERVE",
+    "PREVIOUS_PLAN",
+    "FULL_OUTPUT",
+    "CURTAIL_PRICE",
+    "CHEAPEST",
+    "DEARER",
+    "NO_CHOICE",
+    "OUTSIDE",
+    "HEAT_DEMAND",
+    "CHEAPER_THAN_GRID",
+    "DEARER_THAN_GRID",
+    "MIN_POWER",
+    "MIN_UP",
+    "MIN_DOWN",
+    "RAMP_LIMIT",
+    "START_COST",
 ]
 
 
@@ -199,6 +723,15 @@ class DispatchBatteryPlan(Message, frozen=True, kw_only=True):
     marginal_value_per_kwh: Float64Series
     # One reason a slot.
     reasons: list[DispatchReason]
+    # Energy taken out of storage, divided by the capacity.
+    full_cycles: float = 0.0
+    # What one more kWh of usable energy would save over the plan (the sum of the dual values of the
+    # upper energy limit).
+    capacity_value_per_kwh: float = 0.0
+    # What one more kW of charging power would save.
+    charge_power_value_per_kw: float = 0.0
+    # What one more kW of discharging power would save.
+    discharge_power_value_per_kw: float = 0.0
 
     __shape__: ClassVar[Record] = shapes.DISPATCH_BATTERY_PLAN
 
@@ -211,42 +744,201 @@ class DispatchPvPlan(Message, frozen=True, kw_only=True):
     power_kw: Float64Series
     # Energy that was available and not used.
     curtailed_energy_kwh: float
+    # What one more available kWh in the slot would save.
+    marginal_value_per_kwh: Float64Series | UnsetType = UNSET
+    # One reason a slot.
+    reasons: list[DispatchReason] | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.DISPATCH_PV_PLAN
 
 
-class DispatchResult(Message, frozen=True, kw_only=True):
-    """The plan, what it costs, what doing without batteries would cost, and why each slot is as
-    it is.
-    """
+class DispatchFlexibleLoadPlan(Message, frozen=True, kw_only=True):
+    """When a flexible load shall take its energy."""
 
-    # TIME_LIMIT is a feasible plan whose gap is above what was asked for.
-    status: Literal["OPTIMAL", "TIME_LIMIT"]
+    name: Name
+    # Consumption.
+    power_kw: Float64Series
+    # What one more kWh within its window would cost.
+    marginal_cost_per_kwh: float
+    # One reason a slot.
+    reasons: list[DispatchReason]
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_FLEXIBLE_LOAD_PLAN
+
+
+class DispatchCyclePlan(Message, frozen=True, kw_only=True):
+    """When a cycle shall start."""
+
+    name: Name
+    start_slot: int
+    # Consumption.
+    power_kw: Float64Series
+    # Its energy, valued at `grid_price_per_kwh` of the slots it runs in.
+    energy_cost: float
+    reason: DispatchReason
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_CYCLE_PLAN
+
+
+class DispatchElectricVehiclePlan(Message, frozen=True, kw_only=True):
+    """What one electric vehicle shall do at its charging point."""
+
+    name: Name
+    # AC power; charging positive and discharging negative.
+    power_kw: Float64Series
+    # Stored energy at the end of each slot; 0 while it is away.
+    energy_kwh: Float64Series
+    # What one more stored kWh at the end of the slot would save; 0 while it is away.
+    marginal_value_per_kwh: Float64Series
+    # Energy taken from the site, AC side.
+    charged_energy_kwh: float = 0.0
+    # One reason a slot.
+    reasons: list[DispatchReason]
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_ELECTRIC_VEHICLE_PLAN
+
+
+class DispatchHeatPumpPlan(Message, frozen=True, kw_only=True):
+    """What one heat pump shall do."""
+
+    name: Name
+    # Electric power.
+    power_kw: Float64Series
+    # Stored heat at the end of each slot.
+    tank_energy_kwh: Float64Series
+    # What one more kWh of heat in the tank at the end of the slot would save.
+    marginal_value_per_kwh: Float64Series
+    # One reason a slot.
+    reasons: list[DispatchReason]
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_HEAT_PUMP_PLAN
+
+
+class DispatchGeneratorPlan(Message, frozen=True, kw_only=True):
+    """What one generator shall do."""
+
+    name: Name
+    # AC power; generation is negative.
+    power_kw: Float64Series
+    # 1 where it runs and 0 where it rests.
+    running: Float64Series
+    start_count: int
+    # Fuel, no-load and starts; without CO₂.
+    cost: float
+    # What one more kWh of greatest output in the slot would save.
+    marginal_value_per_kwh: Float64Series
+    # One reason a slot.
+    reasons: list[DispatchReason]
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_GENERATOR_PLAN
+
+
+class DispatchGroupPlan(Message, frozen=True, kw_only=True):
+    """What flows to a group, and what its limit costs."""
+
+    name: Name
+    # Power of all members; positive flows to them.
+    power_kw: Float64Series
+    # What one more kWh through the limit in the slot would save.
+    import_limit_value_per_kwh: Float64Series
+    # The same outwards.
+    export_limit_value_per_kwh: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_GROUP_PLAN
+
+
+class DispatchScenarioPlan(Message, frozen=True, kw_only=True):
+    """What the plan does and costs if a scenario comes true."""
+
+    name: Name
+    probability: float
+    cost: float
+    # Power at the grid connection; import positive and export negative.
+    grid_power_kw: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_SCENARIO_PLAN
+
+
+class DispatchUncertaintyPlan(Message, frozen=True, kw_only=True):
+    """The futures planned for. The schedules beside it are those of the scenario named here."""
+
+    # The most probable scenario.
+    scenario: Name
+    shared_slots: int
+    expected_cost: float
+    # Mean cost of the worst `tail_probability` of cases.
+    cvar: float
+    scenarios: list[DispatchScenarioPlan]
+
+    __shape__: ClassVar[Record] = shapes.DISPATCH_UNCERTAINTY_PLAN
+
+
+class DispatchResult(Message, frozen=True, kw_only=True):
+    """The plan, what it costs and saves, and why each slot is as it is."""
+
+    # TIME_LIMIT is a feasible plan whose gap is above what was asked for. RELAXED breaks the limits
+    # named in `violations`.
+    status: Literal["OPTIMAL", "TIME_LIMIT", "RELAXED"]
     start_time: Instant
     slot_duration_s: SlotDuration
     slots: int
     currency: Currency
-    # energy_cost + wear_cost; negative is an income.
+    # The sum of `costs`; negative is an income. Energy left in or taken from storage is not priced.
     cost: float
-    # Cost of the same slots with the batteries idle and PV curtailed only where that pays and is
-    # allowed.
+    costs: DispatchCosts | UnsetType = UNSET
+    # Cost of the same slots without flexibility: batteries idle, vehicles and flexible loads as
+    # early as possible, heat as it is needed, generators off, PV curtailed only where that pays and
+    # is allowed.
     baseline_cost: float
-    # False when the site could not even run without its batteries; baseline_cost then ignores the
-    # grid limits.
+    # False when the site could not even run so; baseline_cost then ignores the limits.
     baseline_within_grid_limits: bool
-    # baseline_cost − cost. Energy left in or taken from the batteries is not priced.
+    # baseline_cost − cost. Energy left in or taken from storage is not priced.
     savings: float
-    # Import cost less export income.
+    # Cost with the usual rule instead of a plan: batteries store surplus and serve the load,
+    # everything else as in the baseline.
+    rule_based_cost: float | UnsetType = UNSET
+    # rule_based_cost − cost.
+    rule_based_savings: float | UnsetType = UNSET
+    # Import cost with fees, less export income.
     energy_cost: float
     wear_cost: float
     # 0 for a linear plan.
     relative_gap: float
+    # Energy by which the plan departs from the previous one, if there was one.
+    deviation_kwh: float | UnsetType = UNSET
+    bill: list[DispatchBillLine] = []
+    violations: list[DispatchViolation] = []
+    # Greatest import of a slot.
+    peak_import_power_kw: float | UnsetType = UNSET
+    imported_energy_kwh: float | UnsetType = UNSET
+    exported_energy_kwh: float | UnsetType = UNSET
+    # 1 − imported energy / energy consumed by loads, vehicles and heat pumps; at least 0.
+    self_sufficiency: float | UnsetType = UNSET
+    # 1 − exported energy / energy produced; at least 0, and 1 where nothing is produced.
+    self_consumption: float | UnsetType = UNSET
+    # Of imports and generators; absent where no emissions are given.
+    co2_kg: float | UnsetType = UNSET
     batteries: list[DispatchBatteryPlan]
     pv: list[DispatchPvPlan]
+    flexible_loads: list[DispatchFlexibleLoadPlan] = []
+    cycles: list[DispatchCyclePlan] = []
+    electric_vehicles: list[DispatchElectricVehiclePlan] = []
+    heat_pumps: list[DispatchHeatPumpPlan] = []
+    generators: list[DispatchGeneratorPlan] = []
+    groups: list[DispatchGroupPlan] = []
     # Power at the grid connection; import positive and export negative.
     grid_power_kw: Float64Series
     # What one more kWh of load in the slot would cost (the dual value of the power balance).
     grid_price_per_kwh: Float64Series
+    # What one more kWh through the import limit in the slot would save.
+    import_limit_value_per_kwh: Float64Series | UnsetType = UNSET
+    # The same for the export limit.
+    export_limit_value_per_kwh: Float64Series | UnsetType = UNSET
+    # What one kW more of upward reserve in the slot would cost; absent where none is asked for.
+    upward_reserve_price_per_kw: Float64Series | UnsetType = UNSET
+    # The same for downward reserve.
+    downward_reserve_price_per_kw: Float64Series | UnsetType = UNSET
+    uncertainty: DispatchUncertaintyPlan | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.DISPATCH_RESULT
     __rules__: ClassVar[tuple[Rule, ...]] = (
@@ -255,8 +947,31 @@ class DispatchResult(Message, frozen=True, kw_only=True):
         LengthEquals(field="batteries[].marginal_value_per_kwh", count="slots"),
         LengthEquals(field="batteries[].reasons", count="slots"),
         LengthEquals(field="pv[].power_kw", count="slots"),
+        LengthEquals(field="pv[].marginal_value_per_kwh", count="slots"),
+        LengthEquals(field="pv[].reasons", count="slots"),
+        LengthEquals(field="flexible_loads[].power_kw", count="slots"),
+        LengthEquals(field="flexible_loads[].reasons", count="slots"),
+        LengthEquals(field="cycles[].power_kw", count="slots"),
+        LengthEquals(field="electric_vehicles[].power_kw", count="slots"),
+        LengthEquals(field="electric_vehicles[].energy_kwh", count="slots"),
+        LengthEquals(field="electric_vehicles[].marginal_value_per_kwh", count="slots"),
+        LengthEquals(field="electric_vehicles[].reasons", count="slots"),
+        LengthEquals(field="heat_pumps[].power_kw", count="slots"),
+        LengthEquals(field="heat_pumps[].tank_energy_kwh", count="slots"),
+        LengthEquals(field="heat_pumps[].marginal_value_per_kwh", count="slots"),
+        LengthEquals(field="heat_pumps[].reasons", count="slots"),
+        LengthEquals(field="generators[].power_kw", count="slots"),
+        LengthEquals(field="generators[].running", count="slots"),
+        LengthEquals(field="generators[].marginal_value_per_kwh", count="slots"),
+        LengthEquals(field="generators[].reasons", count="slots"),
+        LengthEquals(field="groups[].power_kw", count="slots"),
         LengthEquals(field="grid_power_kw", count="slots"),
         LengthEquals(field="grid_price_per_kwh", count="slots"),
+        LengthEquals(field="import_limit_value_per_kwh", count="slots"),
+        LengthEquals(field="export_limit_value_per_kwh", count="slots"),
+        LengthEquals(field="upward_reserve_price_per_kw", count="slots"),
+        LengthEquals(field="downward_reserve_price_per_kw", count="slots"),
+        LengthEquals(field="uncertainty.scenarios[].grid_power_kw", count="slots"),
     )
 
 

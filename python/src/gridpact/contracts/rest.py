@@ -9,9 +9,14 @@ from pydantic import Discriminator, Field, Tag
 from gridpact.kit.rest import AnswerModel, ExistingTime, StrictModel, WholeNumber, one_of, tag_by
 from gridpact.kit.rules import (
     AtMost,
+    Before,
+    Disjoint,
+    Fits,
+    Increasing,
+    LastEquals,
     LengthEquals,
     MemberCount,
-    ReachableEnergy,
+    RefersTo,
     Rule,
     Unique,
 )
@@ -451,17 +456,15 @@ class DispatchBattery(StrictModel):
 
     name: Name
     battery: Battery
-    # Stored energy at `start_time`.
+    # Stored energy at `start_time`, as measured. A value outside the battery's window (up to 5 %
+    # above its capacity) is accepted; the plan brings the battery back into its window as soon as
+    # it can.
     initial_energy_kwh: Annotated[float, Field(ge=0, le=10000000)]
     # Stored energy required at the end of the last slot; absent means free.
     final_energy_kwh: Annotated[float, Field(ge=0, le=10000000)] | None = None
 
     __rules__: ClassVar[tuple[Rule, ...]] = (
-        AtMost(
-            field="battery.min_energy_kwh", limit="initial_energy_kwh", names="initial_energy_kwh"
-        ),
-        AtMost(field="initial_energy_kwh", limit="battery.capacity_kwh"),
-        AtMost(field="initial_energy_kwh", limit="battery.max_energy_kwh"),
+        AtMost(field="initial_energy_kwh", limit="battery.capacity_kwh", tolerance=0.05),
         AtMost(field="battery.min_energy_kwh", limit="final_energy_kwh", names="final_energy_kwh"),
         AtMost(field="final_energy_kwh", limit="battery.capacity_kwh"),
         AtMost(field="final_energy_kwh", limit="battery.max_energy_kwh"),
@@ -490,8 +493,242 @@ class DispatchLoad(StrictModel):
     ]
 
 
+class DispatchFlexibleLoad(StrictModel):
+    """An amount of energy that a load must take within a window, when is free. Between
+    `min_power_kw` and `max_power_kw` while it runs; one that is not interruptible runs
+    without a pause once it has started.
+    """
+
+    name: Name
+    # First slot of the window.
+    start_slot: Annotated[WholeNumber, Field(ge=0, le=35135)]
+    # First slot after the window.
+    end_slot: Annotated[WholeNumber, Field(ge=1, le=35136)]
+    # Energy taken within the window.
+    energy_kwh: Annotated[float, Field(ge=0, le=1000000000)]
+    # Least power while it runs.
+    min_power_kw: Annotated[float, Field(ge=0, le=1000000)] = 0.0
+    max_power_kw: Annotated[float, Field(gt=0, le=1000000)]
+    interruptible: bool = True
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Before(field="start_slot", limit="end_slot"),
+        AtMost(field="min_power_kw", limit="max_power_kw"),
+    )
+
+
+class DispatchCycle(StrictModel):
+    """A run of a machine that, once started, follows its power profile to the end. Only the
+    start is free.
+    """
+
+    name: Name
+    # First slot in which it may run.
+    start_slot: Annotated[WholeNumber, Field(ge=0, le=35135)]
+    # First slot in which it may no longer run.
+    end_slot: Annotated[WholeNumber, Field(ge=1, le=35136)]
+    # Consumption of each slot of the run, slot means.
+    power_kw: Annotated[
+        list[Annotated[float, Field(ge=0, le=1000000)]], Field(min_length=1, max_length=35136)
+    ]
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Before(field="start_slot", limit="end_slot"),
+        Fits(field="power_kw", start="start_slot", stop="end_slot"),
+    )
+
+
+class DispatchStay(StrictModel):
+    """The time an electric vehicle is plugged in, from `start_slot` until before `end_slot`."""
+
+    # First slot in which it can charge; slots are counted from 0.
+    start_slot: Annotated[WholeNumber, Field(ge=0, le=35135)]
+    # First slot in which it can no longer charge.
+    end_slot: Annotated[WholeNumber, Field(ge=1, le=35136)]
+    # Stored energy at the start of the stay.
+    initial_energy_kwh: Annotated[float, Field(ge=0, le=10000000)]
+    # Stored energy needed at departure; absent means none is asked for.
+    required_energy_kwh: Annotated[float, Field(ge=0, le=10000000)] | None = None
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (Before(field="start_slot", limit="end_slot"),)
+
+
+class DispatchElectricVehicle(StrictModel):
+    """An electric vehicle at its charging point. It gives energy back (vehicle-to-grid) where
+    its battery's `max_discharge_power_kw` is above 0. Stays that do not overlap, in order.
+    """
+
+    name: Name
+    battery: Battery
+    # The charging point charges with at least this or not at all (1.4 kW at 6 A on one phase, for
+    # example).
+    min_charge_power_kw: Annotated[float, Field(ge=0, le=1000000)] = 0.0
+    stays: Annotated[list[DispatchStay], Field(min_length=1, max_length=400)]
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        AtMost(field="min_charge_power_kw", limit="battery.max_charge_power_kw"),
+        AtMost(field="stays[].initial_energy_kwh", limit="battery.capacity_kwh", tolerance=0.05),
+        AtMost(field="stays[].required_energy_kwh", limit="battery.capacity_kwh"),
+        AtMost(field="stays[].required_energy_kwh", limit="battery.max_energy_kwh"),
+        Disjoint(field="stays[]", start="start_slot", stop="end_slot"),
+    )
+
+
+class DispatchHeatTank(StrictModel):
+    """Heat stored in a buffer tank above its lowest useful temperature."""
+
+    # Heat that must remain.
+    min_energy_kwh: Annotated[float, Field(ge=0, le=10000000)] = 0.0
+    # Heat when full.
+    max_energy_kwh: Annotated[float, Field(ge=0, le=10000000)]
+    # Heat at `start_time`, as measured; outside the window it is brought back, as with a battery.
+    initial_energy_kwh: Annotated[float, Field(ge=0, le=10000000)]
+    # Least heat at the end of the last slot; absent means free.
+    final_energy_kwh: Annotated[float, Field(ge=0, le=10000000)] | None = None
+    # Part of the stored heat lost in an hour.
+    loss_per_h: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        AtMost(field="min_energy_kwh", limit="max_energy_kwh"),
+        AtMost(field="initial_energy_kwh", limit="max_energy_kwh", tolerance=0.05),
+        AtMost(field="final_energy_kwh", limit="max_energy_kwh"),
+    )
+
+
+class DispatchHeatPump(StrictModel):
+    """A heat pump that covers a heat demand through a tank."""
+
+    name: Name
+    # Least electric power while it runs.
+    min_power_kw: Annotated[float, Field(ge=0, le=1000000)] = 0.0
+    # Greatest electric power.
+    max_power_kw: Annotated[float, Field(gt=0, le=1000000)]
+    # Coefficient of performance of each slot (heat delivered per electric energy).
+    cop: Annotated[
+        list[Annotated[float, Field(ge=0.1, le=100)]], Field(min_length=1, max_length=35136)
+    ]
+    # Heat taken from the tank, slot means.
+    heat_demand_kw: Annotated[
+        list[Annotated[float, Field(ge=0, le=1000000)]], Field(min_length=1, max_length=35136)
+    ]
+    tank: DispatchHeatTank
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (AtMost(field="min_power_kw", limit="max_power_kw"),)
+
+
+class DispatchCostSegment(StrictModel):
+    """A step of a generator's cost curve, reaching from the step before it (or 0) up to
+    `up_to_power_kw`.
+    """
+
+    up_to_power_kw: Annotated[float, Field(gt=0, le=1000000)]
+    # Cost of each kWh within the step.
+    cost_per_kwh: Annotated[float, Field(ge=-1000, le=1000)]
+
+
+class DispatchGenerator(StrictModel):
+    """A generator that can be started and stopped. While it runs, an hour costs
+    `no_load_cost_per_h` and the segments of its cost curve up to its power; the curve must be
+    convex (no step cheaper than the one before).
+    """
+
+    name: Name
+    # Least power while it runs.
+    min_power_kw: Annotated[float, Field(ge=0, le=1000000)] = 0.0
+    max_power_kw: Annotated[float, Field(gt=0, le=1000000)]
+    # The last one reaches `max_power_kw`.
+    cost_segments: Annotated[list[DispatchCostSegment], Field(min_length=1, max_length=20)]
+    no_load_cost_per_h: Annotated[float, Field(ge=0, le=1000000)] = 0.0
+    start_cost: Annotated[float, Field(ge=0, le=1000000)] = 0.0
+    # Once started it runs at least as long; rounded up to slots.
+    min_up_duration_s: Annotated[WholeNumber, Field(ge=0, le=604800)] = 0
+    # Once stopped it rests at least as long; rounded up to slots.
+    min_down_duration_s: Annotated[WholeNumber, Field(ge=0, le=604800)] = 0
+    # Greatest increase of power while it runs; absent means no limit. A start reaches at least
+    # `min_power_kw`.
+    ramp_up_kw_per_h: Annotated[float, Field(gt=0, le=100000000)] | None = None
+    # Greatest decrease, likewise.
+    ramp_down_kw_per_h: Annotated[float, Field(gt=0, le=100000000)] | None = None
+    initially_running: bool = False
+    # How long it has been running or resting at `start_time`.
+    initial_duration_s: Annotated[WholeNumber, Field(ge=0, le=31536000)] = 31536000
+    # Power just before `start_time`.
+    initial_power_kw: Annotated[float, Field(ge=0, le=1000000)] = 0.0
+    co2_kg_per_kwh: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        AtMost(field="min_power_kw", limit="max_power_kw"),
+        AtMost(field="initial_power_kw", limit="max_power_kw"),
+        Increasing(field="cost_segments[].up_to_power_kw"),
+        Increasing(field="cost_segments[].cost_per_kwh", or_equal=True),
+        LastEquals(field="cost_segments[].up_to_power_kw", value="max_power_kw"),
+    )
+
+
+class DispatchGridFee(StrictModel):
+    """A fee on every imported kWh, added to the import price. Fees add up."""
+
+    name: Name
+    price_per_kwh: Annotated[
+        list[Annotated[float, Field(ge=-1000, le=1000)]], Field(min_length=1, max_length=35136)
+    ]
+
+
+class DispatchTier(StrictModel):
+    """A surcharge on imported energy beyond an amount in the billing period; negative is a
+    discount.
+    """
+
+    # The tier begins here and ends where the next begins.
+    from_energy_kwh: Annotated[float, Field(ge=0, le=1000000000)]
+    # Added to the import price of each kWh within the tier.
+    surcharge_per_kwh: Annotated[float, Field(ge=-1000, le=1000)]
+
+
+class DispatchTiers(StrictModel):
+    """Tier prices of the billing period that the plan lies in. Energy below the first tier has
+    no surcharge.
+    """
+
+    # Already imported in the billing period before `start_time`.
+    imported_energy_kwh: Annotated[float, Field(ge=0, le=1000000000)] = 0.0
+    tiers: Annotated[list[DispatchTier], Field(min_length=1, max_length=20)]
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (Increasing(field="tiers[].from_energy_kwh"),)
+
+
+class DispatchSlotWindow(StrictModel):
+    """The slots from `start_slot` until before `end_slot`."""
+
+    start_slot: Annotated[WholeNumber, Field(ge=0, le=35135)]
+    end_slot: Annotated[WholeNumber, Field(ge=1, le=35136)]
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (Before(field="start_slot", limit="end_slot"),)
+
+
+class DispatchDemandCharge(StrictModel):
+    """A price on the greatest mean import of a billing interval. Intervals follow the clock
+    (UTC): they begin at multiples of `billing_interval_s`. Only what exceeds the peak so far
+    adds to the cost.
+    """
+
+    name: Name
+    # For each kW of the period's peak.
+    price_per_kw: Annotated[float, Field(ge=0, le=1000000)]
+    # Import is averaged over it. Where a slot is longer the slot's mean counts.
+    billing_interval_s: Annotated[WholeNumber, one_of(60, 300, 600, 900, 1800, 3600)]
+    # Greatest interval mean of the billing period before `start_time`.
+    peak_so_far_kw: Annotated[float, Field(ge=0, le=1000000)] = 0.0
+    # Already imported within the interval that `start_time` falls into.
+    interval_energy_so_far_kwh: Annotated[float, Field(ge=0, le=1000000)] = 0.0
+    # Slots whose import counts; empty means all.
+    windows: Annotated[list[DispatchSlotWindow], Field(max_length=400)] = []
+
+
 class DispatchTariff(StrictModel):
-    """Prices of each slot in the input's currency. Negative prices are allowed."""
+    """Prices of each slot in the input's currency, and what the bill adds to them. Negative
+    prices are allowed.
+    """
 
     import_price_per_kwh: Annotated[
         list[Annotated[float, Field(ge=-1000, le=1000)]], Field(min_length=1, max_length=35136)
@@ -500,6 +737,13 @@ class DispatchTariff(StrictModel):
     export_price_per_kwh: Annotated[
         list[Annotated[float, Field(ge=-1000, le=1000)]], Field(min_length=1, max_length=35136)
     ]
+    grid_fees: Annotated[list[DispatchGridFee], Field(max_length=20)] = []
+    import_tiers: DispatchTiers | None = None
+    demand_charges: Annotated[list[DispatchDemandCharge], Field(max_length=10)] = []
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Unique(fields=("grid_fees[].name", "demand_charges[].name")),
+    )
 
 
 class DispatchGrid(StrictModel):
@@ -507,6 +751,146 @@ class DispatchGrid(StrictModel):
 
     max_import_power_kw: Annotated[float, Field(ge=0, le=1000000)]
     max_export_power_kw: Annotated[float, Field(ge=0, le=1000000)]
+    # A limit for each slot beside `max_import_power_kw`, for instance while the network operator
+    # throttles the site.
+    import_limits_kw: (
+        Annotated[
+            list[Annotated[float, Field(ge=0, le=1000000)]], Field(min_length=1, max_length=35136)
+        ]
+        | None
+    ) = None
+    # A limit for each slot beside `max_export_power_kw`.
+    export_limits_kw: (
+        Annotated[
+            list[Annotated[float, Field(ge=0, le=1000000)]], Field(min_length=1, max_length=35136)
+        ]
+        | None
+    ) = None
+
+
+class DispatchGroup(StrictModel):
+    """Assets behind one fuse, feeder or transformer, whose power together is limited."""
+
+    name: Name
+    # Names of assets and loads.
+    members: Annotated[list[Name], Field(min_length=1, max_length=200)]
+    # Most that flows to the members; absent means no limit.
+    max_import_power_kw: Annotated[float, Field(ge=0, le=1000000)] | None = None
+    # Most that flows from the members; absent means no limit.
+    max_export_power_kw: Annotated[float, Field(ge=0, le=1000000)] | None = None
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (Unique(fields=("members[]",)),)
+
+
+class DispatchReserve(StrictModel):
+    """Power that the site must be able to change by at any time: upward delivers more to the
+    grid (or takes less), downward takes more. Batteries, generators and curtailable PV
+    provide it; a battery must be able to hold it for `duration_s`.
+    """
+
+    # Required in each slot; absent means none.
+    upward_power_kw: (
+        Annotated[
+            list[Annotated[float, Field(ge=0, le=1000000)]], Field(min_length=1, max_length=35136)
+        ]
+        | None
+    ) = None
+    # Required in each slot; absent means none.
+    downward_power_kw: (
+        Annotated[
+            list[Annotated[float, Field(ge=0, le=1000000)]], Field(min_length=1, max_length=35136)
+        ]
+        | None
+    ) = None
+    duration_s: Annotated[WholeNumber, Field(ge=1, le=86400)] = 900
+
+
+class DispatchEmissions(StrictModel):
+    """CO₂ of imported energy, and its price. Exports earn no credit."""
+
+    import_kg_per_kwh: Annotated[
+        list[Annotated[float, Field(ge=0, le=10)]], Field(min_length=1, max_length=35136)
+    ]
+    # Counts for imports and generators.
+    price_per_kg: Annotated[float, Field(ge=0, le=1000)] = 0.0
+
+
+class DispatchAssetPower(StrictModel):
+    """The power of one asset in each slot; consumption and charging positive, generation and
+    discharging negative.
+    """
+
+    name: Name
+    power_kw: Annotated[
+        list[Annotated[float, Field(ge=-1000000, le=1000000)]],
+        Field(min_length=1, max_length=35136),
+    ]
+
+
+class DispatchPreviousPlan(StrictModel):
+    """What the last plan said for these slots. Departing from it costs, so that plans do not
+    flip-flop over nothing.
+    """
+
+    # For each kWh more or less than the last plan; decides the plan and is not part of its cost.
+    deviation_cost_per_kwh: Annotated[float, Field(ge=0, le=1000)]
+    assets: Annotated[list[DispatchAssetPower], Field(min_length=1, max_length=200)]
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (Unique(fields=("assets[].name",)),)
+
+
+class DispatchScenarioSeries(StrictModel):
+    """What a load or a PV plant does in one scenario instead of what the input says."""
+
+    name: Name
+    # Consumption of the load, or available power of the plant.
+    power_kw: Annotated[
+        list[Annotated[float, Field(ge=0, le=1000000)]], Field(min_length=1, max_length=35136)
+    ]
+
+
+class DispatchScenario(StrictModel):
+    """One way the future may go. What it does not name is as the input says."""
+
+    name: Name
+    # Weight; the weights are divided by their sum.
+    probability: Annotated[float, Field(gt=0, le=1000000)]
+    loads: Annotated[list[DispatchScenarioSeries], Field(max_length=200)] = []
+    pv: Annotated[list[DispatchScenarioSeries], Field(max_length=50)] = []
+    import_price_per_kwh: (
+        Annotated[
+            list[Annotated[float, Field(ge=-1000, le=1000)]], Field(min_length=1, max_length=35136)
+        ]
+        | None
+    ) = None
+    export_price_per_kwh: (
+        Annotated[
+            list[Annotated[float, Field(ge=-1000, le=1000)]], Field(min_length=1, max_length=35136)
+        ]
+        | None
+    ) = None
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (Unique(fields=("loads[].name", "pv[].name")),)
+
+
+class DispatchUncertainty(StrictModel):
+    """Several futures planned together. What is done in the first `shared_slots` is the same in
+    all of them, because by then nobody knows which one comes. Minimised is (1 − risk_weight)
+    × expected cost + risk_weight × CVaR, the mean cost of the worst `tail_probability` of
+    cases.
+    """
+
+    shared_slots: Annotated[WholeNumber, Field(ge=1, le=35136)] = 1
+    risk_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    tail_probability: Annotated[float, Field(gt=0, le=1)] = 0.1
+    scenarios: Annotated[list[DispatchScenario], Field(min_length=2, max_length=50)]
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (Unique(fields=("scenarios[].name",)),)
+
+
+# What to answer when no plan keeps every limit. RELAX: the plan that breaks them least, with status
+# RELAXED and each violation named. FAIL: the task fails with INFEASIBLE and the same violations.
+DispatchConflictAnswer: TypeAlias = Literal["RELAX", "FAIL"]
 
 
 class SolverOptions(StrictModel):
@@ -519,8 +903,8 @@ class SolverOptions(StrictModel):
 
 class DispatchInput(StrictModel):
     """A complete scheduling problem: what is known of every slot, what may be decided, and what
-    it costs. The plan minimises the cost of energy from the grid, less what exports earn,
-    plus battery wear.
+    it costs. The plan minimises the cost of energy from the grid with its fees and peaks,
+    less what exports earn, plus fuel, starts, wear and emissions.
     """
 
     start_time: Instant
@@ -531,17 +915,84 @@ class DispatchInput(StrictModel):
     batteries: Annotated[list[DispatchBattery], Field(max_length=50)]
     pv: Annotated[list[DispatchPv], Field(max_length=50)] = []
     loads: Annotated[list[DispatchLoad], Field(min_length=1, max_length=200)]
+    flexible_loads: Annotated[list[DispatchFlexibleLoad], Field(max_length=200)] = []
+    cycles: Annotated[list[DispatchCycle], Field(max_length=200)] = []
+    electric_vehicles: Annotated[list[DispatchElectricVehicle], Field(max_length=200)] = []
+    heat_pumps: Annotated[list[DispatchHeatPump], Field(max_length=50)] = []
+    generators: Annotated[list[DispatchGenerator], Field(max_length=50)] = []
     tariff: DispatchTariff
     grid: DispatchGrid
+    groups: Annotated[list[DispatchGroup], Field(max_length=50)] = []
+    reserve: DispatchReserve | None = None
+    emissions: DispatchEmissions | None = None
+    previous_plan: DispatchPreviousPlan | None = None
+    uncertainty: DispatchUncertainty | None = None
+    on_conflict: DispatchConflictAnswer = "RELAX"
     options: SolverOptions | None = None
 
     __rules__: ClassVar[tuple[Rule, ...]] = (
         LengthEquals(field="pv[].available_power_kw", count="slots"),
         LengthEquals(field="loads[].power_kw", count="slots"),
+        LengthEquals(field="heat_pumps[].cop", count="slots"),
+        LengthEquals(field="heat_pumps[].heat_demand_kw", count="slots"),
         LengthEquals(field="tariff.import_price_per_kwh", count="slots"),
         LengthEquals(field="tariff.export_price_per_kwh", count="slots"),
-        Unique(fields=("batteries[].name", "pv[].name", "loads[].name")),
-        ReachableEnergy(field="batteries[].final_energy_kwh"),
+        LengthEquals(field="tariff.grid_fees[].price_per_kwh", count="slots"),
+        LengthEquals(field="grid.import_limits_kw", count="slots"),
+        LengthEquals(field="grid.export_limits_kw", count="slots"),
+        LengthEquals(field="reserve.upward_power_kw", count="slots"),
+        LengthEquals(field="reserve.downward_power_kw", count="slots"),
+        LengthEquals(field="emissions.import_kg_per_kwh", count="slots"),
+        LengthEquals(field="previous_plan.assets[].power_kw", count="slots"),
+        LengthEquals(field="uncertainty.scenarios[].loads[].power_kw", count="slots"),
+        LengthEquals(field="uncertainty.scenarios[].pv[].power_kw", count="slots"),
+        LengthEquals(field="uncertainty.scenarios[].import_price_per_kwh", count="slots"),
+        LengthEquals(field="uncertainty.scenarios[].export_price_per_kwh", count="slots"),
+        Unique(
+            fields=(
+                "batteries[].name",
+                "pv[].name",
+                "loads[].name",
+                "flexible_loads[].name",
+                "cycles[].name",
+                "electric_vehicles[].name",
+                "heat_pumps[].name",
+                "generators[].name",
+            )
+        ),
+        AtMost(field="flexible_loads[].end_slot", limit="slots"),
+        AtMost(field="cycles[].end_slot", limit="slots"),
+        AtMost(field="electric_vehicles[].stays[].end_slot", limit="slots"),
+        AtMost(field="tariff.demand_charges[].windows[].end_slot", limit="slots"),
+        AtMost(field="uncertainty.shared_slots", limit="slots"),
+        RefersTo(
+            field="groups[].members[]",
+            to=(
+                "batteries[].name",
+                "pv[].name",
+                "loads[].name",
+                "flexible_loads[].name",
+                "cycles[].name",
+                "electric_vehicles[].name",
+                "heat_pumps[].name",
+                "generators[].name",
+            ),
+        ),
+        RefersTo(
+            field="previous_plan.assets[].name",
+            to=(
+                "batteries[].name",
+                "pv[].name",
+                "flexible_loads[].name",
+                "cycles[].name",
+                "electric_vehicles[].name",
+                "heat_pumps[].name",
+                "generators[].name",
+            ),
+        ),
+        RefersTo(field="uncertainty.scenarios[].loads[].name", to=("loads[].name",)),
+        RefersTo(field="uncertainty.scenarios[].pv[].name", to=("pv[].name",)),
+        Unique(fields=("groups[].name",)),
     )
 
 
@@ -587,19 +1038,83 @@ TaskSubmission: TypeAlias = Annotated[
     Discriminator(tag_by("kind")),
 ]
 
+
+class DispatchCosts(AnswerModel):
+    """The cost of a plan by component; together they are `cost`."""
+
+    # Imported energy at the import price.
+    energy_import: float
+    # What exports earn, as a negative cost.
+    energy_export: float
+    grid_fees: float
+    # Surcharges of the tier prices.
+    tiers: float
+    # For the part of the peak above the peak so far.
+    demand_charges: float
+    # Fuel and no-load cost of generators.
+    generation: float
+    starts: float
+    wear: Annotated[float, Field(ge=0)]
+    co2: Annotated[float, Field(ge=0)]
+
+
+class DispatchBillLine(AnswerModel):
+    """A line of the bill that the plan leads to."""
+
+    item: Literal["IMPORT", "EXPORT", "GRID_FEE", "TIER", "DEMAND_CHARGE", "CO2"]
+    # Name of the fee or demand charge.
+    name: Name | None = None
+    # Energy, peak or mass that is charged. A demand charge lists the whole peak of the period.
+    quantity: float
+    unit: Literal["kWh", "kW", "kg"]
+    # In the currency of the plan; negative is a credit.
+    amount: float
+
+
+class DispatchViolation(AnswerModel):
+    """A limit that no plan could keep together with the others, and by how much the relaxed plan
+    breaks it.
+    """
+
+    # The input, for instance grid.max_import_power_kw.
+    field: Annotated[str, Field(min_length=1, max_length=256)]
+    # Name of the asset or group.
+    name: Name | None = None
+    # First slot in which it is broken.
+    slot: Annotated[WholeNumber, Field(ge=0, le=35135)] | None = None
+    # What was asked for, what is possible, and what would be enough.
+    message: Annotated[str, Field(min_length=1, max_length=1024)]
+    # By how much it is broken.
+    amount: Annotated[float, Field(ge=0)]
+    unit: Literal["kW", "kWh", "slots"]
+    # What one unit more of this relaxation would save in the relaxed plan.
+    price_per_unit: float
+
+
 # A dense series of finite IEEE-754 doubles, one value a slot. JSON carries an array of numbers;
 # MsgPack carries one extension value of type 1 holding the little-endian bytes (readers also accept
 # an array of numbers). NaN and infinities are refused.
 Float64Series: TypeAlias = Annotated[list[float], Field(min_length=1, max_length=35136)]
 
-# Why a battery does what it does in a slot. `marginal_value_per_kwh` (the shadow price of stored
-# energy) is what each reason is judged by. CHARGE_FROM_SURPLUS: PV surplus is stored because it is
-# worth more later than its export earns. CHARGE_FROM_GRID: importing now is cheaper than what the
-# energy is worth later. DISCHARGE_TO_LOAD: stored energy replaces import. DISCHARGE_TO_EXPORT:
-# stored energy earns more exported now than kept. HOLD_FULL, HOLD_EMPTY: the energy limit binds.
-# HOLD_NO_GAIN: no price difference pays for the losses and wear. GRID_LIMIT: the grid connection's
-# limit decides. POWER_LIMIT: the battery's own power limit binds while it acts. FINAL_ENERGY: the
-# required final energy decides.
+# Why an asset does what it does in a slot: the limit or the price that decides.
+# `marginal_value_per_kwh` beside it is what the reason is judged by. CHARGE_FROM_SURPLUS: surplus
+# is stored because it is worth more later than its export earns. CHARGE_FROM_GRID: importing now is
+# cheaper than what the energy is worth later. DISCHARGE_TO_LOAD: stored energy replaces import.
+# DISCHARGE_TO_EXPORT: stored energy earns more exported now than kept. HOLD_FULL, HOLD_EMPTY: the
+# energy limit binds. HOLD_NO_GAIN: no price difference pays for the losses and wear. GRID_LIMIT:
+# the grid connection's limit decides. POWER_LIMIT: the asset's own power limit binds while it acts.
+# FINAL_ENERGY: the required final energy decides. AWAY: the vehicle is not plugged in. DEPARTURE:
+# the energy needed at departure decides. RECOVER: the measured energy was outside the window and is
+# brought back. GROUP_LIMIT: the limit of a group decides. PEAK_PRICE: a demand charge decides.
+# RESERVE: reserve is held. PREVIOUS_PLAN: departing from the last plan would cost more than it
+# gains. FULL_OUTPUT: all that is available is used, worth more than nothing. CURTAIL_PRICE: another
+# kWh would cost instead of earn. CHEAPEST: it runs now because this is the cheapest time of its
+# window. DEARER: it waits for cheaper slots. NO_CHOICE: the window, the profile or the demand
+# leaves none. OUTSIDE: the slot is outside its window. HEAT_DEMAND: the tank would run empty
+# otherwise. CHEAPER_THAN_GRID: its energy costs less than the grid's. DEARER_THAN_GRID: it costs
+# more. MIN_POWER: it runs at its least power, because stopping would cost more. MIN_UP, MIN_DOWN:
+# the least running or resting time decides. RAMP_LIMIT: the ramp decides. START_COST: a start would
+# cost more than it gains.
 DispatchReason: TypeAlias = Literal[
     "CHARGE_FROM_SURPLUS",
     "CHARGE_FROM_GRID",
@@ -611,6 +1126,27 @@ DispatchReason: TypeAlias = Literal[
     "GRID_LIMIT",
     "POWER_LIMIT",
     "FINAL_ENERGY",
+    "AWAY",
+    "DEPARTURE",
+    "RECOVER",
+    "GROUP_LIMIT",
+    "PEAK_PRICE",
+    "RESERVE",
+    "PREVIOUS_PLAN",
+    "FULL_OUTPUT",
+    "CURTAIL_PRICE",
+    "CHEAPEST",
+    "DEARER",
+    "NO_CHOICE",
+    "OUTSIDE",
+    "HEAT_DEMAND",
+    "CHEAPER_THAN_GRID",
+    "DEARER_THAN_GRID",
+    "MIN_POWER",
+    "MIN_UP",
+    "MIN_DOWN",
+    "RAMP_LIMIT",
+    "START_COST",
 ]
 
 
@@ -627,6 +1163,15 @@ class DispatchBatteryPlan(AnswerModel):
     marginal_value_per_kwh: Float64Series
     # One reason a slot.
     reasons: Annotated[list[DispatchReason], Field(min_length=1, max_length=35136)]
+    # Energy taken out of storage, divided by the capacity.
+    full_cycles: Annotated[float, Field(ge=0)] = 0.0
+    # What one more kWh of usable energy would save over the plan (the sum of the dual values of the
+    # upper energy limit).
+    capacity_value_per_kwh: float = 0.0
+    # What one more kW of charging power would save.
+    charge_power_value_per_kw: float = 0.0
+    # What one more kW of discharging power would save.
+    discharge_power_value_per_kw: float = 0.0
 
 
 class DispatchPvPlan(AnswerModel):
@@ -637,40 +1182,183 @@ class DispatchPvPlan(AnswerModel):
     power_kw: Float64Series
     # Energy that was available and not used.
     curtailed_energy_kwh: Annotated[float, Field(ge=0)]
+    # What one more available kWh in the slot would save.
+    marginal_value_per_kwh: Float64Series | None = None
+    # One reason a slot.
+    reasons: Annotated[list[DispatchReason], Field(min_length=1, max_length=35136)] | None = None
+
+
+class DispatchFlexibleLoadPlan(AnswerModel):
+    """When a flexible load shall take its energy."""
+
+    name: Name
+    # Consumption.
+    power_kw: Float64Series
+    # What one more kWh within its window would cost.
+    marginal_cost_per_kwh: float
+    # One reason a slot.
+    reasons: Annotated[list[DispatchReason], Field(min_length=1, max_length=35136)]
+
+
+class DispatchCyclePlan(AnswerModel):
+    """When a cycle shall start."""
+
+    name: Name
+    start_slot: Annotated[WholeNumber, Field(ge=0, le=35135)]
+    # Consumption.
+    power_kw: Float64Series
+    # Its energy, valued at `grid_price_per_kwh` of the slots it runs in.
+    energy_cost: float
+    reason: DispatchReason
+
+
+class DispatchElectricVehiclePlan(AnswerModel):
+    """What one electric vehicle shall do at its charging point."""
+
+    name: Name
+    # AC power; charging positive and discharging negative.
+    power_kw: Float64Series
+    # Stored energy at the end of each slot; 0 while it is away.
+    energy_kwh: Float64Series
+    # What one more stored kWh at the end of the slot would save; 0 while it is away.
+    marginal_value_per_kwh: Float64Series
+    # Energy taken from the site, AC side.
+    charged_energy_kwh: Annotated[float, Field(ge=0)] = 0.0
+    # One reason a slot.
+    reasons: Annotated[list[DispatchReason], Field(min_length=1, max_length=35136)]
+
+
+class DispatchHeatPumpPlan(AnswerModel):
+    """What one heat pump shall do."""
+
+    name: Name
+    # Electric power.
+    power_kw: Float64Series
+    # Stored heat at the end of each slot.
+    tank_energy_kwh: Float64Series
+    # What one more kWh of heat in the tank at the end of the slot would save.
+    marginal_value_per_kwh: Float64Series
+    # One reason a slot.
+    reasons: Annotated[list[DispatchReason], Field(min_length=1, max_length=35136)]
+
+
+class DispatchGeneratorPlan(AnswerModel):
+    """What one generator shall do."""
+
+    name: Name
+    # AC power; generation is negative.
+    power_kw: Float64Series
+    # 1 where it runs and 0 where it rests.
+    running: Float64Series
+    start_count: Annotated[WholeNumber, Field(ge=0, le=35136)]
+    # Fuel, no-load and starts; without CO₂.
+    cost: float
+    # What one more kWh of greatest output in the slot would save.
+    marginal_value_per_kwh: Float64Series
+    # One reason a slot.
+    reasons: Annotated[list[DispatchReason], Field(min_length=1, max_length=35136)]
+
+
+class DispatchGroupPlan(AnswerModel):
+    """What flows to a group, and what its limit costs."""
+
+    name: Name
+    # Power of all members; positive flows to them.
+    power_kw: Float64Series
+    # What one more kWh through the limit in the slot would save.
+    import_limit_value_per_kwh: Float64Series
+    # The same outwards.
+    export_limit_value_per_kwh: Float64Series
+
+
+class DispatchScenarioPlan(AnswerModel):
+    """What the plan does and costs if a scenario comes true."""
+
+    name: Name
+    probability: Annotated[float, Field(gt=0, le=1)]
+    cost: float
+    # Power at the grid connection; import positive and export negative.
+    grid_power_kw: Float64Series
+
+
+class DispatchUncertaintyPlan(AnswerModel):
+    """The futures planned for. The schedules beside it are those of the scenario named here."""
+
+    # The most probable scenario.
+    scenario: Name
+    shared_slots: Annotated[WholeNumber, Field(ge=1, le=35136)]
+    expected_cost: float
+    # Mean cost of the worst `tail_probability` of cases.
+    cvar: float
+    scenarios: Annotated[list[DispatchScenarioPlan], Field(min_length=2, max_length=50)]
 
 
 class DispatchResult(AnswerModel):
-    """The plan, what it costs, what doing without batteries would cost, and why each slot is as
-    it is.
-    """
+    """The plan, what it costs and saves, and why each slot is as it is."""
 
-    # TIME_LIMIT is a feasible plan whose gap is above what was asked for.
-    status: Literal["OPTIMAL", "TIME_LIMIT"]
+    # TIME_LIMIT is a feasible plan whose gap is above what was asked for. RELAXED breaks the limits
+    # named in `violations`.
+    status: Literal["OPTIMAL", "TIME_LIMIT", "RELAXED"]
     start_time: Instant
     slot_duration_s: SlotDuration
     slots: Annotated[WholeNumber, Field(ge=1, le=35136)]
     currency: Currency
-    # energy_cost + wear_cost; negative is an income.
+    # The sum of `costs`; negative is an income. Energy left in or taken from storage is not priced.
     cost: float
-    # Cost of the same slots with the batteries idle and PV curtailed only where that pays and is
-    # allowed.
+    costs: DispatchCosts | None = None
+    # Cost of the same slots without flexibility: batteries idle, vehicles and flexible loads as
+    # early as possible, heat as it is needed, generators off, PV curtailed only where that pays and
+    # is allowed.
     baseline_cost: float
-    # False when the site could not even run without its batteries; baseline_cost then ignores the
-    # grid limits.
+    # False when the site could not even run so; baseline_cost then ignores the limits.
     baseline_within_grid_limits: bool
-    # baseline_cost − cost. Energy left in or taken from the batteries is not priced.
+    # baseline_cost − cost. Energy left in or taken from storage is not priced.
     savings: float
-    # Import cost less export income.
+    # Cost with the usual rule instead of a plan: batteries store surplus and serve the load,
+    # everything else as in the baseline.
+    rule_based_cost: float | None = None
+    # rule_based_cost − cost.
+    rule_based_savings: float | None = None
+    # Import cost with fees, less export income.
     energy_cost: float
     wear_cost: Annotated[float, Field(ge=0)]
     # 0 for a linear plan.
     relative_gap: Annotated[float, Field(ge=0)]
+    # Energy by which the plan departs from the previous one, if there was one.
+    deviation_kwh: Annotated[float, Field(ge=0)] | None = None
+    bill: Annotated[list[DispatchBillLine], Field(max_length=64)] = []
+    violations: Annotated[list[DispatchViolation], Field(max_length=100)] = []
+    # Greatest import of a slot.
+    peak_import_power_kw: Annotated[float, Field(ge=0)] | None = None
+    imported_energy_kwh: Annotated[float, Field(ge=0)] | None = None
+    exported_energy_kwh: Annotated[float, Field(ge=0)] | None = None
+    # 1 − imported energy / energy consumed by loads, vehicles and heat pumps; at least 0.
+    self_sufficiency: Annotated[float, Field(ge=0, le=1)] | None = None
+    # 1 − exported energy / energy produced; at least 0, and 1 where nothing is produced.
+    self_consumption: Annotated[float, Field(ge=0, le=1)] | None = None
+    # Of imports and generators; absent where no emissions are given.
+    co2_kg: Annotated[float, Field(ge=0)] | None = None
     batteries: Annotated[list[DispatchBatteryPlan], Field(max_length=50)]
     pv: Annotated[list[DispatchPvPlan], Field(max_length=50)]
+    flexible_loads: Annotated[list[DispatchFlexibleLoadPlan], Field(max_length=200)] = []
+    cycles: Annotated[list[DispatchCyclePlan], Field(max_length=200)] = []
+    electric_vehicles: Annotated[list[DispatchElectricVehiclePlan], Field(max_length=200)] = []
+    heat_pumps: Annotated[list[DispatchHeatPumpPlan], Field(max_length=50)] = []
+    generators: Annotated[list[DispatchGeneratorPlan], Field(max_length=50)] = []
+    groups: Annotated[list[DispatchGroupPlan], Field(max_length=50)] = []
     # Power at the grid connection; import positive and export negative.
     grid_power_kw: Float64Series
     # What one more kWh of load in the slot would cost (the dual value of the power balance).
     grid_price_per_kwh: Float64Series
+    # What one more kWh through the import limit in the slot would save.
+    import_limit_value_per_kwh: Float64Series | None = None
+    # The same for the export limit.
+    export_limit_value_per_kwh: Float64Series | None = None
+    # What one kW more of upward reserve in the slot would cost; absent where none is asked for.
+    upward_reserve_price_per_kw: Float64Series | None = None
+    # The same for downward reserve.
+    downward_reserve_price_per_kw: Float64Series | None = None
+    uncertainty: DispatchUncertaintyPlan | None = None
 
 
 class ProbeResult(AnswerModel):

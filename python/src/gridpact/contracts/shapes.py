@@ -51,6 +51,122 @@ DISPATCH_LOAD = Record(
         Field("power_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000)),
     )
 )
+DISPATCH_FLEXIBLE_LOAD = Record(
+    fields=(
+        Field("name", NAME),
+        Field("start_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("end_slot", Numeric(whole=True, minimum=1, maximum=35136)),
+        Field("energy_kwh", Numeric(minimum=0, maximum=1000000000)),
+        Field("min_power_kw", Numeric(minimum=0, maximum=1000000), required=False),
+        Field("max_power_kw", Numeric(maximum=1000000, above=0)),
+        Field("interruptible", Flag(), required=False),
+    )
+)
+DISPATCH_CYCLE = Record(
+    fields=(
+        Field("name", NAME),
+        Field("start_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("end_slot", Numeric(whole=True, minimum=1, maximum=35136)),
+        Field("power_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000)),
+    )
+)
+DISPATCH_STAY = Record(
+    fields=(
+        Field("start_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("end_slot", Numeric(whole=True, minimum=1, maximum=35136)),
+        Field("initial_energy_kwh", Numeric(minimum=0, maximum=10000000)),
+        Field("required_energy_kwh", Numeric(minimum=0, maximum=10000000), required=False),
+    )
+)
+DISPATCH_ELECTRIC_VEHICLE = Record(
+    fields=(
+        Field("name", NAME),
+        Field("battery", BATTERY),
+        Field("min_charge_power_kw", Numeric(minimum=0, maximum=1000000), required=False),
+        Field("stays", ListOf(DISPATCH_STAY, min_items=1, max_items=400)),
+    )
+)
+DISPATCH_HEAT_TANK = Record(
+    fields=(
+        Field("min_energy_kwh", Numeric(minimum=0, maximum=10000000), required=False),
+        Field("max_energy_kwh", Numeric(minimum=0, maximum=10000000)),
+        Field("initial_energy_kwh", Numeric(minimum=0, maximum=10000000)),
+        Field("final_energy_kwh", Numeric(minimum=0, maximum=10000000), required=False),
+        Field("loss_per_h", Numeric(minimum=0, maximum=1), required=False),
+    )
+)
+DISPATCH_HEAT_PUMP = Record(
+    fields=(
+        Field("name", NAME),
+        Field("min_power_kw", Numeric(minimum=0, maximum=1000000), required=False),
+        Field("max_power_kw", Numeric(maximum=1000000, above=0)),
+        Field("cop", Series(min_items=1, max_items=35136, minimum=0.1, maximum=100)),
+        Field("heat_demand_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000)),
+        Field("tank", DISPATCH_HEAT_TANK),
+    )
+)
+DISPATCH_COST_SEGMENT = Record(
+    fields=(
+        Field("up_to_power_kw", Numeric(maximum=1000000, above=0)),
+        Field("cost_per_kwh", Numeric(minimum=-1000, maximum=1000)),
+    )
+)
+DISPATCH_GENERATOR = Record(
+    fields=(
+        Field("name", NAME),
+        Field("min_power_kw", Numeric(minimum=0, maximum=1000000), required=False),
+        Field("max_power_kw", Numeric(maximum=1000000, above=0)),
+        Field("cost_segments", ListOf(DISPATCH_COST_SEGMENT, min_items=1, max_items=20)),
+        Field("no_load_cost_per_h", Numeric(minimum=0, maximum=1000000), required=False),
+        Field("start_cost", Numeric(minimum=0, maximum=1000000), required=False),
+        Field("min_up_duration_s", Numeric(whole=True, minimum=0, maximum=604800), required=False),
+        Field(
+            "min_down_duration_s", Numeric(whole=True, minimum=0, maximum=604800), required=False
+        ),
+        Field("ramp_up_kw_per_h", Numeric(maximum=100000000, above=0), required=False),
+        Field("ramp_down_kw_per_h", Numeric(maximum=100000000, above=0), required=False),
+        Field("initially_running", Flag(), required=False),
+        Field(
+            "initial_duration_s", Numeric(whole=True, minimum=0, maximum=31536000), required=False
+        ),
+        Field("initial_power_kw", Numeric(minimum=0, maximum=1000000), required=False),
+        Field("co2_kg_per_kwh", Numeric(minimum=0, maximum=10), required=False),
+    )
+)
+DISPATCH_GRID_FEE = Record(
+    fields=(
+        Field("name", NAME),
+        Field("price_per_kwh", Series(min_items=1, max_items=35136, minimum=-1000, maximum=1000)),
+    )
+)
+DISPATCH_TIER = Record(
+    fields=(
+        Field("from_energy_kwh", Numeric(minimum=0, maximum=1000000000)),
+        Field("surcharge_per_kwh", Numeric(minimum=-1000, maximum=1000)),
+    )
+)
+DISPATCH_TIERS = Record(
+    fields=(
+        Field("imported_energy_kwh", Numeric(minimum=0, maximum=1000000000), required=False),
+        Field("tiers", ListOf(DISPATCH_TIER, min_items=1, max_items=20)),
+    )
+)
+DISPATCH_SLOT_WINDOW = Record(
+    fields=(
+        Field("start_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("end_slot", Numeric(whole=True, minimum=1, maximum=35136)),
+    )
+)
+DISPATCH_DEMAND_CHARGE = Record(
+    fields=(
+        Field("name", NAME),
+        Field("price_per_kw", Numeric(minimum=0, maximum=1000000)),
+        Field("billing_interval_s", Numeric(whole=True, choices=(60, 300, 600, 900, 1800, 3600))),
+        Field("peak_so_far_kw", Numeric(minimum=0, maximum=1000000), required=False),
+        Field("interval_energy_so_far_kwh", Numeric(minimum=0, maximum=1000000), required=False),
+        Field("windows", ListOf(DISPATCH_SLOT_WINDOW, max_items=400), required=False),
+    )
+)
 DISPATCH_TARIFF = Record(
     fields=(
         Field(
@@ -61,14 +177,101 @@ DISPATCH_TARIFF = Record(
             "export_price_per_kwh",
             Series(min_items=1, max_items=35136, minimum=-1000, maximum=1000),
         ),
+        Field("grid_fees", ListOf(DISPATCH_GRID_FEE, max_items=20), required=False),
+        Field("import_tiers", DISPATCH_TIERS, required=False),
+        Field("demand_charges", ListOf(DISPATCH_DEMAND_CHARGE, max_items=10), required=False),
     )
 )
 DISPATCH_GRID = Record(
     fields=(
         Field("max_import_power_kw", Numeric(minimum=0, maximum=1000000)),
         Field("max_export_power_kw", Numeric(minimum=0, maximum=1000000)),
+        Field(
+            "import_limits_kw",
+            Series(min_items=1, max_items=35136, minimum=0, maximum=1000000),
+            required=False,
+        ),
+        Field(
+            "export_limits_kw",
+            Series(min_items=1, max_items=35136, minimum=0, maximum=1000000),
+            required=False,
+        ),
     )
 )
+DISPATCH_GROUP = Record(
+    fields=(
+        Field("name", NAME),
+        Field("members", ListOf(NAME, min_items=1, max_items=200)),
+        Field("max_import_power_kw", Numeric(minimum=0, maximum=1000000), required=False),
+        Field("max_export_power_kw", Numeric(minimum=0, maximum=1000000), required=False),
+    )
+)
+DISPATCH_RESERVE = Record(
+    fields=(
+        Field(
+            "upward_power_kw",
+            Series(min_items=1, max_items=35136, minimum=0, maximum=1000000),
+            required=False,
+        ),
+        Field(
+            "downward_power_kw",
+            Series(min_items=1, max_items=35136, minimum=0, maximum=1000000),
+            required=False,
+        ),
+        Field("duration_s", Numeric(whole=True, minimum=1, maximum=86400), required=False),
+    )
+)
+DISPATCH_EMISSIONS = Record(
+    fields=(
+        Field("import_kg_per_kwh", Series(min_items=1, max_items=35136, minimum=0, maximum=10)),
+        Field("price_per_kg", Numeric(minimum=0, maximum=1000), required=False),
+    )
+)
+DISPATCH_ASSET_POWER = Record(
+    fields=(
+        Field("name", NAME),
+        Field("power_kw", Series(min_items=1, max_items=35136, minimum=-1000000, maximum=1000000)),
+    )
+)
+DISPATCH_PREVIOUS_PLAN = Record(
+    fields=(
+        Field("deviation_cost_per_kwh", Numeric(minimum=0, maximum=1000)),
+        Field("assets", ListOf(DISPATCH_ASSET_POWER, min_items=1, max_items=200)),
+    )
+)
+DISPATCH_SCENARIO_SERIES = Record(
+    fields=(
+        Field("name", NAME),
+        Field("power_kw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000)),
+    )
+)
+DISPATCH_SCENARIO = Record(
+    fields=(
+        Field("name", NAME),
+        Field("probability", Numeric(maximum=1000000, above=0)),
+        Field("loads", ListOf(DISPATCH_SCENARIO_SERIES, max_items=200), required=False),
+        Field("pv", ListOf(DISPATCH_SCENARIO_SERIES, max_items=50), required=False),
+        Field(
+            "import_price_per_kwh",
+            Series(min_items=1, max_items=35136, minimum=-1000, maximum=1000),
+            required=False,
+        ),
+        Field(
+            "export_price_per_kwh",
+            Series(min_items=1, max_items=35136, minimum=-1000, maximum=1000),
+            required=False,
+        ),
+    )
+)
+DISPATCH_UNCERTAINTY = Record(
+    fields=(
+        Field("shared_slots", Numeric(whole=True, minimum=1, maximum=35136), required=False),
+        Field("risk_weight", Numeric(minimum=0, maximum=1), required=False),
+        Field("tail_probability", Numeric(maximum=1, above=0), required=False),
+        Field("scenarios", ListOf(DISPATCH_SCENARIO, min_items=2, max_items=50)),
+    )
+)
+DISPATCH_CONFLICT_ANSWER = Text(choices=("RELAX", "FAIL"))
 SOLVER_OPTIONS = Record(
     fields=(
         Field("time_limit_s", Numeric(maximum=3600, above=0), required=False),
@@ -84,9 +287,57 @@ DISPATCH_INPUT = Record(
         Field("batteries", ListOf(DISPATCH_BATTERY, max_items=50)),
         Field("pv", ListOf(DISPATCH_PV, max_items=50), required=False),
         Field("loads", ListOf(DISPATCH_LOAD, min_items=1, max_items=200)),
+        Field("flexible_loads", ListOf(DISPATCH_FLEXIBLE_LOAD, max_items=200), required=False),
+        Field("cycles", ListOf(DISPATCH_CYCLE, max_items=200), required=False),
+        Field(
+            "electric_vehicles", ListOf(DISPATCH_ELECTRIC_VEHICLE, max_items=200), required=False
+        ),
+        Field("heat_pumps", ListOf(DISPATCH_HEAT_PUMP, max_items=50), required=False),
+        Field("generators", ListOf(DISPATCH_GENERATOR, max_items=50), required=False),
         Field("tariff", DISPATCH_TARIFF),
         Field("grid", DISPATCH_GRID),
+        Field("groups", ListOf(DISPATCH_GROUP, max_items=50), required=False),
+        Field("reserve", DISPATCH_RESERVE, required=False),
+        Field("emissions", DISPATCH_EMISSIONS, required=False),
+        Field("previous_plan", DISPATCH_PREVIOUS_PLAN, required=False),
+        Field("uncertainty", DISPATCH_UNCERTAINTY, required=False),
+        Field("on_conflict", DISPATCH_CONFLICT_ANSWER, required=False),
         Field("options", SOLVER_OPTIONS, required=False),
+    )
+)
+DISPATCH_COSTS = Record(
+    fields=(
+        Field("energy_import", Numeric()),
+        Field("energy_export", Numeric()),
+        Field("grid_fees", Numeric()),
+        Field("tiers", Numeric()),
+        Field("demand_charges", Numeric()),
+        Field("generation", Numeric()),
+        Field("starts", Numeric()),
+        Field("wear", Numeric(minimum=0)),
+        Field("co2", Numeric(minimum=0)),
+    )
+)
+DISPATCH_BILL_LINE = Record(
+    fields=(
+        Field(
+            "item", Text(choices=("IMPORT", "EXPORT", "GRID_FEE", "TIER", "DEMAND_CHARGE", "CO2"))
+        ),
+        Field("name", NAME, required=False),
+        Field("quantity", Numeric()),
+        Field("unit", Text(choices=("kWh", "kW", "kg"))),
+        Field("amount", Numeric()),
+    )
+)
+DISPATCH_VIOLATION = Record(
+    fields=(
+        Field("field", Text(min_length=1, max_length=256)),
+        Field("name", NAME, required=False),
+        Field("slot", Numeric(whole=True, minimum=0, maximum=35135), required=False),
+        Field("message", Text(min_length=1, max_length=1024)),
+        Field("amount", Numeric(minimum=0)),
+        Field("unit", Text(choices=("kW", "kWh", "slots"))),
+        Field("price_per_unit", Numeric()),
     )
 )
 FLOAT64_SERIES = Series(min_items=1, max_items=35136)
@@ -102,6 +353,27 @@ DISPATCH_REASON = Text(
         "GRID_LIMIT",
         "POWER_LIMIT",
         "FINAL_ENERGY",
+        "AWAY",
+        "DEPARTURE",
+        "RECOVER",
+        "GROUP_LIMIT",
+        "PEAK_PRICE",
+        "RESERVE",
+        "PREVIOUS_PLAN",
+        "FULL_OUTPUT",
+        "CURTAIL_PRICE",
+        "CHEAPEST",
+        "DEARER",
+        "NO_CHOICE",
+        "OUTSIDE",
+        "HEAT_DEMAND",
+        "CHEAPER_THAN_GRID",
+        "DEARER_THAN_GRID",
+        "MIN_POWER",
+        "MIN_UP",
+        "MIN_DOWN",
+        "RAMP_LIMIT",
+        "START_COST",
     )
 )
 DISPATCH_BATTERY_PLAN = Record(
@@ -111,6 +383,10 @@ DISPATCH_BATTERY_PLAN = Record(
         Field("energy_kwh", FLOAT64_SERIES),
         Field("marginal_value_per_kwh", FLOAT64_SERIES),
         Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136)),
+        Field("full_cycles", Numeric(minimum=0), required=False),
+        Field("capacity_value_per_kwh", Numeric(), required=False),
+        Field("charge_power_value_per_kw", Numeric(), required=False),
+        Field("discharge_power_value_per_kw", Numeric(), required=False),
     )
 )
 DISPATCH_PV_PLAN = Record(
@@ -118,26 +394,127 @@ DISPATCH_PV_PLAN = Record(
         Field("name", NAME),
         Field("power_kw", FLOAT64_SERIES),
         Field("curtailed_energy_kwh", Numeric(minimum=0)),
+        Field("marginal_value_per_kwh", FLOAT64_SERIES, required=False),
+        Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136), required=False),
+    )
+)
+DISPATCH_FLEXIBLE_LOAD_PLAN = Record(
+    fields=(
+        Field("name", NAME),
+        Field("power_kw", FLOAT64_SERIES),
+        Field("marginal_cost_per_kwh", Numeric()),
+        Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136)),
+    )
+)
+DISPATCH_CYCLE_PLAN = Record(
+    fields=(
+        Field("name", NAME),
+        Field("start_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("power_kw", FLOAT64_SERIES),
+        Field("energy_cost", Numeric()),
+        Field("reason", DISPATCH_REASON),
+    )
+)
+DISPATCH_ELECTRIC_VEHICLE_PLAN = Record(
+    fields=(
+        Field("name", NAME),
+        Field("power_kw", FLOAT64_SERIES),
+        Field("energy_kwh", FLOAT64_SERIES),
+        Field("marginal_value_per_kwh", FLOAT64_SERIES),
+        Field("charged_energy_kwh", Numeric(minimum=0), required=False),
+        Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136)),
+    )
+)
+DISPATCH_HEAT_PUMP_PLAN = Record(
+    fields=(
+        Field("name", NAME),
+        Field("power_kw", FLOAT64_SERIES),
+        Field("tank_energy_kwh", FLOAT64_SERIES),
+        Field("marginal_value_per_kwh", FLOAT64_SERIES),
+        Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136)),
+    )
+)
+DISPATCH_GENERATOR_PLAN = Record(
+    fields=(
+        Field("name", NAME),
+        Field("power_kw", FLOAT64_SERIES),
+        Field("running", FLOAT64_SERIES),
+        Field("start_count", Numeric(whole=True, minimum=0, maximum=35136)),
+        Field("cost", Numeric()),
+        Field("marginal_value_per_kwh", FLOAT64_SERIES),
+        Field("reasons", ListOf(DISPATCH_REASON, min_items=1, max_items=35136)),
+    )
+)
+DISPATCH_GROUP_PLAN = Record(
+    fields=(
+        Field("name", NAME),
+        Field("power_kw", FLOAT64_SERIES),
+        Field("import_limit_value_per_kwh", FLOAT64_SERIES),
+        Field("export_limit_value_per_kwh", FLOAT64_SERIES),
+    )
+)
+DISPATCH_SCENARIO_PLAN = Record(
+    fields=(
+        Field("name", NAME),
+        Field("probability", Numeric(maximum=1, above=0)),
+        Field("cost", Numeric()),
+        Field("grid_power_kw", FLOAT64_SERIES),
+    )
+)
+DISPATCH_UNCERTAINTY_PLAN = Record(
+    fields=(
+        Field("scenario", NAME),
+        Field("shared_slots", Numeric(whole=True, minimum=1, maximum=35136)),
+        Field("expected_cost", Numeric()),
+        Field("cvar", Numeric()),
+        Field("scenarios", ListOf(DISPATCH_SCENARIO_PLAN, min_items=2, max_items=50)),
     )
 )
 DISPATCH_RESULT = Record(
     fields=(
-        Field("status", Text(choices=("OPTIMAL", "TIME_LIMIT"))),
+        Field("status", Text(choices=("OPTIMAL", "TIME_LIMIT", "RELAXED"))),
         Field("start_time", INSTANT),
         Field("slot_duration_s", SLOT_DURATION),
         Field("slots", Numeric(whole=True, minimum=1, maximum=35136)),
         Field("currency", CURRENCY),
         Field("cost", Numeric()),
+        Field("costs", DISPATCH_COSTS, required=False),
         Field("baseline_cost", Numeric()),
         Field("baseline_within_grid_limits", Flag()),
         Field("savings", Numeric()),
+        Field("rule_based_cost", Numeric(), required=False),
+        Field("rule_based_savings", Numeric(), required=False),
         Field("energy_cost", Numeric()),
         Field("wear_cost", Numeric(minimum=0)),
         Field("relative_gap", Numeric(minimum=0)),
+        Field("deviation_kwh", Numeric(minimum=0), required=False),
+        Field("bill", ListOf(DISPATCH_BILL_LINE, max_items=64), required=False),
+        Field("violations", ListOf(DISPATCH_VIOLATION, max_items=100), required=False),
+        Field("peak_import_power_kw", Numeric(minimum=0), required=False),
+        Field("imported_energy_kwh", Numeric(minimum=0), required=False),
+        Field("exported_energy_kwh", Numeric(minimum=0), required=False),
+        Field("self_sufficiency", Numeric(minimum=0, maximum=1), required=False),
+        Field("self_consumption", Numeric(minimum=0, maximum=1), required=False),
+        Field("co2_kg", Numeric(minimum=0), required=False),
         Field("batteries", ListOf(DISPATCH_BATTERY_PLAN, max_items=50)),
         Field("pv", ListOf(DISPATCH_PV_PLAN, max_items=50)),
+        Field("flexible_loads", ListOf(DISPATCH_FLEXIBLE_LOAD_PLAN, max_items=200), required=False),
+        Field("cycles", ListOf(DISPATCH_CYCLE_PLAN, max_items=200), required=False),
+        Field(
+            "electric_vehicles",
+            ListOf(DISPATCH_ELECTRIC_VEHICLE_PLAN, max_items=200),
+            required=False,
+        ),
+        Field("heat_pumps", ListOf(DISPATCH_HEAT_PUMP_PLAN, max_items=50), required=False),
+        Field("generators", ListOf(DISPATCH_GENERATOR_PLAN, max_items=50), required=False),
+        Field("groups", ListOf(DISPATCH_GROUP_PLAN, max_items=50), required=False),
         Field("grid_power_kw", FLOAT64_SERIES),
         Field("grid_price_per_kwh", FLOAT64_SERIES),
+        Field("import_limit_value_per_kwh", FLOAT64_SERIES, required=False),
+        Field("export_limit_value_per_kwh", FLOAT64_SERIES, required=False),
+        Field("upward_reserve_price_per_kw", FLOAT64_SERIES, required=False),
+        Field("downward_reserve_price_per_kw", FLOAT64_SERIES, required=False),
+        Field("uncertainty", DISPATCH_UNCERTAINTY_PLAN, required=False),
     )
 )
 PROBE_INPUT = Record(

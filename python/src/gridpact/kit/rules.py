@@ -34,21 +34,24 @@ class AtMost:
     """``field`` must not exceed ``limit``; holds when either is absent. ``names`` is to blame.
 
     Where ``field`` leads to many values and ``limit`` to one, the one holds for each of them.
+    ``tolerance`` is the part of the limit by which a measured value may be beyond it.
     """
 
     field: str
     limit: str
     names: str | None = None
+    tolerance: float = 0.0
 
     def check(self, value: Any) -> Iterator[Violation]:
         for (field, low), (limit, high) in paired(value, self.field, self.limit):
-            if low <= high:
+            if low <= high * (1 + self.tolerance):
                 continue
             if self.names is not None and self.names == self.limit:
                 words = f"must be at least {number(low)} ({self.field}); it is {number(high)}"
                 yield Violation(limit, "at-most", words)
             else:
-                words = f"must be at most {number(high)} ({self.limit}); it is {number(low)}"
+                more = f" + {self.tolerance:.0%}" if self.tolerance else ""
+                words = f"must be at most {number(high)}{more} ({self.limit}); it is {number(low)}"
                 yield Violation(field, "at-most", words)
 
 
@@ -79,6 +82,62 @@ class Increasing:
                 relation = "at least" if self.or_equal else "greater than"
                 words = f"must be {relation} {number(low)} (the one before); it is {number(high)}"
                 yield Violation(field, "increasing", words)
+
+
+@dataclass(frozen=True, slots=True)
+class LastEquals:
+    """The last value at ``field`` must be ``value``, the path of a number; rounding is forgiven."""
+
+    field: str
+    value: str
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        values = list(present(value, self.field))
+        for _, wanted in present(value, self.value):
+            field, last = values[-1]
+            if abs(last - wanted) > RELATIVE_TOLERANCE * max(1.0, abs(wanted)):
+                words = (
+                    f"must be {number(wanted)} ({self.value}), being the last; it is {number(last)}"
+                )
+                yield Violation(field, "last-equals", words)
+
+
+@dataclass(frozen=True, slots=True)
+class Disjoint:
+    """The windows at ``field``, from ``start`` until before ``stop``, do not overlap, in order."""
+
+    field: str
+    start: str
+    stop: str
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        for (_, one), (field, next_one) in pairwise(present(value, self.field)):
+            end, start = getattr(one, self.stop), getattr(next_one, self.start)
+            if start < end:
+                words = f"must be at least {number(end)} (the {self.stop} before it); it is {start}"
+                yield Violation(f"{field}.{self.start}", "disjoint", words)
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """The list at ``field`` has no more items than there are from ``start`` until ``stop``."""
+
+    field: str
+    start: str
+    stop: str
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        for (field, items), (_, start), (_, end) in zip(
+            present(value, self.field),
+            present(value, self.start),
+            present(value, self.stop),
+            strict=True,
+        ):
+            if len(items) > end - start:
+                words = (
+                    f"must have at most {end - start} values (from {self.start} to {self.stop}); "
+                )
+                yield Violation(field, "fits", f"{words}it has {len(items)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,10 @@ PROVIDED = {"Violation": "gridpact.kit.violation", "Float64Series": "gridpact.ki
 RULES = {
     "at-most": "AtMost",
     "before": "Before",
+    "disjoint": "Disjoint",
+    "fits": "Fits",
     "increasing": "Increasing",
+    "last-equals": "LastEquals",
     "length-equals": "LengthEquals",
     "refers-to": "RefersTo",
     "unique": "Unique",
