@@ -1541,6 +1541,7 @@ Base.@kwdef struct Progress <: Message
     fraction::Float64
     stage::String
     objective::Union{Nothing,Float64} = nothing
+    bound::Union{Nothing,Float64} = nothing
     relative_gap::Union{Nothing,Float64} = nothing
 end
 
@@ -1550,6 +1551,7 @@ from_map(::Type{Progress}, entries) = Progress(
     entries["fraction"],
     entries["stage"],
     get(entries, "objective", nothing),
+    get(entries, "bound", nothing),
     get(entries, "relative_gap", nothing),
 )
 

@@ -406,6 +406,7 @@ const PROGRESS = Record([
     Field("fraction", Numeric(minimum=0, maximum=1)),
     Field("stage", Text(min_length=1, max_length=64)),
     Field("objective", Numeric(), required=false),
+    Field("bound", Numeric(), required=false),
     Field("relative_gap", Numeric(minimum=0), required=false),
 ])
 const RESULT = Record([

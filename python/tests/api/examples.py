@@ -90,7 +90,7 @@ TASK = Task(
     site_id=ID,
     label="night",
     attempt_count=1,
-    progress=TaskProgress(fraction=0.0, stage="solve", relative_gap=0.0),
+    progress=TaskProgress(fraction=0.0, stage="solve", objective=0.0, bound=0.0, relative_gap=0.0),
     submitted_time=TIME,
     started_time=TIME,
     engine="julia",

@@ -148,7 +148,11 @@ class TestDelivery:
             task = await node.next_task()
             await node.say(
                 messages.Progress(
-                    task_id=task_id, fencing_token=task.fencing_token, fraction=0.5, stage="solve"
+                    task_id=task_id,
+                    fencing_token=task.fencing_token,
+                    fraction=0.5,
+                    stage="solve",
+                    bound=-2.5,
                 )
             )
             await owner.until(lambda: bool(owner.progress))
@@ -157,6 +161,7 @@ class TestDelivery:
         (report,) = owner.progress
         assert report.progress is not None
         assert (report.progress.fraction, report.progress.objective) == (0.5, None)
+        assert report.progress.bound == -2.5
 
     @pytest.mark.parametrize("reason", ["TASK_TERMINAL", "NOT_FOUND", "ATTEMPTS_EXHAUSTED"])
     async def test_acknowledges_what_needs_no_attempt(

@@ -126,7 +126,15 @@ class TestMeeting:
             assert isinstance(cancel, messages.Cancel)
             await socket.send(
                 encode(
-                    messages.Progress(task_id=TASK_ID, fencing_token=7, fraction=0.5, stage="hold")
+                    messages.Progress(
+                        task_id=TASK_ID,
+                        fencing_token=7,
+                        fraction=0.5,
+                        stage="solve",
+                        objective=12.5,
+                        bound=12.25,
+                        relative_gap=0.02,
+                    )
                 )
             )
             await socket.send(encode(RESULT))
@@ -138,7 +146,7 @@ class TestMeeting:
             node.send_task(OPENED, HEADER, b"\x81\xa1x\x01")
             node.send_cancel(LEASE)
             assert await soon(host.outcomes) == (LEASE, Succeeded("identity", b"\x80", 1.0))
-            assert host.reports == [(LEASE, Progress(0.5, "hold"))]
+            assert host.reports == [(LEASE, Progress(0.5, "solve", 12.5, 12.25, 0.02))]
 
     @pytest.mark.parametrize("secret", ["another", ""])
     async def test_ends_when_the_node_does_not_know_the_secret(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gridpact.cli.run import InputError, submission_of
+from gridpact.cli.run import InputError, submission_of, words_for
+from gridpact.contracts.rest import TaskProgress
 
 
 def read(text: bytes, **options: object) -> dict[str, object]:
@@ -44,3 +45,22 @@ def test_refuses_what_is_no_json_object(text: bytes) -> None:
 def test_refuses_another_kind_than_the_file_says() -> None:
     with pytest.raises(InputError):
         read(b'{"kind": "probe", "input": {}}', kind="dispatch")
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({}, ""),
+        ({"bound": -2.5}, "at least -2.50"),
+        (
+            {"objective": 0.0, "bound": 0.0, "relative_gap": 0.0},
+            "cost 0.00, at least 0.00, gap 0.00%",
+        ),
+        (
+            {"objective": 1234567.0, "bound": 1.2e6, "relative_gap": 0.028},
+            "cost 1,234,567.00, at least 1,200,000.00, gap 2.80%",
+        ),
+    ],
+)
+def test_progress_says_what_is_known(found: dict[str, float], words: str) -> None:
+    assert words_for(TaskProgress(fraction=0.5, stage="solve", **found)) == words

@@ -55,7 +55,7 @@ BREAKAGES = {
         "      x-same-as: {schema: schemas/task-progress.yaml, reason: The wire form is flat "
         "so that a worker packs one map a report.}\n",
         "",
-        "Progress shares fraction, objective, relative_gap, stage with "
+        "Progress shares bound, fraction, objective, relative_gap, stage with "
         "contracts/schemas/task-progress.yaml",
     ),
     "domain object spelled out in two schemas": Breakage(

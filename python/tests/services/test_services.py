@@ -212,7 +212,9 @@ async def test_a_task_goes_from_submission_to_its_result(connected: Client) -> N
     assert 0 < opened.remaining_ms <= 3_600_000
 
     lease = Lease(task_id=task_id, fencing_token=opened.fencing_token)
-    progress = TaskProgress(fraction=0.5, stage="hold")
+    progress = TaskProgress(
+        fraction=0.5, stage="solve", objective=-1.5, bound=-2.5, relative_gap=0.625
+    )
     await connected.delivery.report_progress(
         ReportProgressRequest(reports=[ProgressReport(lease=lease, progress=progress)])
     )

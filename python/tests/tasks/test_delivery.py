@@ -137,7 +137,7 @@ class TestRenewLeases:
 class TestReportProgress:
     async def test_keeps_the_newest_and_drops_the_stale(self, bridge: Bridge) -> None:
         task_id = await bridge.running()
-        newest = Progress(0.5, "solve", 12.5, 0.01)
+        newest = Progress(0.5, "solve", objective=12.5, bound=12.25, relative_gap=0.02)
         await bridge.delivery.report_progress(
             [
                 Report(task_id, 1, Progress(0.1, "build")),

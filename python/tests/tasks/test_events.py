@@ -60,7 +60,7 @@ class TestEventData:
         [
             queued_task(),
             replace(queued_task(), label="Plan", site_id=queued_task().task_id),
-            replace(running_task(), progress=Progress(0.5, "solve", objective=1.5)),
+            replace(running_task(), progress=Progress(0.5, "solve", objective=1.5, bound=1.0)),
             running_task().end_attempt(1, end(), START, POLICY)[0],
             running_task().end_attempt(
                 1,

@@ -109,7 +109,7 @@ class TestChange:
         await store.submit([draft])
         await open_attempt(store, draft.task_id)
         failure = Failure("INFEASIBLE", "no “plan” \\ in slot 3", (Violation("a", "b", "c"),))
-        progress = Progress(0.25, "solve", objective=-1.5)
+        progress = Progress(0.25, "solve", objective=-1.5, bound=-2.5)
 
         def fail(batch: Batch) -> Task:
             task = batch.get(draft.task_id)

@@ -2473,6 +2473,7 @@ export interface components {
          *       "fraction": 0.4,
          *       "stage": "solve",
          *       "objective": 12.5,
+         *       "bound": 12.25,
          *       "relative_gap": 0.02
          *     }
          */
@@ -2482,7 +2483,9 @@ export interface components {
             stage: string;
             /** @description Cost of the best plan so far. */
             objective?: number;
-            /** @description How far that plan may be from the optimum. */
+            /** @description What no plan can cost less than, as far as proven. */
+            bound?: number;
+            /** @description How far that plan may be from the optimum: the distance of objective and bound, relative to the objective. */
             relative_gap?: number;
         };
         /**

@@ -155,6 +155,7 @@ def _task(task: Task | None) -> rest.Task:
             fraction=progress.fraction,
             stage=progress.stage,
             objective=progress.objective,
+            bound=progress.bound,
             relative_gap=progress.relative_gap,
         ),
         submitted_time=_instant(task.submitted_time) or "",

@@ -66,6 +66,7 @@ class GrpcTaskOwner:
                             fraction=progress.fraction,
                             stage=progress.stage,
                             objective=progress.objective,
+                            bound=progress.bound,
                             relative_gap=progress.relative_gap,
                         ),
                     )

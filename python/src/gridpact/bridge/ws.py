@@ -232,6 +232,7 @@ class NodeLink:
                     fraction=message.fraction,
                     stage=message.stage,
                     objective=_or_none(message.objective),
+                    bound=_or_none(message.bound),
                     relative_gap=_or_none(message.relative_gap),
                 )
                 self._host.progressed(Lease(message.task_id, message.fencing_token), progress)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gridpact.cli.client import Client, TaskUpdate
-from gridpact.contracts.rest import Task, TaskFailure
+from gridpact.contracts.rest import Task, TaskFailure, TaskProgress
 
 HANG_UP_SECONDS = 30.0
 
@@ -73,7 +73,7 @@ async def run_task(client: Client, submission: dict[str, object], console: Conso
     """
     task = await client.submit(msgspec.json.encode(submission), str(uuid4()))
     with _bar(console) as bar:
-        shown = bar.add_task(task.state.lower(), total=1.0)
+        shown = bar.add_task(task.state.lower(), total=1.0, found="")
         try:
             async for update in client.follow(task.task_id):
                 progress = update.task.progress
@@ -81,6 +81,7 @@ async def run_task(client: Client, submission: dict[str, object], console: Conso
                     shown,
                     description=progress.stage if progress else update.task.state.lower(),
                     completed=progress.fraction if progress else None,
+                    found=words_for(progress) if progress else "",
                 )
                 if (finished := finished_by(update)) is not None:
                     return finished
@@ -89,6 +90,18 @@ async def run_task(client: Client, submission: dict[str, object], console: Conso
                 await client.cancel(task.task_id)
             raise
     raise AssertionError("follow() ends with the task")
+
+
+def words_for(progress: TaskProgress) -> str:
+    """What a solver has found so far, and how good that is at least."""
+    found: list[str] = []
+    if progress.objective is not None:
+        found.append(f"cost {progress.objective:,.2f}")
+    if progress.bound is not None:
+        found.append(f"at least {progress.bound:,.2f}")
+    if progress.relative_gap is not None:
+        found.append(f"gap {progress.relative_gap:.2%}")
+    return ", ".join(found)
 
 
 def finished_by(update: TaskUpdate) -> Finished | None:
@@ -108,6 +121,7 @@ def _bar(console: Console) -> Progress:
         TextColumn("{task.description:<10}"),
         BarColumn(),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[found]}"),
         console=console,
         transient=True,
         disable=not console.is_terminal,

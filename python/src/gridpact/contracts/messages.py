@@ -1096,6 +1096,7 @@ class Progress(Message, frozen=True, kw_only=True, tag_field="type", tag="progre
     fraction: float
     stage: str
     objective: float | UnsetType = UNSET
+    bound: float | UnsetType = UNSET
     relative_gap: float | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.PROGRESS

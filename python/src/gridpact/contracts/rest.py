@@ -393,7 +393,10 @@ class TaskProgress(AnswerModel):
     stage: Annotated[str, Field(min_length=1, max_length=64)]
     # Cost of the best plan so far.
     objective: float | None = None
-    # How far that plan may be from the optimum.
+    # What no plan can cost less than, as far as proven.
+    bound: float | None = None
+    # How far that plan may be from the optimum: the distance of objective and bound, relative to
+    # the objective.
     relative_gap: Annotated[float, Field(ge=0)] | None = None
 
 

@@ -597,6 +597,7 @@ PROGRESS = Record(
         Field("fraction", Numeric(minimum=0, maximum=1)),
         Field("stage", Text(min_length=1, max_length=64)),
         Field("objective", Numeric(), required=False),
+        Field("bound", Numeric(), required=False),
         Field("relative_gap", Numeric(minimum=0), required=False),
     )
 )

@@ -160,13 +160,14 @@ def _progress(progress: TaskProgress | None, at: str) -> Progress:
         raise _invalid(at, "required", "is required")
     if not 0 <= progress.fraction <= 1:
         raise _invalid(f"{at}.fraction", "range", "must be between 0 and 1")
-    for name in ("objective", "relative_gap"):
+    for name in ("objective", "bound", "relative_gap"):
         if not math.isfinite(getattr(progress, name) or 0.0):
             raise _invalid(f"{at}.{name}", "type", "must be a finite number")
     return Progress(
         fraction=progress.fraction,
         stage=_text(progress.stage, 64),
         objective=progress.objective,
+        bound=progress.bound,
         relative_gap=progress.relative_gap,
     )
 

@@ -58,6 +58,7 @@ class Progress:
     fraction: float
     stage: str
     objective: float | None = None
+    bound: float | None = None
     relative_gap: float | None = None
 
 

@@ -132,6 +132,7 @@ def _progress(progress: Progress) -> ProgressMessage:
         fraction=progress.fraction,
         stage=progress.stage,
         objective=progress.objective,
+        bound=progress.bound,
         relative_gap=progress.relative_gap,
     )
 

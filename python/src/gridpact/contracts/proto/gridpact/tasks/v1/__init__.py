@@ -643,8 +643,19 @@ class TaskProgress(betterproto2.Message):
     stage: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
     objective: "float | None" = betterproto2.field(3, betterproto2.TYPE_DOUBLE, optional=True)
+    """
+    Cost of the best plan so far.
+    """
 
     relative_gap: "float | None" = betterproto2.field(4, betterproto2.TYPE_DOUBLE, optional=True)
+    """
+    How far objective and bound are apart, relative to the objective.
+    """
+
+    bound: "float | None" = betterproto2.field(5, betterproto2.TYPE_DOUBLE, optional=True)
+    """
+    What no plan can cost less than, as far as proven.
+    """
 
 
 default_message_pool.register_message("gridpact.tasks.v1", "TaskProgress", TaskProgress)
