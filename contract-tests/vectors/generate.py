@@ -228,7 +228,7 @@ def progress() -> Iterator[Vector]:
         {k: v for k, v in message.items() if k not in ("objective", "bound", "relative_gap")},
     )
     yield accept("whole-number-for-float", {**message, "fraction": 1}, {**message, "fraction": 1.0})
-    small = b"\x87" + entries({**message, "fraction": 0}).replace(
+    small = b"\x88" + entries({**message, "fraction": 0}).replace(
         b"\xa8fraction\x00", b"\xa8fraction\xca" + bytes(4)
     )
     yield accept_bytes("float32", small, {**message, "fraction": 0.0})
