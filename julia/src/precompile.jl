@@ -34,9 +34,9 @@ for T in (Shapes.Text, Shapes.Numeric, Shapes.Flag, Shapes.Binary, Shapes.ListOf
 end
 precompile(Shapes.check!, (Vector{Violation}, Shapes.Series, Vector{Float64}, String))
 precompile(Shapes.is_instant, (String,))
-for T in (Rules.AtMost, Rules.Before, Rules.Disjoint, Rules.Fits,
-        Rules.Increasing, Rules.LastEquals, Rules.LengthEquals, Rules.RefersTo, Rules.Unique,
-        Rules.ReachableEnergy)
+for T in (Rules.AtMost, Rules.Before, Rules.Convex, Rules.Disjoint, Rules.Fits,
+        Rules.Increasing, Rules.LastEquals, Rules.LengthEquals, Rules.MustRunCanStart,
+        Rules.RefersTo, Rules.Spans, Rules.Unique, Rules.ReachableEnergy)
     precompile(Rules.check!, (Vector{Violation}, T, Any))
 end
 precompile(Rules.blame!, (Vector{Violation}, Rules.AtMost, Float64, Float64))

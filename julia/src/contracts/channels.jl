@@ -40,5 +40,6 @@ const RECEIVE_FROM_NODE = (
 # The input and the result of each kind of task.
 const KINDS = (
     "dispatch" => (input = DispatchInput, result = DispatchResult),
+    "unit-commitment" => (input = UnitCommitmentInput, result = UnitCommitmentResult),
     "probe" => (input = ProbeInput, result = ProbeResult),
 )

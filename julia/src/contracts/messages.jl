@@ -1365,6 +1365,355 @@ const RULES_OF_DISPATCH_RESULT = Rules.Rule[
 rules_of(::Type{DispatchResult}) = RULES_OF_DISPATCH_RESULT
 
 """
+    UnitCommitmentStartupCategory
+
+What a start costs after a certain time off.
+"""
+Base.@kwdef struct UnitCommitmentStartupCategory <: Message
+    # Time since the stop from which this category counts.
+    min_off_time_h::Float64
+    # Cost of one start, at least that of the category before.
+    cost::Float64
+end
+
+from_map(::Type{UnitCommitmentStartupCategory}, entries) = UnitCommitmentStartupCategory(
+    entries["min_off_time_h"],
+    entries["cost"],
+)
+
+shape_of(::Type{UnitCommitmentStartupCategory}) = ContractShapes.UNIT_COMMITMENT_STARTUP_CATEGORY
+
+"""
+    UnitCommitmentCostPoint
+
+What it costs to produce a certain power.
+"""
+Base.@kwdef struct UnitCommitmentCostPoint <: Message
+    power_mw::Float64
+    # Cost of an hour at this power.
+    cost_per_h::Float64
+end
+
+from_map(::Type{UnitCommitmentCostPoint}, entries) = UnitCommitmentCostPoint(
+    entries["power_mw"],
+    entries["cost_per_h"],
+)
+
+shape_of(::Type{UnitCommitmentCostPoint}) = ContractShapes.UNIT_COMMITMENT_COST_POINT
+
+"""
+    UnitCommitmentThermalUnit
+
+A unit that is either off or produces between its minimum and its maximum. Times are rounded up to
+whole slots. A limit that is absent does not bind.
+"""
+Base.@kwdef struct UnitCommitmentThermalUnit <: Message
+    name::String
+    # Whether the unit is on in every slot.
+    must_run::Bool = false
+    # Least power while on.
+    min_power_mw::Float64
+    max_power_mw::Float64
+    # How fast power and reserve together may rise between two slots in which the unit is on.
+    ramp_up_mw_per_h::Union{Nothing,Float64} = nothing
+    # How fast power may fall between two slots in which the unit is on.
+    ramp_down_mw_per_h::Union{Nothing,Float64} = nothing
+    # Greatest power and reserve together in the first slot after a start, at least min_power_mw.
+    startup_limit_mw::Union{Nothing,Float64} = nothing
+    # Greatest power and reserve together in the last slot before a stop, at least min_power_mw.
+    shutdown_limit_mw::Union{Nothing,Float64} = nothing
+    # How long the unit stays on after a start.
+    min_up_time_h::Float64
+    # How long the unit stays off after a stop.
+    min_down_time_h::Float64
+    # Power just before the first slot, between min_power_mw and max_power_mw; absent means that the
+    # unit is off.
+    initial_power_mw::Union{Nothing,Float64} = nothing
+    # How long the unit has been on (or off) when the first slot begins.
+    initial_duration_h::Float64
+    # What a start costs, from hot to cold: the last category counts whose min_off_time_h has passed
+    # since the stop. The first one counts for shorter times too.
+    startup_categories::Vector{UnitCommitmentStartupCategory}
+    # Points of the convex cost curve, straight between them, from min_power_mw to max_power_mw. The
+    # cost of the first point is the no-load cost.
+    production_cost::Vector{UnitCommitmentCostPoint}
+end
+
+from_map(::Type{UnitCommitmentThermalUnit}, entries) = UnitCommitmentThermalUnit(
+    entries["name"],
+    get(entries, "must_run", false),
+    entries["min_power_mw"],
+    entries["max_power_mw"],
+    get(entries, "ramp_up_mw_per_h", nothing),
+    get(entries, "ramp_down_mw_per_h", nothing),
+    get(entries, "startup_limit_mw", nothing),
+    get(entries, "shutdown_limit_mw", nothing),
+    entries["min_up_time_h"],
+    entries["min_down_time_h"],
+    get(entries, "initial_power_mw", nothing),
+    entries["initial_duration_h"],
+    UnitCommitmentStartupCategory[from_map(UnitCommitmentStartupCategory, item) for item in entries["startup_categories"]],
+    UnitCommitmentCostPoint[from_map(UnitCommitmentCostPoint, item) for item in entries["production_cost"]],
+)
+
+shape_of(::Type{UnitCommitmentThermalUnit}) = ContractShapes.UNIT_COMMITMENT_THERMAL_UNIT
+const RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT = Rules.Rule[
+    Rules.AtMost(; field = "min_power_mw", limit = "max_power_mw"),
+    Rules.AtMost(; field = "min_power_mw", limit = "startup_limit_mw", names = "startup_limit_mw"),
+    Rules.AtMost(; field = "min_power_mw", limit = "shutdown_limit_mw", names = "shutdown_limit_mw"),
+    Rules.AtMost(; field = "min_power_mw", limit = "initial_power_mw", names = "initial_power_mw"),
+    Rules.AtMost(; field = "initial_power_mw", limit = "max_power_mw"),
+    Rules.Increasing(; field = "startup_categories[].min_off_time_h"),
+    Rules.Increasing(; field = "startup_categories[].cost", or_equal = true),
+    Rules.Increasing(; field = "production_cost[].power_mw"),
+    Rules.Convex(; field = "production_cost", x = "power_mw", y = "cost_per_h"),
+    Rules.Spans(; field = "production_cost[].power_mw", first = "min_power_mw", last = "max_power_mw"),
+    Rules.MustRunCanStart(; field = "must_run"),
+]
+rules_of(::Type{UnitCommitmentThermalUnit}) = RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT
+
+"""
+    UnitCommitmentRenewableUnit
+
+A unit that produces at no cost between a least and a greatest power of each slot; the rest is
+curtailed.
+"""
+Base.@kwdef struct UnitCommitmentRenewableUnit <: Message
+    name::String
+    # What cannot be curtailed; absent means that all of it can.
+    min_power_mw::Union{Nothing,Vector{Float64}} = nothing
+    # Power that the unit could deliver.
+    max_power_mw::Vector{Float64}
+end
+
+from_map(::Type{UnitCommitmentRenewableUnit}, entries) = UnitCommitmentRenewableUnit(
+    entries["name"],
+    haskey(entries, "min_power_mw") ? series(entries["min_power_mw"]) : nothing,
+    series(entries["max_power_mw"]),
+)
+
+shape_of(::Type{UnitCommitmentRenewableUnit}) = ContractShapes.UNIT_COMMITMENT_RENEWABLE_UNIT
+const RULES_OF_UNIT_COMMITMENT_RENEWABLE_UNIT = Rules.Rule[
+    Rules.AtMost(; field = "min_power_mw[]", limit = "max_power_mw[]"),
+]
+rules_of(::Type{UnitCommitmentRenewableUnit}) = RULES_OF_UNIT_COMMITMENT_RENEWABLE_UNIT
+
+"""
+    UnitCommitmentOptions
+
+When the solver may stop. The last thousandth of a large fleet's cost takes longer than all before,
+so the gap asked for is wider than that of other kinds.
+"""
+Base.@kwdef struct UnitCommitmentOptions <: Message
+    time_limit_s::Float64 = 240.0
+    # Accepted gap between the cost of the plan and its lower bound, relative to the cost.
+    relative_gap::Float64 = 0.001
+end
+
+from_map(::Type{UnitCommitmentOptions}, entries) = UnitCommitmentOptions(
+    get(entries, "time_limit_s", 240.0),
+    get(entries, "relative_gap", 0.001),
+)
+
+shape_of(::Type{UnitCommitmentOptions}) = ContractShapes.UNIT_COMMITMENT_OPTIONS
+
+"""
+    UnitCommitmentInput
+
+Which thermal units run in which slot, and how much each produces, so that demand and reserve are
+met at least cost: the problem of the PGLib-UC collection. All powers are slot means and generation
+is positive here, because every unit only produces.
+"""
+Base.@kwdef struct UnitCommitmentInput <: Message
+    start_time::String
+    slot_duration_s::Int
+    # Number of slots; every series has this length.
+    slots::Int
+    currency::String
+    # Demand that production equals in each slot.
+    demand_mw::Vector{Float64}
+    # Spinning reserve that the thermal units hold in each slot beyond what they produce; absent
+    # means none.
+    reserve_requirement_mw::Union{Nothing,Vector{Float64}} = nothing
+    thermal_units::Vector{UnitCommitmentThermalUnit}
+    renewable_units::Vector{UnitCommitmentRenewableUnit} = UnitCommitmentRenewableUnit[]
+    options::Union{Nothing,UnitCommitmentOptions} = nothing
+end
+
+from_map(::Type{UnitCommitmentInput}, entries) = UnitCommitmentInput(
+    entries["start_time"],
+    entries["slot_duration_s"],
+    entries["slots"],
+    entries["currency"],
+    series(entries["demand_mw"]),
+    haskey(entries, "reserve_requirement_mw") ? series(entries["reserve_requirement_mw"]) : nothing,
+    UnitCommitmentThermalUnit[from_map(UnitCommitmentThermalUnit, item) for item in entries["thermal_units"]],
+    haskey(entries, "renewable_units") ? UnitCommitmentRenewableUnit[from_map(UnitCommitmentRenewableUnit, item) for item in entries["renewable_units"]] : UnitCommitmentRenewableUnit[],
+    haskey(entries, "options") ? from_map(UnitCommitmentOptions, entries["options"]) : nothing,
+)
+
+shape_of(::Type{UnitCommitmentInput}) = ContractShapes.UNIT_COMMITMENT_INPUT
+const RULES_OF_UNIT_COMMITMENT_INPUT = Rules.Rule[
+    Rules.LengthEquals(; field = "demand_mw", count = "slots"),
+    Rules.LengthEquals(; field = "reserve_requirement_mw", count = "slots"),
+    Rules.LengthEquals(; field = "renewable_units[].min_power_mw", count = "slots"),
+    Rules.LengthEquals(; field = "renewable_units[].max_power_mw", count = "slots"),
+    Rules.Unique(; fields = ["thermal_units[].name", "renewable_units[].name"]),
+]
+rules_of(::Type{UnitCommitmentInput}) = RULES_OF_UNIT_COMMITMENT_INPUT
+
+"""
+    UnitCommitmentStart
+
+A start of a thermal unit.
+"""
+Base.@kwdef struct UnitCommitmentStart <: Message
+    # First slot in which the unit is on, counted from 0.
+    slot::Int
+    # Which of the unit's startup_categories counts, counted from 0.
+    category::Int
+    # How long the unit has been off.
+    off_time_h::Float64
+    cost::Float64
+end
+
+from_map(::Type{UnitCommitmentStart}, entries) = UnitCommitmentStart(
+    entries["slot"],
+    entries["category"],
+    entries["off_time_h"],
+    entries["cost"],
+)
+
+shape_of(::Type{UnitCommitmentStart}) = ContractShapes.UNIT_COMMITMENT_START
+
+"""
+    UnitCommitmentThermalPlan
+
+What one thermal unit shall do.
+"""
+Base.@kwdef struct UnitCommitmentThermalPlan <: Message
+    name::String
+    # 1 where the unit is on, 0 where it is off.
+    commitment::Vector{Int}
+    # Production, 0 where the unit is off.
+    power_mw::Vector{Float64}
+    # What the unit could add at once and holds back.
+    reserve_mw::Vector{Float64}
+    starts::Vector{UnitCommitmentStart}
+    # First slots in which the unit is off again, counted from 0.
+    stops::Vector{Int}
+    # Cost of what is produced above minimum power.
+    production_cost::Float64
+    # Cost of being on at minimum power.
+    no_load_cost::Float64
+    startup_cost::Float64
+    # One reason a slot.
+    reasons::Vector{String}
+end
+
+from_map(::Type{UnitCommitmentThermalPlan}, entries) = UnitCommitmentThermalPlan(
+    entries["name"],
+    Int[item for item in entries["commitment"]],
+    series(entries["power_mw"]),
+    series(entries["reserve_mw"]),
+    UnitCommitmentStart[from_map(UnitCommitmentStart, item) for item in entries["starts"]],
+    Int[item for item in entries["stops"]],
+    entries["production_cost"],
+    entries["no_load_cost"],
+    entries["startup_cost"],
+    String[item for item in entries["reasons"]],
+)
+
+shape_of(::Type{UnitCommitmentThermalPlan}) = ContractShapes.UNIT_COMMITMENT_THERMAL_PLAN
+
+"""
+    UnitCommitmentRenewablePlan
+
+What one renewable unit delivers.
+"""
+Base.@kwdef struct UnitCommitmentRenewablePlan <: Message
+    name::String
+    power_mw::Vector{Float64}
+    # What it could deliver in all slots and does not.
+    curtailed_energy_mwh::Float64
+end
+
+from_map(::Type{UnitCommitmentRenewablePlan}, entries) = UnitCommitmentRenewablePlan(
+    entries["name"],
+    series(entries["power_mw"]),
+    entries["curtailed_energy_mwh"],
+)
+
+shape_of(::Type{UnitCommitmentRenewablePlan}) = ContractShapes.UNIT_COMMITMENT_RENEWABLE_PLAN
+
+"""
+    UnitCommitmentResult
+
+Which units run, how much they produce and hold in reserve, what it costs, and why each unit is on
+or off.
+"""
+Base.@kwdef struct UnitCommitmentResult <: Message
+    # OPTIMAL is within the gap asked for; TIME_LIMIT is a feasible plan whose gap is above it.
+    status::String
+    start_time::String
+    slot_duration_s::Int
+    slots::Int
+    currency::String
+    # production_cost + no_load_cost + startup_cost.
+    cost::Float64
+    # No plan can cost less than this.
+    cost_lower_bound::Float64
+    # (cost − cost_lower_bound) / |cost|.
+    relative_gap::Float64
+    # Cost of what is produced above minimum power.
+    production_cost::Float64
+    # Cost of being on at minimum power.
+    no_load_cost::Float64
+    startup_cost::Float64
+    thermal_units::Vector{UnitCommitmentThermalPlan}
+    renewable_units::Vector{UnitCommitmentRenewablePlan}
+    # What all renewable units together could deliver and do not.
+    curtailed_power_mw::Vector{Float64}
+    # What one more MWh of demand in the slot would cost with the same units on (the dual value of
+    # the balance, commitment fixed).
+    energy_price_per_mwh::Vector{Float64}
+    # What one more MW of reserve, held for an hour of the slot, would cost with the same units on.
+    reserve_price_per_mw_h::Vector{Float64}
+end
+
+from_map(::Type{UnitCommitmentResult}, entries) = UnitCommitmentResult(
+    entries["status"],
+    entries["start_time"],
+    entries["slot_duration_s"],
+    entries["slots"],
+    entries["currency"],
+    entries["cost"],
+    entries["cost_lower_bound"],
+    entries["relative_gap"],
+    entries["production_cost"],
+    entries["no_load_cost"],
+    entries["startup_cost"],
+    UnitCommitmentThermalPlan[from_map(UnitCommitmentThermalPlan, item) for item in entries["thermal_units"]],
+    UnitCommitmentRenewablePlan[from_map(UnitCommitmentRenewablePlan, item) for item in entries["renewable_units"]],
+    series(entries["curtailed_power_mw"]),
+    series(entries["energy_price_per_mwh"]),
+    series(entries["reserve_price_per_mw_h"]),
+)
+
+shape_of(::Type{UnitCommitmentResult}) = ContractShapes.UNIT_COMMITMENT_RESULT
+const RULES_OF_UNIT_COMMITMENT_RESULT = Rules.Rule[
+    Rules.LengthEquals(; field = "thermal_units[].commitment", count = "slots"),
+    Rules.LengthEquals(; field = "thermal_units[].power_mw", count = "slots"),
+    Rules.LengthEquals(; field = "thermal_units[].reserve_mw", count = "slots"),
+    Rules.LengthEquals(; field = "thermal_units[].reasons", count = "slots"),
+    Rules.LengthEquals(; field = "renewable_units[].power_mw", count = "slots"),
+    Rules.LengthEquals(; field = "curtailed_power_mw", count = "slots"),
+    Rules.LengthEquals(; field = "energy_price_per_mwh", count = "slots"),
+    Rules.LengthEquals(; field = "reserve_price_per_mw_h", count = "slots"),
+]
+rules_of(::Type{UnitCommitmentResult}) = RULES_OF_UNIT_COMMITMENT_RESULT
+
+"""
     ProbeInput
 
 A diagnostic task that does no mathematics. It shows that the way from the API to a worker and back

@@ -346,6 +346,92 @@ const DISPATCH_RESULT = Record([
     Field("downward_reserve_price_per_kw", FLOAT64_SERIES, required=false),
     Field("uncertainty", DISPATCH_UNCERTAINTY_PLAN, required=false),
 ])
+const UNIT_COMMITMENT_STARTUP_CATEGORY = Record([
+    Field("min_off_time_h", Numeric(minimum=0, maximum=10000)),
+    Field("cost", Numeric(minimum=0, maximum=1000000000)),
+])
+const UNIT_COMMITMENT_COST_POINT = Record([
+    Field("power_mw", Numeric(minimum=0, maximum=1000000)),
+    Field("cost_per_h", Numeric(minimum=-1000000000, maximum=1000000000)),
+])
+const UNIT_COMMITMENT_THERMAL_UNIT = Record([
+    Field("name", NAME),
+    Field("must_run", Flag(), required=false),
+    Field("min_power_mw", Numeric(minimum=0, maximum=1000000)),
+    Field("max_power_mw", Numeric(minimum=0, maximum=1000000)),
+    Field("ramp_up_mw_per_h", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("ramp_down_mw_per_h", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("startup_limit_mw", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("shutdown_limit_mw", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("min_up_time_h", Numeric(minimum=0, maximum=10000)),
+    Field("min_down_time_h", Numeric(minimum=0, maximum=10000)),
+    Field("initial_power_mw", Numeric(minimum=0, maximum=1000000), required=false),
+    Field("initial_duration_h", Numeric(maximum=10000, above=0)),
+    Field("startup_categories", ListOf(UNIT_COMMITMENT_STARTUP_CATEGORY, min_items=1, max_items=20)),
+    Field("production_cost", ListOf(UNIT_COMMITMENT_COST_POINT, min_items=1, max_items=50)),
+])
+const UNIT_COMMITMENT_RENEWABLE_UNIT = Record([
+    Field("name", NAME),
+    Field("min_power_mw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000), required=false),
+    Field("max_power_mw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000)),
+])
+const UNIT_COMMITMENT_OPTIONS = Record([
+    Field("time_limit_s", Numeric(maximum=3600, above=0), required=false),
+    Field("relative_gap", Numeric(minimum=0, maximum=1), required=false),
+])
+const UNIT_COMMITMENT_INPUT = Record([
+    Field("start_time", INSTANT),
+    Field("slot_duration_s", SLOT_DURATION),
+    Field("slots", Numeric(whole=true, minimum=1, maximum=768)),
+    Field("currency", CURRENCY),
+    Field("demand_mw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000)),
+    Field("reserve_requirement_mw", Series(min_items=1, max_items=35136, minimum=0, maximum=1000000), required=false),
+    Field("thermal_units", ListOf(UNIT_COMMITMENT_THERMAL_UNIT, min_items=1, max_items=1000)),
+    Field("renewable_units", ListOf(UNIT_COMMITMENT_RENEWABLE_UNIT, max_items=1000), required=false),
+    Field("options", UNIT_COMMITMENT_OPTIONS, required=false),
+])
+const UNIT_COMMITMENT_START = Record([
+    Field("slot", Numeric(whole=true, minimum=0, maximum=767)),
+    Field("category", Numeric(whole=true, minimum=0, maximum=19)),
+    Field("off_time_h", Numeric(minimum=0)),
+    Field("cost", Numeric(minimum=0)),
+])
+const UNIT_COMMITMENT_REASON = Text(choices=["MUST_RUN", "ECONOMIC", "RESERVE", "MIN_UP_TIME", "MIN_DOWN_TIME", "STARTUP_COST", "SHUTDOWN_LIMIT", "CAPACITY", "UNECONOMIC", "SYSTEM_COST"])
+const UNIT_COMMITMENT_THERMAL_PLAN = Record([
+    Field("name", NAME),
+    Field("commitment", ListOf(Numeric(whole=true, minimum=0, maximum=1), min_items=1, max_items=768)),
+    Field("power_mw", FLOAT64_SERIES),
+    Field("reserve_mw", FLOAT64_SERIES),
+    Field("starts", ListOf(UNIT_COMMITMENT_START, max_items=768)),
+    Field("stops", ListOf(Numeric(whole=true, minimum=0, maximum=767), max_items=768)),
+    Field("production_cost", Numeric()),
+    Field("no_load_cost", Numeric()),
+    Field("startup_cost", Numeric(minimum=0)),
+    Field("reasons", ListOf(UNIT_COMMITMENT_REASON, min_items=1, max_items=768)),
+])
+const UNIT_COMMITMENT_RENEWABLE_PLAN = Record([
+    Field("name", NAME),
+    Field("power_mw", FLOAT64_SERIES),
+    Field("curtailed_energy_mwh", Numeric(minimum=0)),
+])
+const UNIT_COMMITMENT_RESULT = Record([
+    Field("status", Text(choices=["OPTIMAL", "TIME_LIMIT"])),
+    Field("start_time", INSTANT),
+    Field("slot_duration_s", SLOT_DURATION),
+    Field("slots", Numeric(whole=true, minimum=1, maximum=768)),
+    Field("currency", CURRENCY),
+    Field("cost", Numeric()),
+    Field("cost_lower_bound", Numeric()),
+    Field("relative_gap", Numeric(minimum=0)),
+    Field("production_cost", Numeric()),
+    Field("no_load_cost", Numeric()),
+    Field("startup_cost", Numeric(minimum=0)),
+    Field("thermal_units", ListOf(UNIT_COMMITMENT_THERMAL_PLAN, min_items=1, max_items=1000)),
+    Field("renewable_units", ListOf(UNIT_COMMITMENT_RENEWABLE_PLAN, max_items=1000)),
+    Field("curtailed_power_mw", FLOAT64_SERIES),
+    Field("energy_price_per_mwh", FLOAT64_SERIES),
+    Field("reserve_price_per_mw_h", FLOAT64_SERIES),
+])
 const PROBE_INPUT = Record([
     Field("hold_ms", Numeric(whole=true, minimum=0, maximum=600000), required=false),
     Field("result_bytes", Numeric(whole=true, minimum=0, maximum=8388608), required=false),
@@ -357,7 +443,7 @@ const PROBE_RESULT = Record([
 const ENCODING = Text(choices=["identity", "zstd"])
 const FENCING_TOKEN = Numeric(whole=true, minimum=1, maximum=9007199254740991)
 const IDENTIFIER = Text(min_length=36, max_length=36, pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\$", format="uuid")
-const TASK_KIND = Text(choices=["dispatch", "probe"])
+const TASK_KIND = Text(choices=["dispatch", "unit-commitment", "probe"])
 const TRACEPARENT = Text(max_length=55, pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\$")
 const COMPUTE_TASK_HEADERS = Record([
     Field("task_id", IDENTIFIER),

@@ -121,6 +121,63 @@ function check!(found, rule::Fits, @nospecialize(value))
     end
 end
 
+"""
+The slope from point to point of each list at `field` must not fall. Where `x` does not increase there
+is no slope; that is for the rule `increasing` to say.
+"""
+struct Convex <: Rule
+    field::String
+    x::Symbol
+    y::Symbol
+end
+Convex(; field, x, y) = Convex(field, Symbol(x), Symbol(y))
+
+function check!(found, rule::Convex, @nospecialize(value))
+    for (field, points) in present(value, rule.field), i in 3:length(points)
+        x0, x1, x2 = (Float64(getproperty(points[j], rule.x)) for j in i-2:i)
+        y0, y1, y2 = (Float64(getproperty(points[j], rule.y)) for j in i-2:i)
+        x0 < x1 < x2 || continue
+        least = y1 + (y1 - y0) / (x1 - x0) * (x2 - x1)
+        y2 < least - RELATIVE_TOLERANCE * max(1.0, abs(y1), abs(least)) &&
+            add!(found, "$field[$(i - 1)].$(rule.y)", "convex", "must be at least " *
+                "$(number(least)), so that the slope does not fall (convex); it is $(number(y2))")
+    end
+end
+
+"The values at `field` must begin with `first` and end with `last`."
+struct Spans <: Rule
+    field::String
+    first::String
+    last::String
+end
+Spans(; field, first, last) = Spans(field, first, last)
+
+function check!(found, rule::Spans, @nospecialize(value))
+    values = present(value, rule.field)
+    isempty(values) && return nothing
+    for ((field, item), limit) in ((values[1], rule.first), (values[end], rule.last)),
+        (_, wanted) in present(value, limit)
+
+        abs(item - wanted) > RELATIVE_TOLERANCE * max(1.0, abs(wanted)) && add!(found, field,
+            "spans", "must be $(number(wanted)) ($limit); it is $(number(item))")
+    end
+end
+
+"A thermal unit that must run must be on, or have been off long enough to start at once."
+struct MustRunCanStart <: Rule
+    field::String
+end
+MustRunCanStart(; field) = MustRunCanStart(field)
+
+function check!(found, rule::MustRunCanStart, @nospecialize(value))
+    value.must_run && value.initial_power_mw === nothing || return nothing
+    down_h, off_h = value.min_down_time_h, value.initial_duration_h
+    down_h - off_h > RELATIVE_TOLERANCE * max(1.0, down_h) && add!(found, rule.field,
+        "must-run-can-start", "must be false: the unit is off, and may not start before it has " *
+        "been off for $(number(down_h)) h (min_down_time_h); it has been for $(number(off_h)) h " *
+        "(initial_duration_h)")
+end
+
 "Each value at `field` must be one of those found at the paths `to`."
 struct RefersTo <: Rule
     field::String

@@ -87,3 +87,30 @@ end
         @test length(blamed(rule, site(final))) == expected
     end
 end
+
+@testset "convex means that no slope falls" begin
+    rule = Rules.Convex(field = "curve", x = "at", y = "cost")
+    curve(places...) = (curve = [(at = x, cost = y) for (x, y) in places],)
+    @test blamed(rule, curve((0, 0), (1, 1), (3, 3), (4, 9))) == String[]
+    @test blamed(rule, curve((0, 0), (1, 1), (3, 2.9), (4, 2.9))) == ["curve[2].cost", "curve[3].cost"]
+    @test blamed(rule, curve((0, 0), (0, 1), (0, 0))) == String[]
+    @test blamed(rule, curve((0, 0))) == String[]
+end
+
+@testset "spans looks at both ends" begin
+    rule = Rules.Spans(field = "curve[].at", first = "least", last = "most")
+    curve(places...) = (least = 1, most = 3, curve = [(at = x,) for x in places])
+    @test blamed(rule, curve(1, 2, 3)) == String[]
+    @test blamed(rule, curve(0, 2, 4)) == ["curve[0].at", "curve[2].at"]
+    @test blamed(rule, curve()) == String[]
+end
+
+@testset "a unit that must run can start at once" begin
+    rule = Rules.MustRunCanStart(field = "must_run")
+    unit(must_run, power, off_h) = (must_run = must_run, initial_power_mw = power,
+        initial_duration_h = off_h, min_down_time_h = 8.0)
+    @test blamed(rule, unit(true, nothing, 7.9)) == ["must_run"]
+    @test blamed(rule, unit(true, nothing, 8.0)) == String[]
+    @test blamed(rule, unit(true, 5.0, 1.0)) == String[]
+    @test blamed(rule, unit(false, nothing, 1.0)) == String[]
+end

@@ -39,10 +39,16 @@ SENT = {
 ACROSS = {
     "at-most",
     "before",
+    "convex",
+    "disjoint",
+    "fits",
     "increasing",
+    "last-equals",
     "length-equals",
+    "must-run-can-start",
     "reachable-energy",
     "refers-to",
+    "spans",
     "unique",
 }
 
@@ -111,7 +117,8 @@ def changed(draw: st.DrawFn, example: Any) -> Any:
             return draw(values)
         container, key = draw(st.sampled_from(places(value)))
         if draw(st.booleans()):
-            container[key] = draw(values)
+            # A copy: the next change may go into it, and the pool must stay as it is.
+            container[key] = copy.deepcopy(draw(values))
         else:
             del container[key]
     return value

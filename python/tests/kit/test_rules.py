@@ -14,12 +14,15 @@ from gridpact.contracts.messages import DispatchInput
 from gridpact.kit.rules import (
     AtMost,
     Before,
+    Convex,
     Disjoint,
     Fits,
     Increasing,
     LastEquals,
+    MustRunCanStart,
     RefersTo,
     Rule,
+    Spans,
 )
 from gridpact.kit.violation import ContractError, Violation
 from gridpact.kit.wire import build
@@ -193,3 +196,59 @@ def test_last_value_is_what_it_must_be(values: list[float], most: float) -> None
         LastEquals("steps[].to", "most"), SimpleNamespace(most=most, steps=items("to", *values))
     )
     assert bool(found) == (abs(values[-1] - most) > 1e-9 * max(1.0, most))
+
+
+def curve(*places: tuple[float, float]) -> SimpleNamespace:
+    points = [SimpleNamespace(power_mw=x, cost_per_h=y) for x, y in places]
+    return SimpleNamespace(curve=points, least=10.0, most=20.0)
+
+
+CONVEX = Convex("curve", "power_mw", "cost_per_h")
+
+
+@given(st.lists(st.integers(-9, 9), max_size=6))
+def test_convex_means_that_no_slope_falls(slopes: list[int]) -> None:
+    places = [(0.0, 0.0)]
+    for slope in slopes:
+        places.append((places[-1][0] + 2.0, places[-1][1] + 2.0 * slope))
+    falls = [i for i in range(1, len(slopes)) if slopes[i] < slopes[i - 1]]
+    assert blamed(CONVEX, curve(*places)) == [
+        (f"curve[{i + 1}].cost_per_h", "convex") for i in falls
+    ]
+
+
+def test_convex_says_what_the_cost_must_be_at_least() -> None:
+    (found,) = CONVEX.check(curve((1, 10), (2, 20), (4, 39)))
+    assert found.message == (
+        "must be at least 40, so that the slope does not fall (convex); it is 39"
+    )
+
+
+@given(st.lists(st.tuples(st.just(5.0), st.integers(-9, 9)), max_size=4))
+def test_convex_leaves_points_at_one_place_to_increasing(places: list[tuple[float, float]]) -> None:
+    assert blamed(CONVEX, curve(*places)) == []
+
+
+@pytest.mark.parametrize(
+    ("powers", "wrong"),
+    [((10, 20), []), ((10, 15, 20), []), ((11, 20), [0]), ((10, 19), [1]), ((5,), [0, 0])],
+)
+def test_curve_spans_from_first_to_last(powers: tuple[float, ...], wrong: list[int]) -> None:
+    found = blamed(
+        Spans("curve[].power_mw", "least", "most"), curve(*((power, 0) for power in powers))
+    )
+    assert found == [(f"curve[{i}].power_mw", "spans") for i in wrong]
+
+
+@pytest.mark.parametrize(
+    ("must_run", "power", "off_h", "refused"),
+    [(True, None, 7.9, True), (True, None, 8, False), (True, 5, 1, False), (False, None, 1, False)],
+)
+def test_unit_that_must_run_can_start_at_once(
+    must_run: bool, power: float | None, off_h: float, refused: bool
+) -> None:
+    unit = SimpleNamespace(
+        must_run=must_run, initial_power_mw=power, initial_duration_h=off_h, min_down_time_h=8
+    )
+    found = blamed(MustRunCanStart("must_run"), unit)
+    assert found == ([("must_run", "must-run-can-start")] if refused else [])

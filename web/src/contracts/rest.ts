@@ -2457,7 +2457,7 @@ export interface components {
          * @description What is to be computed. Each kind has an input and a result schema, named in asyncapi.yaml under `x-kinds`.
          * @enum {string}
          */
-        TaskKind: "dispatch" | "probe";
+        TaskKind: "dispatch" | "unit-commitment" | "probe";
         /**
          * TaskPage
          * @description One page of a list, newest first.
@@ -2490,9 +2490,9 @@ export interface components {
         };
         /**
          * TaskResult
-         * @description The result of a task that SUCCEEDED; which of the two forms it has follows from the task's kind.
+         * @description The result of a task that SUCCEEDED; which of the forms it has follows from the task's kind.
          */
-        TaskResult: components["schemas"]["DispatchResult"] | components["schemas"]["ProbeResult"];
+        TaskResult: components["schemas"]["DispatchResult"] | components["schemas"]["UnitCommitmentResult"] | components["schemas"]["ProbeResult"];
         /**
          * TaskState
          * @description QUEUED → RUNNING → SUCCEEDED, FAILED or CANCELLED. A RUNNING task whose worker died is QUEUED again. The last three never change.
@@ -2503,13 +2503,553 @@ export interface components {
          * TaskSubmission
          * @description A task to be queued; `kind` names the schema of `input`.
          */
-        TaskSubmission: components["schemas"]["DispatchSubmission"] | components["schemas"]["ProbeSubmission"];
+        TaskSubmission: components["schemas"]["DispatchSubmission"] | components["schemas"]["UnitCommitmentSubmission"] | components["schemas"]["ProbeSubmission"];
         /**
          * TimeZone
          * @description IANA time zone name. A local day may have 92, 96 or 100 quarter hours.
          * @example Europe/Berlin
          */
         TimeZone: string;
+        /**
+         * UnitCommitmentCostPoint
+         * @description What it costs to produce a certain power.
+         * @example {
+         *       "power_mw": 60,
+         *       "cost_per_h": 1500
+         *     }
+         */
+        UnitCommitmentCostPoint: {
+            power_mw: number;
+            /** @description Cost of an hour at this power. */
+            cost_per_h: number;
+        };
+        /**
+         * UnitCommitmentInput
+         * @description Which thermal units run in which slot, and how much each produces, so that demand and reserve are met at least cost: the problem of the PGLib-UC collection. All powers are slot means and generation is positive here, because every unit only produces.
+         * @example {
+         *       "start_time": "2026-06-01T00:00:00Z",
+         *       "slot_duration_s": 3600,
+         *       "slots": 4,
+         *       "currency": "EUR",
+         *       "demand_mw": [
+         *         180,
+         *         230,
+         *         160,
+         *         150
+         *       ],
+         *       "reserve_requirement_mw": [
+         *         10,
+         *         10,
+         *         10,
+         *         10
+         *       ],
+         *       "thermal_units": [
+         *         {
+         *           "name": "Coal",
+         *           "must_run": true,
+         *           "min_power_mw": 60,
+         *           "max_power_mw": 150,
+         *           "ramp_up_mw_per_h": 40,
+         *           "ramp_down_mw_per_h": 40,
+         *           "startup_limit_mw": 60,
+         *           "shutdown_limit_mw": 60,
+         *           "min_up_time_h": 3,
+         *           "min_down_time_h": 3,
+         *           "initial_power_mw": 120,
+         *           "initial_duration_h": 12,
+         *           "startup_categories": [
+         *             {
+         *               "min_off_time_h": 3,
+         *               "cost": 2000
+         *             },
+         *             {
+         *               "min_off_time_h": 8,
+         *               "cost": 3500
+         *             }
+         *           ],
+         *           "production_cost": [
+         *             {
+         *               "power_mw": 60,
+         *               "cost_per_h": 1500
+         *             },
+         *             {
+         *               "power_mw": 110,
+         *               "cost_per_h": 2600
+         *             },
+         *             {
+         *               "power_mw": 150,
+         *               "cost_per_h": 3600
+         *             }
+         *           ]
+         *         },
+         *         {
+         *           "name": "Gas turbine",
+         *           "min_power_mw": 20,
+         *           "max_power_mw": 80,
+         *           "min_up_time_h": 1,
+         *           "min_down_time_h": 1,
+         *           "initial_duration_h": 5,
+         *           "startup_categories": [
+         *             {
+         *               "min_off_time_h": 1,
+         *               "cost": 300
+         *             }
+         *           ],
+         *           "production_cost": [
+         *             {
+         *               "power_mw": 20,
+         *               "cost_per_h": 1200
+         *             },
+         *             {
+         *               "power_mw": 80,
+         *               "cost_per_h": 4200
+         *             }
+         *           ]
+         *         }
+         *       ],
+         *       "renewable_units": [
+         *         {
+         *           "name": "Wind",
+         *           "min_power_mw": [
+         *             0,
+         *             0,
+         *             0,
+         *             0
+         *           ],
+         *           "max_power_mw": [
+         *             40,
+         *             30,
+         *             50,
+         *             60
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        UnitCommitmentInput: {
+            start_time: components["schemas"]["Instant"];
+            slot_duration_s: components["schemas"]["SlotDuration"];
+            /** @description Number of slots; every series has this length. */
+            slots: number;
+            currency: components["schemas"]["Currency"];
+            /** @description Demand that production equals in each slot. */
+            demand_mw: components["schemas"]["Float64Series"];
+            /** @description Spinning reserve that the thermal units hold in each slot beyond what they produce; absent means none. */
+            reserve_requirement_mw?: components["schemas"]["Float64Series"];
+            thermal_units: components["schemas"]["UnitCommitmentThermalUnit"][];
+            /** @default [] */
+            renewable_units: components["schemas"]["UnitCommitmentRenewableUnit"][];
+            options?: components["schemas"]["UnitCommitmentOptions"];
+        };
+        /**
+         * UnitCommitmentOptions
+         * @description When the solver may stop. The last thousandth of a large fleet's cost takes longer than all before, so the gap asked for is wider than that of other kinds.
+         * @example {
+         *       "time_limit_s": 240,
+         *       "relative_gap": 0.001
+         *     }
+         */
+        UnitCommitmentOptions: {
+            /** @default 240 */
+            time_limit_s: number;
+            /**
+             * @description Accepted gap between the cost of the plan and its lower bound, relative to the cost.
+             * @default 0.001
+             */
+            relative_gap: number;
+        };
+        /**
+         * UnitCommitmentReason
+         * @description Why a thermal unit is on or off in a slot, judged by the energy and reserve prices of the plan. On: MUST_RUN, it has to. ECONOMIC, its energy earns what the slot costs. RESERVE, it does together with the reserve that it holds. MIN_UP_TIME, it does not pay here but may not stop yet. MIN_DOWN_TIME, it does not pay here, but after a stop it could not be back in time. STARTUP_COST, it does not pay here, but starting again would cost more than staying on. SHUTDOWN_LIMIT, it does not pay here but produces too much to stop. CAPACITY, without it the other units that are on could not meet demand and reserve. Off: UNECONOMIC, running would not pay at these prices. MIN_DOWN_TIME, it would pay but may not start yet. MIN_UP_TIME, it would pay here but then has to stay on where it does not. STARTUP_COST, it would pay here, but not for the start. SYSTEM_COST, on or off: no price of a slot explains it alone. The fleet as a whole is cheaper this way, or no more expensive than the accepted gap.
+         * @enum {string}
+         */
+        UnitCommitmentReason: "MUST_RUN" | "ECONOMIC" | "RESERVE" | "MIN_UP_TIME" | "MIN_DOWN_TIME" | "STARTUP_COST" | "SHUTDOWN_LIMIT" | "CAPACITY" | "UNECONOMIC" | "SYSTEM_COST";
+        /**
+         * UnitCommitmentRenewablePlan
+         * @description What one renewable unit delivers.
+         * @example {
+         *       "name": "Wind",
+         *       "power_mw": [
+         *         40,
+         *         30
+         *       ],
+         *       "curtailed_energy_mwh": 0
+         *     }
+         */
+        UnitCommitmentRenewablePlan: {
+            name: components["schemas"]["Name"];
+            power_mw: components["schemas"]["Float64Series"];
+            /** @description What it could deliver in all slots and does not. */
+            curtailed_energy_mwh: number;
+        };
+        /**
+         * UnitCommitmentRenewableUnit
+         * @description A unit that produces at no cost between a least and a greatest power of each slot; the rest is curtailed.
+         * @example {
+         *       "name": "Wind",
+         *       "min_power_mw": [
+         *         0,
+         *         0
+         *       ],
+         *       "max_power_mw": [
+         *         40,
+         *         30
+         *       ]
+         *     }
+         */
+        UnitCommitmentRenewableUnit: {
+            name: components["schemas"]["Name"];
+            /** @description What cannot be curtailed; absent means that all of it can. */
+            min_power_mw?: components["schemas"]["Float64Series"];
+            /** @description Power that the unit could deliver. */
+            max_power_mw: components["schemas"]["Float64Series"];
+        };
+        /**
+         * UnitCommitmentResult
+         * @description Which units run, how much they produce and hold in reserve, what it costs, and why each unit is on or off.
+         * @example {
+         *       "status": "OPTIMAL",
+         *       "start_time": "2026-06-01T00:00:00Z",
+         *       "slot_duration_s": 3600,
+         *       "slots": 2,
+         *       "currency": "EUR",
+         *       "cost": 6700,
+         *       "cost_lower_bound": 6700,
+         *       "relative_gap": 0,
+         *       "production_cost": 2200,
+         *       "no_load_cost": 4200,
+         *       "startup_cost": 300,
+         *       "thermal_units": [
+         *         {
+         *           "name": "Coal",
+         *           "commitment": [
+         *             1,
+         *             1
+         *           ],
+         *           "power_mw": [
+         *             100,
+         *             110
+         *           ],
+         *           "reserve_mw": [
+         *             10,
+         *             0
+         *           ],
+         *           "starts": [],
+         *           "stops": [],
+         *           "production_cost": 1980,
+         *           "no_load_cost": 3000,
+         *           "startup_cost": 0,
+         *           "reasons": [
+         *             "MUST_RUN",
+         *             "MUST_RUN"
+         *           ]
+         *         },
+         *         {
+         *           "name": "Gas turbine",
+         *           "commitment": [
+         *             0,
+         *             1
+         *           ],
+         *           "power_mw": [
+         *             0,
+         *             24.4
+         *           ],
+         *           "reserve_mw": [
+         *             0,
+         *             55.6
+         *           ],
+         *           "starts": [
+         *             {
+         *               "slot": 1,
+         *               "category": 0,
+         *               "off_time_h": 6,
+         *               "cost": 300
+         *             }
+         *           ],
+         *           "stops": [],
+         *           "production_cost": 220,
+         *           "no_load_cost": 1200,
+         *           "startup_cost": 300,
+         *           "reasons": [
+         *             "UNECONOMIC",
+         *             "CAPACITY"
+         *           ]
+         *         }
+         *       ],
+         *       "renewable_units": [
+         *         {
+         *           "name": "Wind",
+         *           "power_mw": [
+         *             40,
+         *             30
+         *           ],
+         *           "curtailed_energy_mwh": 0
+         *         }
+         *       ],
+         *       "curtailed_power_mw": [
+         *         0,
+         *         0
+         *       ],
+         *       "energy_price_per_mwh": [
+         *         22,
+         *         50
+         *       ],
+         *       "reserve_price_per_mw_h": [
+         *         0,
+         *         0
+         *       ]
+         *     }
+         */
+        UnitCommitmentResult: {
+            /**
+             * @description OPTIMAL is within the gap asked for; TIME_LIMIT is a feasible plan whose gap is above it.
+             * @enum {string}
+             */
+            status: "OPTIMAL" | "TIME_LIMIT";
+            start_time: components["schemas"]["Instant"];
+            slot_duration_s: components["schemas"]["SlotDuration"];
+            slots: number;
+            currency: components["schemas"]["Currency"];
+            /** @description production_cost + no_load_cost + startup_cost. */
+            cost: number;
+            /** @description No plan can cost less than this. */
+            cost_lower_bound: number;
+            /** @description (cost − cost_lower_bound) / |cost|. */
+            relative_gap: number;
+            /** @description Cost of what is produced above minimum power. */
+            production_cost: number;
+            /** @description Cost of being on at minimum power. */
+            no_load_cost: number;
+            startup_cost: number;
+            thermal_units: components["schemas"]["UnitCommitmentThermalPlan"][];
+            renewable_units: components["schemas"]["UnitCommitmentRenewablePlan"][];
+            /** @description What all renewable units together could deliver and do not. */
+            curtailed_power_mw: components["schemas"]["Float64Series"];
+            /** @description What one more MWh of demand in the slot would cost with the same units on (the dual value of the balance, commitment fixed). */
+            energy_price_per_mwh: components["schemas"]["Float64Series"];
+            /** @description What one more MW of reserve, held for an hour of the slot, would cost with the same units on. */
+            reserve_price_per_mw_h: components["schemas"]["Float64Series"];
+        };
+        /**
+         * UnitCommitmentStart
+         * @description A start of a thermal unit.
+         * @example {
+         *       "slot": 1,
+         *       "category": 0,
+         *       "off_time_h": 6,
+         *       "cost": 300
+         *     }
+         */
+        UnitCommitmentStart: {
+            /** @description First slot in which the unit is on, counted from 0. */
+            slot: number;
+            /** @description Which of the unit's startup_categories counts, counted from 0. */
+            category: number;
+            /** @description How long the unit has been off. */
+            off_time_h: number;
+            cost: number;
+        };
+        /**
+         * UnitCommitmentStartupCategory
+         * @description What a start costs after a certain time off.
+         * @example {
+         *       "min_off_time_h": 3,
+         *       "cost": 2000
+         *     }
+         */
+        UnitCommitmentStartupCategory: {
+            /** @description Time since the stop from which this category counts. */
+            min_off_time_h: number;
+            /** @description Cost of one start, at least that of the category before. */
+            cost: number;
+        };
+        /**
+         * UnitCommitmentSubmission
+         * @description A `unit-commitment` task to be queued.
+         * @example {
+         *       "kind": "unit-commitment",
+         *       "engine": "auto",
+         *       "label": "Tomorrow's fleet",
+         *       "input": {
+         *         "start_time": "2026-06-01T00:00:00Z",
+         *         "slot_duration_s": 3600,
+         *         "slots": 2,
+         *         "currency": "EUR",
+         *         "demand_mw": [
+         *           90,
+         *           110
+         *         ],
+         *         "thermal_units": [
+         *           {
+         *             "name": "Gas turbine",
+         *             "min_power_mw": 20,
+         *             "max_power_mw": 120,
+         *             "min_up_time_h": 1,
+         *             "min_down_time_h": 1,
+         *             "initial_duration_h": 5,
+         *             "startup_categories": [
+         *               {
+         *                 "min_off_time_h": 1,
+         *                 "cost": 300
+         *               }
+         *             ],
+         *             "production_cost": [
+         *               {
+         *                 "power_mw": 20,
+         *                 "cost_per_h": 1200
+         *               },
+         *               {
+         *                 "power_mw": 120,
+         *                 "cost_per_h": 6200
+         *               }
+         *             ]
+         *           }
+         *         ]
+         *       }
+         *     }
+         */
+        UnitCommitmentSubmission: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "unit-commitment";
+            input: components["schemas"]["UnitCommitmentInput"];
+            engine?: components["schemas"]["EngineChoice"];
+            site_id?: components["schemas"]["Identifier"];
+            label?: components["schemas"]["Name"];
+            /**
+             * @description Time from submission after which the task fails, queued or running.
+             * @default 3600
+             */
+            timeout_s: number;
+        };
+        /**
+         * UnitCommitmentThermalPlan
+         * @description What one thermal unit shall do.
+         * @example {
+         *       "name": "Gas turbine",
+         *       "commitment": [
+         *         0,
+         *         1
+         *       ],
+         *       "power_mw": [
+         *         0,
+         *         24.4
+         *       ],
+         *       "reserve_mw": [
+         *         0,
+         *         55.6
+         *       ],
+         *       "starts": [
+         *         {
+         *           "slot": 1,
+         *           "category": 0,
+         *           "off_time_h": 6,
+         *           "cost": 300
+         *         }
+         *       ],
+         *       "stops": [],
+         *       "production_cost": 220,
+         *       "no_load_cost": 1200,
+         *       "startup_cost": 300,
+         *       "reasons": [
+         *         "UNECONOMIC",
+         *         "CAPACITY"
+         *       ]
+         *     }
+         */
+        UnitCommitmentThermalPlan: {
+            name: components["schemas"]["Name"];
+            /** @description 1 where the unit is on, 0 where it is off. */
+            commitment: number[];
+            /** @description Production, 0 where the unit is off. */
+            power_mw: components["schemas"]["Float64Series"];
+            /** @description What the unit could add at once and holds back. */
+            reserve_mw: components["schemas"]["Float64Series"];
+            starts: components["schemas"]["UnitCommitmentStart"][];
+            /** @description First slots in which the unit is off again, counted from 0. */
+            stops: number[];
+            /** @description Cost of what is produced above minimum power. */
+            production_cost: number;
+            /** @description Cost of being on at minimum power. */
+            no_load_cost: number;
+            startup_cost: number;
+            /** @description One reason a slot. */
+            reasons: components["schemas"]["UnitCommitmentReason"][];
+        };
+        /**
+         * UnitCommitmentThermalUnit
+         * @description A unit that is either off or produces between its minimum and its maximum. Times are rounded up to whole slots. A limit that is absent does not bind.
+         * @example {
+         *       "name": "Coal",
+         *       "min_power_mw": 60,
+         *       "max_power_mw": 150,
+         *       "ramp_up_mw_per_h": 40,
+         *       "ramp_down_mw_per_h": 40,
+         *       "startup_limit_mw": 60,
+         *       "shutdown_limit_mw": 60,
+         *       "min_up_time_h": 3,
+         *       "min_down_time_h": 3,
+         *       "initial_power_mw": 120,
+         *       "initial_duration_h": 12,
+         *       "startup_categories": [
+         *         {
+         *           "min_off_time_h": 3,
+         *           "cost": 2000
+         *         },
+         *         {
+         *           "min_off_time_h": 8,
+         *           "cost": 3500
+         *         }
+         *       ],
+         *       "production_cost": [
+         *         {
+         *           "power_mw": 60,
+         *           "cost_per_h": 1500
+         *         },
+         *         {
+         *           "power_mw": 110,
+         *           "cost_per_h": 2600
+         *         },
+         *         {
+         *           "power_mw": 150,
+         *           "cost_per_h": 3600
+         *         }
+         *       ]
+         *     }
+         */
+        UnitCommitmentThermalUnit: {
+            name: components["schemas"]["Name"];
+            /**
+             * @description Whether the unit is on in every slot.
+             * @default false
+             */
+            must_run: boolean;
+            /** @description Least power while on. */
+            min_power_mw: number;
+            max_power_mw: number;
+            /** @description How fast power and reserve together may rise between two slots in which the unit is on. */
+            ramp_up_mw_per_h?: number;
+            /** @description How fast power may fall between two slots in which the unit is on. */
+            ramp_down_mw_per_h?: number;
+            /** @description Greatest power and reserve together in the first slot after a start, at least min_power_mw. */
+            startup_limit_mw?: number;
+            /** @description Greatest power and reserve together in the last slot before a stop, at least min_power_mw. */
+            shutdown_limit_mw?: number;
+            /** @description How long the unit stays on after a start. */
+            min_up_time_h: number;
+            /** @description How long the unit stays off after a stop. */
+            min_down_time_h: number;
+            /** @description Power just before the first slot, between min_power_mw and max_power_mw; absent means that the unit is off. */
+            initial_power_mw?: number;
+            /** @description How long the unit has been on (or off) when the first slot begins. */
+            initial_duration_h: number;
+            /** @description What a start costs, from hot to cold: the last category counts whose min_off_time_h has passed since the stop. The first one counts for shorter times too. */
+            startup_categories: components["schemas"]["UnitCommitmentStartupCategory"][];
+            /** @description Points of the convex cost curve, straight between them, from min_power_mw to max_power_mw. The cost of the first point is the no-load cost. */
+            production_cost: components["schemas"]["UnitCommitmentCostPoint"][];
+        };
         /**
          * User
          * @description Who is logged in.

@@ -21,6 +21,8 @@ from gridpact.contracts.messages import (
     Result,
     TaskKind,
     TaskMessage,
+    UnitCommitmentInput,
+    UnitCommitmentResult,
     Welcome,
 )
 from gridpact.kit.wire import Limits, Message, MessageSet
@@ -76,6 +78,9 @@ class Kind:
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "dispatch": Kind("dispatch", "OPTIMIZE", DispatchInput, DispatchResult),
+        "unit-commitment": Kind(
+            "unit-commitment", "OPTIMIZE", UnitCommitmentInput, UnitCommitmentResult
+        ),
         "probe": Kind("probe", "DIAGNOSE", ProbeInput, ProbeResult),
     }
 )

@@ -10,13 +10,16 @@ from gridpact.contracts import shapes
 from gridpact.kit.rules import (
     AtMost,
     Before,
+    Convex,
     Disjoint,
     Fits,
     Increasing,
     LastEquals,
     LengthEquals,
+    MustRunCanStart,
     RefersTo,
     Rule,
+    Spans,
     Unique,
 )
 from gridpact.kit.series import Float64Series
@@ -975,6 +978,256 @@ class DispatchResult(Message, frozen=True, kw_only=True):
     )
 
 
+class UnitCommitmentStartupCategory(Message, frozen=True, kw_only=True):
+    """What a start costs after a certain time off."""
+
+    # Time since the stop from which this category counts.
+    min_off_time_h: float
+    # Cost of one start, at least that of the category before.
+    cost: float
+
+    __shape__: ClassVar[Record] = shapes.UNIT_COMMITMENT_STARTUP_CATEGORY
+
+
+class UnitCommitmentCostPoint(Message, frozen=True, kw_only=True):
+    """What it costs to produce a certain power."""
+
+    power_mw: float
+    # Cost of an hour at this power.
+    cost_per_h: float
+
+    __shape__: ClassVar[Record] = shapes.UNIT_COMMITMENT_COST_POINT
+
+
+class UnitCommitmentThermalUnit(Message, frozen=True, kw_only=True):
+    """A unit that is either off or produces between its minimum and its maximum. Times are
+    rounded up to whole slots. A limit that is absent does not bind.
+    """
+
+    name: Name
+    # Whether the unit is on in every slot.
+    must_run: bool = False
+    # Least power while on.
+    min_power_mw: float
+    max_power_mw: float
+    # How fast power and reserve together may rise between two slots in which the unit is on.
+    ramp_up_mw_per_h: float | UnsetType = UNSET
+    # How fast power may fall between two slots in which the unit is on.
+    ramp_down_mw_per_h: float | UnsetType = UNSET
+    # Greatest power and reserve together in the first slot after a start, at least min_power_mw.
+    startup_limit_mw: float | UnsetType = UNSET
+    # Greatest power and reserve together in the last slot before a stop, at least min_power_mw.
+    shutdown_limit_mw: float | UnsetType = UNSET
+    # How long the unit stays on after a start.
+    min_up_time_h: float
+    # How long the unit stays off after a stop.
+    min_down_time_h: float
+    # Power just before the first slot, between min_power_mw and max_power_mw; absent means that the
+    # unit is off.
+    initial_power_mw: float | UnsetType = UNSET
+    # How long the unit has been on (or off) when the first slot begins.
+    initial_duration_h: float
+    # What a start costs, from hot to cold: the last category counts whose min_off_time_h has passed
+    # since the stop. The first one counts for shorter times too.
+    startup_categories: list[UnitCommitmentStartupCategory]
+    # Points of the convex cost curve, straight between them, from min_power_mw to max_power_mw. The
+    # cost of the first point is the no-load cost.
+    production_cost: list[UnitCommitmentCostPoint]
+
+    __shape__: ClassVar[Record] = shapes.UNIT_COMMITMENT_THERMAL_UNIT
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        AtMost(field="min_power_mw", limit="max_power_mw"),
+        AtMost(field="min_power_mw", limit="startup_limit_mw", names="startup_limit_mw"),
+        AtMost(field="min_power_mw", limit="shutdown_limit_mw", names="shutdown_limit_mw"),
+        AtMost(field="min_power_mw", limit="initial_power_mw", names="initial_power_mw"),
+        AtMost(field="initial_power_mw", limit="max_power_mw"),
+        Increasing(field="startup_categories[].min_off_time_h"),
+        Increasing(field="startup_categories[].cost", or_equal=True),
+        Increasing(field="production_cost[].power_mw"),
+        Convex(field="production_cost", x="power_mw", y="cost_per_h"),
+        Spans(field="production_cost[].power_mw", first="min_power_mw", last="max_power_mw"),
+        MustRunCanStart(field="must_run"),
+    )
+
+
+class UnitCommitmentRenewableUnit(Message, frozen=True, kw_only=True):
+    """A unit that produces at no cost between a least and a greatest power of each slot; the
+    rest is curtailed.
+    """
+
+    name: Name
+    # What cannot be curtailed; absent means that all of it can.
+    min_power_mw: Float64Series | UnsetType = UNSET
+    # Power that the unit could deliver.
+    max_power_mw: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.UNIT_COMMITMENT_RENEWABLE_UNIT
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        AtMost(field="min_power_mw[]", limit="max_power_mw[]"),
+    )
+
+
+class UnitCommitmentOptions(Message, frozen=True, kw_only=True):
+    """When the solver may stop. The last thousandth of a large fleet's cost takes longer than
+    all before, so the gap asked for is wider than that of other kinds.
+    """
+
+    time_limit_s: float = 240.0
+    # Accepted gap between the cost of the plan and its lower bound, relative to the cost.
+    relative_gap: float = 0.001
+
+    __shape__: ClassVar[Record] = shapes.UNIT_COMMITMENT_OPTIONS
+
+
+class UnitCommitmentInput(Message, frozen=True, kw_only=True):
+    """Which thermal units run in which slot, and how much each produces, so that demand and
+    reserve are met at least cost: the problem of the PGLib-UC collection. All powers are slot
+    means and generation is positive here, because every unit only produces.
+    """
+
+    start_time: Instant
+    slot_duration_s: SlotDuration
+    # Number of slots; every series has this length.
+    slots: int
+    currency: Currency
+    # Demand that production equals in each slot.
+    demand_mw: Float64Series
+    # Spinning reserve that the thermal units hold in each slot beyond what they produce; absent
+    # means none.
+    reserve_requirement_mw: Float64Series | UnsetType = UNSET
+    thermal_units: list[UnitCommitmentThermalUnit]
+    renewable_units: list[UnitCommitmentRenewableUnit] = []
+    options: UnitCommitmentOptions | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.UNIT_COMMITMENT_INPUT
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="demand_mw", count="slots"),
+        LengthEquals(field="reserve_requirement_mw", count="slots"),
+        LengthEquals(field="renewable_units[].min_power_mw", count="slots"),
+        LengthEquals(field="renewable_units[].max_power_mw", count="slots"),
+        Unique(fields=("thermal_units[].name", "renewable_units[].name")),
+    )
+
+
+class UnitCommitmentStart(Message, frozen=True, kw_only=True):
+    """A start of a thermal unit."""
+
+    # First slot in which the unit is on, counted from 0.
+    slot: int
+    # Which of the unit's startup_categories counts, counted from 0.
+    category: int
+    # How long the unit has been off.
+    off_time_h: float
+    cost: float
+
+    __shape__: ClassVar[Record] = shapes.UNIT_COMMITMENT_START
+
+
+# Why a thermal unit is on or off in a slot, judged by the energy and reserve prices of the plan.
+# On: MUST_RUN, it has to. ECONOMIC, its energy earns what the slot costs. RESERVE, it does together
+# with the reserve that it holds. MIN_UP_TIME, it does not pay here but may not stop yet.
+# MIN_DOWN_TIME, it does not pay here, but after a stop it could not be back in time. STARTUP_COST,
+# it does not pay here, but starting again would cost more than staying on. SHUTDOWN_LIMIT, it does
+# not pay here but produces too much to stop. CAPACITY, without it the other units that are on could
+# not meet demand and reserve. Off: UNECONOMIC, running would not pay at these prices.
+# MIN_DOWN_TIME, it would pay but may not start yet. MIN_UP_TIME, it would pay here but then has to
+# stay on where it does not. STARTUP_COST, it would pay here, but not for the start. SYSTEM_COST, on
+# or off: no price of a slot explains it alone. The fleet as a whole is cheaper this way, or no more
+# expensive than the accepted gap.
+UnitCommitmentReason: TypeAlias = Literal[
+    "MUST_RUN",
+    "ECONOMIC",
+    "RESERVE",
+    "MIN_UP_TIME",
+    "MIN_DOWN_TIME",
+    "STARTUP_COST",
+    "SHUTDOWN_LIMIT",
+    "CAPACITY",
+    "UNECONOMIC",
+    "SYSTEM_COST",
+]
+
+
+class UnitCommitmentThermalPlan(Message, frozen=True, kw_only=True):
+    """What one thermal unit shall do."""
+
+    name: Name
+    # 1 where the unit is on, 0 where it is off.
+    commitment: list[int]
+    # Production, 0 where the unit is off.
+    power_mw: Float64Series
+    # What the unit could add at once and holds back.
+    reserve_mw: Float64Series
+    starts: list[UnitCommitmentStart]
+    # First slots in which the unit is off again, counted from 0.
+    stops: list[int]
+    # Cost of what is produced above minimum power.
+    production_cost: float
+    # Cost of being on at minimum power.
+    no_load_cost: float
+    startup_cost: float
+    # One reason a slot.
+    reasons: list[UnitCommitmentReason]
+
+    __shape__: ClassVar[Record] = shapes.UNIT_COMMITMENT_THERMAL_PLAN
+
+
+class UnitCommitmentRenewablePlan(Message, frozen=True, kw_only=True):
+    """What one renewable unit delivers."""
+
+    name: Name
+    power_mw: Float64Series
+    # What it could deliver in all slots and does not.
+    curtailed_energy_mwh: float
+
+    __shape__: ClassVar[Record] = shapes.UNIT_COMMITMENT_RENEWABLE_PLAN
+
+
+class UnitCommitmentResult(Message, frozen=True, kw_only=True):
+    """Which units run, how much they produce and hold in reserve, what it costs, and why each
+    unit is on or off.
+    """
+
+    # OPTIMAL is within the gap asked for; TIME_LIMIT is a feasible plan whose gap is above it.
+    status: Literal["OPTIMAL", "TIME_LIMIT"]
+    start_time: Instant
+    slot_duration_s: SlotDuration
+    slots: int
+    currency: Currency
+    # production_cost + no_load_cost + startup_cost.
+    cost: float
+    # No plan can cost less than this.
+    cost_lower_bound: float
+    # (cost − cost_lower_bound) / |cost|.
+    relative_gap: float
+    # Cost of what is produced above minimum power.
+    production_cost: float
+    # Cost of being on at minimum power.
+    no_load_cost: float
+    startup_cost: float
+    thermal_units: list[UnitCommitmentThermalPlan]
+    renewable_units: list[UnitCommitmentRenewablePlan]
+    # What all renewable units together could deliver and do not.
+    curtailed_power_mw: Float64Series
+    # What one more MWh of demand in the slot would cost with the same units on (the dual value of
+    # the balance, commitment fixed).
+    energy_price_per_mwh: Float64Series
+    # What one more MW of reserve, held for an hour of the slot, would cost with the same units on.
+    reserve_price_per_mw_h: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.UNIT_COMMITMENT_RESULT
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="thermal_units[].commitment", count="slots"),
+        LengthEquals(field="thermal_units[].power_mw", count="slots"),
+        LengthEquals(field="thermal_units[].reserve_mw", count="slots"),
+        LengthEquals(field="thermal_units[].reasons", count="slots"),
+        LengthEquals(field="renewable_units[].power_mw", count="slots"),
+        LengthEquals(field="curtailed_power_mw", count="slots"),
+        LengthEquals(field="energy_price_per_mwh", count="slots"),
+        LengthEquals(field="reserve_price_per_mw_h", count="slots"),
+    )
+
+
 class ProbeInput(Message, frozen=True, kw_only=True):
     """A diagnostic task that does no mathematics. It shows that the way from the API to a worker
     and back is whole, and holds a worker for a stated time; operators use it to size a node
@@ -1011,7 +1264,7 @@ Identifier: TypeAlias = str
 
 # What is to be computed. Each kind has an input and a result schema, named in asyncapi.yaml under
 # `x-kinds`.
-TaskKind: TypeAlias = Literal["dispatch", "probe"]
+TaskKind: TypeAlias = Literal["dispatch", "unit-commitment", "probe"]
 
 # W3C trace context.
 Traceparent: TypeAlias = str

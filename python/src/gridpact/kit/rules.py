@@ -141,6 +141,72 @@ class Fits:
 
 
 @dataclass(frozen=True, slots=True)
+class Convex:
+    """The slope from point to point of each list at ``field`` must not fall.
+
+    Where ``x`` does not increase there is no slope; that is for the rule ``increasing`` to say.
+    """
+
+    field: str
+    x: str
+    y: str
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        for field, points in present(value, self.field):
+            places = [(getattr(point, self.x), getattr(point, self.y)) for point in points]
+            for i, ((x0, y0), (x1, y1), (x2, y2)) in enumerate(
+                zip(places, places[1:], places[2:], strict=False), start=2
+            ):
+                if not x0 < x1 < x2:
+                    continue
+                least = y1 + (y1 - y0) / (x1 - x0) * (x2 - x1)
+                if y2 < least - RELATIVE_TOLERANCE * max(1.0, abs(y1), abs(least)):
+                    words = (
+                        f"must be at least {number(least)}, so that the slope does not fall "
+                        f"(convex); it is {number(y2)}"
+                    )
+                    yield Violation(f"{field}[{i}].{self.y}", "convex", words)
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """The values at ``field`` must begin with ``first`` and end with ``last``."""
+
+    field: str
+    first: str
+    last: str
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        found = list(present(value, self.field))
+        if not found:
+            return
+        for (field, item), limit in ((found[0], self.first), (found[-1], self.last)):
+            for _, wanted in present(value, limit):
+                if abs(item - wanted) > RELATIVE_TOLERANCE * max(1.0, abs(wanted)):
+                    words = f"must be {number(wanted)} ({limit}); it is {number(item)}"
+                    yield Violation(field, "spans", words)
+
+
+@dataclass(frozen=True, slots=True)
+class MustRunCanStart:
+    """A thermal unit that must run must be on, or have been off long enough to start at once."""
+
+    field: str
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        if not value.must_run or any(present(value, "initial_power_mw")):
+            return
+        missing_h = value.min_down_time_h - value.initial_duration_h
+        if missing_h > RELATIVE_TOLERANCE * max(1.0, value.min_down_time_h):
+            words = (
+                f"must be false: the unit is off, and may not start before it has been off for "
+                f"{number(value.min_down_time_h)} h (min_down_time_h); it has been for "
+                f"{number(value.initial_duration_h)} h (initial_duration_h)"
+            )
+            yield Violation(self.field, "must-run-can-start", words)
+
+
+@dataclass(frozen=True, slots=True)
 class RefersTo:
     """Each value at ``field`` must be one of those found at the paths ``to``."""
 

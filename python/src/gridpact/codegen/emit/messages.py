@@ -44,12 +44,15 @@ PROVIDED = {"Violation": "gridpact.kit.violation", "Float64Series": "gridpact.ki
 RULES = {
     "at-most": "AtMost",
     "before": "Before",
+    "convex": "Convex",
     "disjoint": "Disjoint",
     "fits": "Fits",
     "increasing": "Increasing",
     "last-equals": "LastEquals",
     "length-equals": "LengthEquals",
+    "must-run-can-start": "MustRunCanStart",
     "refers-to": "RefersTo",
+    "spans": "Spans",
     "unique": "Unique",
     "reachable-energy": "ReachableEnergy",
 }
