@@ -1662,8 +1662,8 @@ Base.@kwdef struct UnitCommitmentResult <: Message
     # production_cost + no_load_cost + startup_cost.
     cost::Float64
     # No plan can cost less than this.
-    cost_lower_bound::Float64
-    # (cost − cost_lower_bound) / |cost|.
+    bound::Float64
+    # (cost − bound) / |cost|.
     relative_gap::Float64
     # Cost of what is produced above minimum power.
     production_cost::Float64
@@ -1688,7 +1688,7 @@ from_map(::Type{UnitCommitmentResult}, entries) = UnitCommitmentResult(
     entries["slots"],
     entries["currency"],
     entries["cost"],
-    entries["cost_lower_bound"],
+    entries["bound"],
     entries["relative_gap"],
     entries["production_cost"],
     entries["no_load_cost"],

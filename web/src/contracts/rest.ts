@@ -2714,7 +2714,7 @@ export interface components {
          *       "slots": 2,
          *       "currency": "EUR",
          *       "cost": 6700,
-         *       "cost_lower_bound": 6700,
+         *       "bound": 6700,
          *       "relative_gap": 0,
          *       "production_cost": 2200,
          *       "no_load_cost": 4200,
@@ -2813,8 +2813,8 @@ export interface components {
             /** @description production_cost + no_load_cost + startup_cost. */
             cost: number;
             /** @description No plan can cost less than this. */
-            cost_lower_bound: number;
-            /** @description (cost − cost_lower_bound) / |cost|. */
+            bound: number;
+            /** @description (cost − bound) / |cost|. */
             relative_gap: number;
             /** @description Cost of what is produced above minimum power. */
             production_cost: number;

@@ -1197,8 +1197,8 @@ class UnitCommitmentResult(Message, frozen=True, kw_only=True):
     # production_cost + no_load_cost + startup_cost.
     cost: float
     # No plan can cost less than this.
-    cost_lower_bound: float
-    # (cost − cost_lower_bound) / |cost|.
+    bound: float
+    # (cost − bound) / |cost|.
     relative_gap: float
     # Cost of what is produced above minimum power.
     production_cost: float

@@ -1603,8 +1603,8 @@ class UnitCommitmentResult(AnswerModel):
     # production_cost + no_load_cost + startup_cost.
     cost: float
     # No plan can cost less than this.
-    cost_lower_bound: float
-    # (cost − cost_lower_bound) / |cost|.
+    bound: float
+    # (cost − bound) / |cost|.
     relative_gap: Annotated[float, Field(ge=0)]
     # Cost of what is produced above minimum power.
     production_cost: float

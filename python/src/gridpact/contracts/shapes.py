@@ -642,7 +642,7 @@ UNIT_COMMITMENT_RESULT = Record(
         Field("slots", Numeric(whole=True, minimum=1, maximum=768)),
         Field("currency", CURRENCY),
         Field("cost", Numeric()),
-        Field("cost_lower_bound", Numeric()),
+        Field("bound", Numeric()),
         Field("relative_gap", Numeric(minimum=0)),
         Field("production_cost", Numeric()),
         Field("no_load_cost", Numeric()),
