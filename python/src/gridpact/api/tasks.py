@@ -124,7 +124,7 @@ class Tasks:
         return wire.to_json(wire.decode(KINDS[response.task.kind].result, packed, LIMITS))
 
 
-def _message_of(submission: rest.DispatchSubmission | rest.ProbeSubmission) -> bytes:
+def _message_of(submission: rest.TaskSubmission) -> bytes:
     """The input as the worker gets it; the model has been checked, so this only converts."""
     plain = submission.input.model_dump(exclude_none=True)
     kind = KINDS[submission.kind].input

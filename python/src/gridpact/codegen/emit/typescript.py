@@ -56,7 +56,8 @@ def _kinds(contracts: Contracts, model: Model) -> str:
     for kind in channels.kinds:
         value = {"type": kind.type, "summary": kind.summary}
         members = ", ".join(f"{key}: {quoted(item)}" for key, item in value.items())
-        lines.append(f"  {kind.name}: {{ {members} }},")
+        name = kind.name if kind.name.isidentifier() else quoted(kind.name)
+        lines.append(f"  {name}: {{ {members} }},")
     lines += [
         "} as const satisfies Record<components['schemas']['TaskKind'], Description>",
         "",
