@@ -35,8 +35,9 @@ Json = dict[str, Any]
 # What a request can break although it keeps to its JSON Schema: the x-rules of the schemas, which
 # times and time zones there are, the grid of a series, and the form of CSV.
 RULES_BEYOND_SCHEMAS = frozenset(
-    {"at-most", "before", "convex", "disjoint", "fits", "increasing", "last-equals"}
-    | {"length-equals", "must-run-can-start", "reachable-energy", "refers-to", "spans", "unique"}
+    {"at-most", "before", "contains", "convex", "disjoint", "fits", "increasing", "last-equals"}
+    | {"length-equals", "must-run-can-start", "not-all-zero", "reachable-energy", "refers-to"}
+    | {"spans", "unique"}
     | {"known", "grid", "order", "range"}
     | {"header", "columns", "time", "value"}
 )

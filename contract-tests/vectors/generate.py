@@ -481,6 +481,372 @@ def dispatch_result() -> Iterator[Vector]:
     yield refuse("missing", without(message, "savings"), "savings:required")
 
 
+def village() -> dict[str, Any]:
+    """A network of two buses with every member that may be left out."""
+    line = {
+        "name": "Line",
+        "kind": "LINE",
+        "from_bus": "Substation",
+        "to_bus": "村",
+        "resistance_pu": 0.02,
+        "reactance_pu": 0.03,
+        "charging_conductance_pu": 0.0,
+        "charging_susceptance_pu": 0.001,
+        "from_conductance_pu": 0.0,
+        "from_susceptance_pu": 0.0,
+        "tap_ratio": 1.0,
+        "phase_shift_deg": 0.0,
+        "max_apparent_power_mva": 9.0,
+        "max_current_ka": 0.25,
+        "in_service": True,
+    }
+    limits = {"nominal_voltage_kv": 20.0, "min_voltage_pu": 0.95, "max_voltage_pu": 1.05}
+    return {
+        "base_power_mva": 10.0,
+        "frequency_hz": 60.0,
+        "buses": [
+            {"name": "Substation", **limits},
+            {
+                "name": "村",
+                **limits,
+                "zone": "North",
+                "initial_voltage_pu": 1.01,
+                "initial_angle_deg": -0.5,
+            },
+        ],
+        "branches": [line],
+        "generators": [
+            {
+                "name": "Grid",
+                "bus": "Substation",
+                "role": "SLACK",
+                "active_power_mw": 0.0,
+                "reactive_power_mvar": 0.0,
+                "voltage_setpoint_pu": 1.02,
+                "voltage_angle_deg": 0.0,
+                "min_reactive_power_mvar": -5.0,
+                "max_reactive_power_mvar": 5.0,
+                "in_service": True,
+            }
+        ],
+        "loads": [
+            {
+                "name": "Houses",
+                "bus": "村",
+                "active_power_mw": 4.0,
+                "reactive_power_mvar": 1.0,
+                "profile": "Household",
+                "reactive_profile": "Household",
+                "in_service": True,
+            }
+        ],
+        "shunts": [
+            {
+                "name": "Capacitor",
+                "bus": "村",
+                "conductance_mw": 0.0,
+                "susceptance_mvar": 0.5,
+                "in_service": True,
+            }
+        ],
+    }
+
+
+def power_flow_input() -> Iterator[Vector]:
+    network = village()
+    message = {
+        "network": network,
+        "slots": 2,
+        "start_time": "2026-06-01T00:00:00Z",
+        "slot_duration_s": 900,
+        "profiles": [{"name": "Household", "unit": "FACTOR", "values": series(0.5, 1.0)}],
+        "options": {
+            "tolerance_pu": 1e-9,
+            "max_iterations": 20,
+            "start": "GIVEN",
+            "enforce_reactive_limits": True,
+            "islands": "DE_ENERGISE",
+            "report": "ALL",
+        },
+    }
+
+    def changed(part: str, **changes: Any) -> dict[str, Any]:
+        """The message with other members in the last of the network's ``part``."""
+        items = network[part]
+        return {
+            **message,
+            "network": {**network, part: [*items[:-1], {**items[-1], **changes}]},
+        }
+
+    def again(part: str) -> dict[str, Any]:
+        """The message with the last of the network's ``part`` twice."""
+        return {**message, "network": {**network, part: [*network[part], network[part][-1]]}}
+
+    yield accept("valid", message)
+    yield from malformations(message)
+    few = {
+        "base_power_mva": 10.0,
+        "buses": [
+            {key: bus[key] for key in ("name", "nominal_voltage_kv")} for bus in network["buses"]
+        ],
+        "branches": [
+            {
+                key: network["branches"][0][key]
+                for key in ("name", "kind", "from_bus", "to_bus", "resistance_pu", "reactance_pu")
+            }
+        ],
+        "generators": [{"name": "Grid", "bus": "Substation", "role": "SLACK"}],
+    }
+    filled = {
+        "base_power_mva": 10.0,
+        "frequency_hz": 50.0,
+        "buses": [{**bus, "min_voltage_pu": 0.9, "max_voltage_pu": 1.1} for bus in few["buses"]],
+        "branches": [
+            {
+                **few["branches"][0],
+                **dict.fromkeys(
+                    (
+                        "charging_conductance_pu",
+                        "charging_susceptance_pu",
+                        "from_conductance_pu",
+                        "from_susceptance_pu",
+                    ),
+                    0.0,
+                ),
+                "tap_ratio": 1.0,
+                "phase_shift_deg": 0.0,
+                "in_service": True,
+            }
+        ],
+        "generators": [
+            {
+                **few["generators"][0],
+                "active_power_mw": 0.0,
+                "reactive_power_mvar": 0.0,
+                "voltage_setpoint_pu": 1.0,
+                "voltage_angle_deg": 0.0,
+                "in_service": True,
+            }
+        ],
+        "loads": [],
+        "shunts": [],
+    }
+    yield accept(
+        "defaults-filled-in", {"network": few}, {"network": filled, "slots": 1, "profiles": []}
+    )
+    for part, place in (
+        ("buses", "buses[2]"),
+        ("branches", "branches[1]"),
+        ("generators", "generators[1]"),
+        ("loads", "loads[1]"),
+        ("shunts", "shunts[1]"),
+    ):
+        yield refuse(f"{part}-named-alike", again(part), f"network.{place}.name:unique")
+    for part, member in (
+        ("branches", "from_bus"),
+        ("branches", "to_bus"),
+        ("generators", "bus"),
+        ("loads", "bus"),
+        ("shunts", "bus"),
+    ):
+        yield refuse(
+            f"{part}-{member}-unknown",
+            changed(part, **{member: "Nowhere"}),
+            f"network.{part}[0].{member}:refers-to",
+        )
+    yield refuse(
+        "no-buses", {**message, "network": {**network, "buses": []}}, "network.buses:min-items"
+    )
+    yield refuse(
+        "no-branches",
+        {**message, "network": {**network, "branches": []}},
+        "network.branches:min-items",
+    )
+    yield refuse("no-slack", changed("generators", role="PV"), "network.generators:contains")
+    yield refuse(
+        "base-zero",
+        {**message, "network": {**network, "base_power_mva": 0}},
+        "network.base_power_mva:exclusive-minimum",
+    )
+    yield refuse(
+        "branch-from-a-bus-to-itself",
+        changed("branches", from_bus="村"),
+        "network.branches[0].to_bus:unique",
+    )
+    yield refuse(
+        "branch-without-impedance",
+        changed("branches", resistance_pu=0.0, reactance_pu=-1e-9),
+        "network.branches[0].resistance_pu:not-all-zero",
+    )
+    yield accept("series-capacitor", changed("branches", resistance_pu=0.0, reactance_pu=-1.1e-9))
+    yield refuse(
+        "tap-zero",
+        changed("branches", tap_ratio=0.0),
+        "network.branches[0].tap_ratio:exclusive-minimum",
+    )
+    yield refuse(
+        "voltage-limits-crossed",
+        changed("buses", min_voltage_pu=1.06),
+        "network.buses[1].min_voltage_pu:at-most",
+    )
+    yield refuse(
+        "reactive-limits-crossed",
+        changed("generators", min_reactive_power_mvar=5.1),
+        "network.generators[0].min_reactive_power_mvar:at-most",
+    )
+    yield refuse(
+        "profile-unknown",
+        changed("loads", profile="Industry"),
+        "network.loads[0].profile:refers-to",
+    )
+    yield refuse(
+        "generator-profile-unknown",
+        changed("generators", reactive_profile="Sun"),
+        "network.generators[0].reactive_profile:refers-to",
+    )
+    profile = message["profiles"][0]
+    yield refuse(
+        "profile-too-short",
+        {**message, "profiles": [{**profile, "values": series(0.5)}]},
+        "profiles[0].values:length-equals",
+    )
+    yield refuse(
+        "profiles-named-alike",
+        {**message, "profiles": [profile, profile]},
+        "profiles[1].name:unique",
+    )
+    yield malformed(
+        "profile-with-nan",
+        pack({**message, "profiles": [{**profile, "values": series(0.5, float("nan"))}]}),
+    )
+    yield malformed("resistance-nan", pack(changed("branches", resistance_pu=float("nan"))))
+    yield refuse(
+        "role-unknown", changed("generators", role="REF"), "network.generators[0].role:enum"
+    )
+    yield refuse("start-unknown", {**message, "options": {"start": "WARM"}}, "options.start:enum")
+    yield refuse(
+        "tolerance-zero",
+        {**message, "options": {"tolerance_pu": 0}},
+        "options.tolerance_pu:minimum",
+    )
+
+
+def power_flow_result() -> Iterator[Vector]:
+    one, two = series(0.25), series(1.02, 1.009)
+    message = {
+        "slots": 1,
+        "start_time": "2026-06-01T00:00:00Z",
+        "slot_duration_s": 900,
+        "bus_names": ["Substation", "村"],
+        "branch_names": ["Line"],
+        "generator_names": ["Grid"],
+        "islands": [
+            {"energised": True, "slack_generators": ["Grid"], "buses": ["Substation"]},
+            {"energised": False, "slack_generators": [], "buses": ["村"]},
+        ],
+        "by_slot": dict.fromkeys(
+            (
+                "iterations",
+                "losses_mw",
+                "slack_power_mw",
+                "slack_reactive_power_mvar",
+                "lowest_voltage_pu",
+                "highest_voltage_pu",
+                "highest_loading_percent",
+                "violations",
+            ),
+            one,
+        ),
+        "extremes": {
+            **dict.fromkeys(
+                (
+                    "lowest_voltage_pu",
+                    "lowest_voltage_slot",
+                    "highest_voltage_pu",
+                    "highest_voltage_slot",
+                ),
+                two,
+            ),
+            **dict.fromkeys(("highest_loading_percent", "highest_loading_slot"), one),
+        },
+        "states": [
+            {
+                "slot": 0,
+                **dict.fromkeys(("voltage_pu", "angle_deg"), two),
+                **dict.fromkeys(
+                    (
+                        "from_active_power_mw",
+                        "from_reactive_power_mvar",
+                        "to_active_power_mw",
+                        "to_reactive_power_mvar",
+                        "loading_percent",
+                        "generator_active_power_mw",
+                        "generator_reactive_power_mvar",
+                    ),
+                    one,
+                ),
+            }
+        ],
+        "voltage_violations": [
+            {
+                "bus": "村",
+                "limit": "MIN",
+                "limit_pu": 0.95,
+                "worst_voltage_pu": 0.9,
+                "worst_slot": 0,
+                "first_slot": 0,
+                "slot_count": 1,
+            }
+        ],
+        "overloads": [
+            {
+                "branch": "Line",
+                "worst_loading_percent": 120.5,
+                "worst_slot": 0,
+                "first_slot": 0,
+                "slot_count": 1,
+            }
+        ],
+        "reactive_limits": [
+            {
+                "generator": "Grid",
+                "limit": "MAX",
+                "limit_mvar": 5.0,
+                "worst_reactive_power_mvar": 5.5,
+                "worst_slot": 0,
+                "first_slot": 0,
+                "slot_count": 1,
+            }
+        ],
+        "divergences": [
+            {
+                "slot": 0,
+                "iterations": 30,
+                "bus": "村",
+                "largest_mismatch_pu": 1e300,
+                "convergent_factor": 0.5,
+            }
+        ],
+    }
+    yield accept("valid", message)
+    yield refuse(
+        "column-too-long",
+        {**message, "states": [{**message["states"][0], "loading_percent": two}]},
+        "states[0].loading_percent:length-equals",
+    )
+    yield refuse(
+        "extreme-too-short",
+        {**message, "extremes": {**message["extremes"], "lowest_voltage_pu": one}},
+        "extremes.lowest_voltage_pu:length-equals",
+    )
+    yield refuse(
+        "slots-too-many",
+        {**message, "by_slot": {**message["by_slot"], "losses_mw": two}},
+        "by_slot.losses_mw:length-equals",
+    )
+    yield refuse("missing", without(message, "islands"), "islands:required")
+
+
 def probe_input() -> Iterator[Vector]:
     message = {"hold_ms": 10, "result_bytes": 16}
     yield accept("valid", message)
@@ -507,6 +873,8 @@ VECTORS = {
     "Heartbeat": heartbeat,
     "DispatchInput": dispatch_input,
     "DispatchResult": dispatch_result,
+    "PowerFlowInput": power_flow_input,
+    "PowerFlowResult": power_flow_result,
     "ProbeInput": probe_input,
     "ProbeResult": probe_result,
 }

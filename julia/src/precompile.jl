@@ -34,10 +34,10 @@ for T in (Shapes.Text, Shapes.Numeric, Shapes.Flag, Shapes.Binary, Shapes.ListOf
 end
 precompile(Shapes.check!, (Vector{Violation}, Shapes.Series, Vector{Float64}, String))
 precompile(Shapes.is_instant, (String,))
-for T in (Rules.AtMost, Rules.Before, Rules.Convex, Rules.Disjoint, Rules.Fits,
-        Rules.Increasing, Rules.LastEquals, Rules.LengthEquals, Rules.MustRunCanStart,
-        Rules.RefersTo, Rules.Spans, Rules.Unique, Rules.ReachableEnergy)
-    precompile(Rules.check!, (Vector{Violation}, T, Any))
+for name in names(Rules; all = true)
+    T = getfield(Rules, name)
+    T isa DataType && isconcretetype(T) && T <: Rules.Rule &&
+        precompile(Rules.check!, (Vector{Violation}, T, Any))
 end
 precompile(Rules.blame!, (Vector{Violation}, Rules.AtMost, Float64, Float64))
 for T in (Bool, Int, Float64, String, Vector{UInt8}, Vector{Float64}, Contracted, Vector{Any})

@@ -40,6 +40,7 @@ const RECEIVE_FROM_NODE = (
 # The input and the result of each kind of task.
 const KINDS = (
     "dispatch" => (input = DispatchInput, result = DispatchResult),
+    "power-flow" => (input = PowerFlowInput, result = PowerFlowResult),
     "unit-commitment" => (input = UnitCommitmentInput, result = UnitCommitmentResult),
     "probe" => (input = ProbeInput, result = ProbeResult),
 )

@@ -71,6 +71,8 @@ const REASONS = Dict{String,Reason}(
         "Raise timeout_s or make the problem smaller."),
     "INFEASIBLE" => Reason("FAILED_PRECONDITION", 409, "No plan satisfies every limit", false,
         "Relax one of the inputs named under violations."),
+    "POWER_FLOW_DIVERGED" => Reason("FAILED_PRECONDITION", 409, "Power flow does not converge", false,
+        "Reduce the load, support the voltage or correct the data of what is named under violations."),
     "SOLVER_FAILED" => Reason("INTERNAL", 500, "Solver failed", false,
         "Check the scale of the inputs and report the case."),
     "KIND_UNKNOWN" => Reason("UNIMPLEMENTED", 501, "Kind of task unknown to this node", false,

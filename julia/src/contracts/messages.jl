@@ -1365,6 +1365,662 @@ const RULES_OF_DISPATCH_RESULT = Rules.Rule[
 rules_of(::Type{DispatchResult}) = RULES_OF_DISPATCH_RESULT
 
 """
+    NetworkBus
+
+A node of the network.
+"""
+Base.@kwdef struct NetworkBus <: Message
+    name::String
+    # Line-to-line voltage of 1 p.u.
+    nominal_voltage_kv::Float64
+    # A lower voltage is a violation.
+    min_voltage_pu::Float64 = 0.9
+    # A higher voltage is a violation.
+    max_voltage_pu::Float64 = 1.1
+    # The area it belongs to; nothing is computed from it.
+    zone::Union{Nothing,String} = nothing
+    # Where the start GIVEN begins; absent as in a flat start.
+    initial_voltage_pu::Union{Nothing,Float64} = nothing
+    # Where the start GIVEN begins; absent as in a flat start.
+    initial_angle_deg::Union{Nothing,Float64} = nothing
+end
+
+from_map(::Type{NetworkBus}, entries) = NetworkBus(
+    entries["name"],
+    entries["nominal_voltage_kv"],
+    get(entries, "min_voltage_pu", 0.9),
+    get(entries, "max_voltage_pu", 1.1),
+    get(entries, "zone", nothing),
+    get(entries, "initial_voltage_pu", nothing),
+    get(entries, "initial_angle_deg", nothing),
+)
+
+shape_of(::Type{NetworkBus}) = ContractShapes.NETWORK_BUS
+const RULES_OF_NETWORK_BUS = Rules.Rule[
+    Rules.AtMost(; field = "min_voltage_pu", limit = "max_voltage_pu"),
+]
+rules_of(::Type{NetworkBus}) = RULES_OF_NETWORK_BUS
+
+"""
+    NetworkBranch
+
+A line or a transformer as one unified pi model: an ideal transformer at the from end, with the
+ratio `tap_ratio` and the angle `phase_shift_deg`, then the series impedance with half of the
+charging at either end.
+"""
+Base.@kwdef struct NetworkBranch <: Message
+    name::String
+    kind::String
+    from_bus::String
+    to_bus::String
+    resistance_pu::Float64
+    reactance_pu::Float64
+    # Leakage of the whole branch, half of it at either end.
+    charging_conductance_pu::Float64 = 0.0
+    # Of the whole branch, half of it at either end.
+    charging_susceptance_pu::Float64 = 0.0
+    # At the from end beside half of the charging, behind the ideal transformer: the no-load losses
+    # of a transformer.
+    from_conductance_pu::Float64 = 0.0
+    # Likewise: the magnetising current of a transformer, negative.
+    from_susceptance_pu::Float64 = 0.0
+    # Voltage of the from bus by the voltage behind the ideal transformer, in p.u.
+    tap_ratio::Float64 = 1.0
+    # How much the from bus leads what is behind the ideal transformer.
+    phase_shift_deg::Float64 = 0.0
+    # At either end; absent means no such limit.
+    max_apparent_power_mva::Union{Nothing,Float64} = nothing
+    # At the from end, and what it becomes at the to end by the nominal voltages; absent means no
+    # such limit.
+    max_current_ka::Union{Nothing,Float64} = nothing
+    in_service::Bool = true
+end
+
+from_map(::Type{NetworkBranch}, entries) = NetworkBranch(
+    entries["name"],
+    entries["kind"],
+    entries["from_bus"],
+    entries["to_bus"],
+    entries["resistance_pu"],
+    entries["reactance_pu"],
+    get(entries, "charging_conductance_pu", 0.0),
+    get(entries, "charging_susceptance_pu", 0.0),
+    get(entries, "from_conductance_pu", 0.0),
+    get(entries, "from_susceptance_pu", 0.0),
+    get(entries, "tap_ratio", 1.0),
+    get(entries, "phase_shift_deg", 0.0),
+    get(entries, "max_apparent_power_mva", nothing),
+    get(entries, "max_current_ka", nothing),
+    get(entries, "in_service", true),
+)
+
+shape_of(::Type{NetworkBranch}) = ContractShapes.NETWORK_BRANCH
+const RULES_OF_NETWORK_BRANCH = Rules.Rule[
+    Rules.Unique(; fields = ["from_bus", "to_bus"]),
+    Rules.NotAllZero(; fields = ["resistance_pu", "reactance_pu"], tolerance = 1e-09),
+]
+rules_of(::Type{NetworkBranch}) = RULES_OF_NETWORK_BRANCH
+
+"""
+    NetworkGenerator
+
+What feeds power in. SLACK holds voltage and angle and balances the network; PV holds the voltage
+by its reactive power; PQ holds both powers. The strongest role at a bus is the bus's.
+"""
+Base.@kwdef struct NetworkGenerator <: Message
+    name::String
+    bus::String
+    role::String
+    # Fed in; of SLACK what is planned, before it balances.
+    active_power_mw::Float64 = 0.0
+    # Fed in by PQ; SLACK and PV find their own.
+    reactive_power_mvar::Float64 = 0.0
+    # Held by SLACK and PV; at one bus they agree.
+    voltage_setpoint_pu::Float64 = 1.0
+    # Held by SLACK; at one bus they agree.
+    voltage_angle_deg::Float64 = 0.0
+    # Absent means no limit.
+    min_reactive_power_mvar::Union{Nothing,Float64} = nothing
+    # Absent means no limit.
+    max_reactive_power_mvar::Union{Nothing,Float64} = nothing
+    # Profile of the active power, and with the unit FACTOR of a PQ generator's reactive power.
+    profile::Union{Nothing,String} = nothing
+    # Profile of a PQ generator's reactive power.
+    reactive_profile::Union{Nothing,String} = nothing
+    in_service::Bool = true
+end
+
+from_map(::Type{NetworkGenerator}, entries) = NetworkGenerator(
+    entries["name"],
+    entries["bus"],
+    entries["role"],
+    get(entries, "active_power_mw", 0.0),
+    get(entries, "reactive_power_mvar", 0.0),
+    get(entries, "voltage_setpoint_pu", 1.0),
+    get(entries, "voltage_angle_deg", 0.0),
+    get(entries, "min_reactive_power_mvar", nothing),
+    get(entries, "max_reactive_power_mvar", nothing),
+    get(entries, "profile", nothing),
+    get(entries, "reactive_profile", nothing),
+    get(entries, "in_service", true),
+)
+
+shape_of(::Type{NetworkGenerator}) = ContractShapes.NETWORK_GENERATOR
+const RULES_OF_NETWORK_GENERATOR = Rules.Rule[
+    Rules.AtMost(; field = "min_reactive_power_mvar", limit = "max_reactive_power_mvar"),
+]
+rules_of(::Type{NetworkGenerator}) = RULES_OF_NETWORK_GENERATOR
+
+"""
+    NetworkLoad
+
+What consumes power, whatever the voltage.
+"""
+Base.@kwdef struct NetworkLoad <: Message
+    name::String
+    bus::String
+    # Consumed.
+    active_power_mw::Float64
+    # Consumed; positive is inductive.
+    reactive_power_mvar::Float64 = 0.0
+    # Profile of the active power, and with the unit FACTOR of the reactive power too.
+    profile::Union{Nothing,String} = nothing
+    # Profile of the reactive power.
+    reactive_profile::Union{Nothing,String} = nothing
+    in_service::Bool = true
+end
+
+from_map(::Type{NetworkLoad}, entries) = NetworkLoad(
+    entries["name"],
+    entries["bus"],
+    entries["active_power_mw"],
+    get(entries, "reactive_power_mvar", 0.0),
+    get(entries, "profile", nothing),
+    get(entries, "reactive_profile", nothing),
+    get(entries, "in_service", true),
+)
+
+shape_of(::Type{NetworkLoad}) = ContractShapes.NETWORK_LOAD
+
+"""
+    NetworkShunt
+
+A capacitor or a reactor; its power grows with the square of the voltage.
+"""
+Base.@kwdef struct NetworkShunt <: Message
+    name::String
+    bus::String
+    # Active power consumed at 1 p.u.
+    conductance_mw::Float64 = 0.0
+    # Reactive power supplied at 1 p.u.; a capacitor is positive, a reactor negative.
+    susceptance_mvar::Float64 = 0.0
+    in_service::Bool = true
+end
+
+from_map(::Type{NetworkShunt}, entries) = NetworkShunt(
+    entries["name"],
+    entries["bus"],
+    get(entries, "conductance_mw", 0.0),
+    get(entries, "susceptance_mvar", 0.0),
+    get(entries, "in_service", true),
+)
+
+shape_of(::Type{NetworkShunt}) = ContractShapes.NETWORK_SHUNT
+
+"""
+    Network
+
+An electrical network in balanced steady state, in per unit on `base_power_mva` and the nominal
+voltages of its buses. Objects refer to one another by name. Each has the sign that is customary
+for it: a load's power is positive when it consumes, a generator's when it generates, a shunt's
+conductance when it consumes, a shunt's susceptance when it supplies reactive power (a capacitor).
+Power into a branch is positive at either end.
+"""
+Base.@kwdef struct Network <: Message
+    # Base of every value in per unit.
+    base_power_mva::Float64
+    # The frequency that reactances and susceptances were computed for; nothing is converted by it.
+    frequency_hz::Float64 = 50.0
+    buses::Vector{NetworkBus}
+    branches::Vector{NetworkBranch}
+    # What feeds in, the connection to a grid above (role SLACK) included.
+    generators::Vector{NetworkGenerator}
+    loads::Vector{NetworkLoad} = NetworkLoad[]
+    shunts::Vector{NetworkShunt} = NetworkShunt[]
+end
+
+from_map(::Type{Network}, entries) = Network(
+    entries["base_power_mva"],
+    get(entries, "frequency_hz", 50.0),
+    NetworkBus[from_map(NetworkBus, item) for item in entries["buses"]],
+    NetworkBranch[from_map(NetworkBranch, item) for item in entries["branches"]],
+    NetworkGenerator[from_map(NetworkGenerator, item) for item in entries["generators"]],
+    haskey(entries, "loads") ? NetworkLoad[from_map(NetworkLoad, item) for item in entries["loads"]] : NetworkLoad[],
+    haskey(entries, "shunts") ? NetworkShunt[from_map(NetworkShunt, item) for item in entries["shunts"]] : NetworkShunt[],
+)
+
+shape_of(::Type{Network}) = ContractShapes.NETWORK
+const RULES_OF_NETWORK = Rules.Rule[
+    Rules.Unique(; fields = ["buses[].name"]),
+    Rules.Unique(; fields = ["branches[].name"]),
+    Rules.Unique(; fields = ["generators[].name"]),
+    Rules.Unique(; fields = ["loads[].name"]),
+    Rules.Unique(; fields = ["shunts[].name"]),
+    Rules.RefersTo(; field = "branches[].from_bus", to = ["buses[].name"]),
+    Rules.RefersTo(; field = "branches[].to_bus", to = ["buses[].name"]),
+    Rules.RefersTo(; field = "generators[].bus", to = ["buses[].name"]),
+    Rules.RefersTo(; field = "loads[].bus", to = ["buses[].name"]),
+    Rules.RefersTo(; field = "shunts[].bus", to = ["buses[].name"]),
+    Rules.Contains(; field = "generators[].role", value = "SLACK"),
+]
+rules_of(::Type{Network}) = RULES_OF_NETWORK
+
+"""
+    NetworkProfile
+
+How a power changes from slot to slot; many loads and generators may share one profile.
+"""
+Base.@kwdef struct NetworkProfile <: Message
+    name::String
+    # FACTOR multiplies the power given in the network, MW and MVAR replace it.
+    unit::String
+    # One value a slot.
+    values::Vector{Float64}
+end
+
+from_map(::Type{NetworkProfile}, entries) = NetworkProfile(
+    entries["name"],
+    entries["unit"],
+    series(entries["values"]),
+)
+
+shape_of(::Type{NetworkProfile}) = ContractShapes.NETWORK_PROFILE
+
+"""
+    PowerFlowOptions
+
+How the equations are solved, and what is reported.
+"""
+Base.@kwdef struct PowerFlowOptions <: Message
+    # Largest mismatch of active or reactive power that a bus may keep, on base_power_mva.
+    tolerance_pu::Float64 = 1e-08
+    # Newton-Raphson iterations from one start.
+    max_iterations::Int = 30
+    # Where the first slot begins. FLAT: set-points where there are any, else 1 p.u., and the
+    # slack's angle. DC: the same with the angles of the linear power flow. GIVEN: the buses'
+    # initial values. AUTO: FLAT, and DC if that diverges. A later slot begins at the slot before
+    # it.
+    start::String = "AUTO"
+    # Whether a PV generator at its reactive limit gives up its voltage.
+    enforce_reactive_limits::Bool = false
+    # What becomes of buses that no slack reaches: the task is refused, or they are dead (0 p.u.,
+    # without load and generation).
+    islands::String = "REFUSE"
+    # What is said of a series of slots. EXTREMES: columns over slots, extremes and violations, and
+    # the state of the slots with the lowest voltage, the highest voltage and the highest loading.
+    # ALL: the state of every slot as well, refused where that is more than 1,000,000 numbers. The
+    # state of a single slot is always reported.
+    report::String = "EXTREMES"
+end
+
+from_map(::Type{PowerFlowOptions}, entries) = PowerFlowOptions(
+    get(entries, "tolerance_pu", 1e-08),
+    get(entries, "max_iterations", 30),
+    get(entries, "start", "AUTO"),
+    get(entries, "enforce_reactive_limits", false),
+    get(entries, "islands", "REFUSE"),
+    get(entries, "report", "EXTREMES"),
+)
+
+shape_of(::Type{PowerFlowOptions}) = ContractShapes.POWER_FLOW_OPTIONS
+
+"""
+    PowerFlowInput
+
+A network whose voltages, angles and flows are wanted, in one slot or in many.
+"""
+Base.@kwdef struct PowerFlowInput <: Message
+    network::Network
+    # Number of slots; every profile has this length.
+    slots::Int = 1
+    # Start of the first slot; it is only repeated in the result.
+    start_time::Union{Nothing,String} = nothing
+    slot_duration_s::Union{Nothing,Int} = nothing
+    profiles::Vector{NetworkProfile} = NetworkProfile[]
+    options::Union{Nothing,PowerFlowOptions} = nothing
+end
+
+from_map(::Type{PowerFlowInput}, entries) = PowerFlowInput(
+    from_map(Network, entries["network"]),
+    get(entries, "slots", 1),
+    get(entries, "start_time", nothing),
+    get(entries, "slot_duration_s", nothing),
+    haskey(entries, "profiles") ? NetworkProfile[from_map(NetworkProfile, item) for item in entries["profiles"]] : NetworkProfile[],
+    haskey(entries, "options") ? from_map(PowerFlowOptions, entries["options"]) : nothing,
+)
+
+shape_of(::Type{PowerFlowInput}) = ContractShapes.POWER_FLOW_INPUT
+const RULES_OF_POWER_FLOW_INPUT = Rules.Rule[
+    Rules.Unique(; fields = ["profiles[].name"]),
+    Rules.LengthEquals(; field = "profiles[].values", count = "slots"),
+    Rules.RefersTo(; field = "network.loads[].profile", to = ["profiles[].name"]),
+    Rules.RefersTo(; field = "network.loads[].reactive_profile", to = ["profiles[].name"]),
+    Rules.RefersTo(; field = "network.generators[].profile", to = ["profiles[].name"]),
+    Rules.RefersTo(; field = "network.generators[].reactive_profile", to = ["profiles[].name"]),
+]
+rules_of(::Type{PowerFlowInput}) = RULES_OF_POWER_FLOW_INPUT
+
+"""
+    NetworkIsland
+
+Buses that branches in service connect with one another and with nothing else.
+"""
+Base.@kwdef struct NetworkIsland <: Message
+    # False where it has no slack: it is dead.
+    energised::Bool
+    slack_generators::Vector{String}
+    buses::Vector{String}
+end
+
+from_map(::Type{NetworkIsland}, entries) = NetworkIsland(
+    entries["energised"],
+    String[item for item in entries["slack_generators"]],
+    String[item for item in entries["buses"]],
+)
+
+shape_of(::Type{NetworkIsland}) = ContractShapes.NETWORK_ISLAND
+
+"""
+    NetworkSlots
+
+What the whole network does, one value a slot. A slot that did not converge holds zeros and the
+iterations it took.
+"""
+Base.@kwdef struct NetworkSlots <: Message
+    # Newton-Raphson iterations, those after a change of a generator's role included.
+    iterations::Vector{Float64}
+    # Active power that goes into the branches at one end and does not come out at the other.
+    losses_mw::Vector{Float64}
+    # Active power of all generators with the role SLACK.
+    slack_power_mw::Vector{Float64}
+    # Reactive power of all generators with the role SLACK.
+    slack_reactive_power_mvar::Vector{Float64}
+    # Of all energised buses.
+    lowest_voltage_pu::Vector{Float64}
+    highest_voltage_pu::Vector{Float64}
+    # Of all branches with a limit; 0 where none has one.
+    highest_loading_percent::Vector{Float64}
+    # How many buses and branches are outside their limits.
+    violations::Vector{Float64}
+end
+
+from_map(::Type{NetworkSlots}, entries) = NetworkSlots(
+    series(entries["iterations"]),
+    series(entries["losses_mw"]),
+    series(entries["slack_power_mw"]),
+    series(entries["slack_reactive_power_mvar"]),
+    series(entries["lowest_voltage_pu"]),
+    series(entries["highest_voltage_pu"]),
+    series(entries["highest_loading_percent"]),
+    series(entries["violations"]),
+)
+
+shape_of(::Type{NetworkSlots}) = ContractShapes.NETWORK_SLOTS
+
+"""
+    NetworkExtremes
+
+The worst of all slots that converged, in columns over buses and branches. A slot is the first one
+that holds the extreme.
+"""
+Base.@kwdef struct NetworkExtremes <: Message
+    # Of each bus.
+    lowest_voltage_pu::Vector{Float64}
+    lowest_voltage_slot::Vector{Float64}
+    # Of each bus.
+    highest_voltage_pu::Vector{Float64}
+    highest_voltage_slot::Vector{Float64}
+    # Of each branch.
+    highest_loading_percent::Vector{Float64}
+    highest_loading_slot::Vector{Float64}
+end
+
+from_map(::Type{NetworkExtremes}, entries) = NetworkExtremes(
+    series(entries["lowest_voltage_pu"]),
+    series(entries["lowest_voltage_slot"]),
+    series(entries["highest_voltage_pu"]),
+    series(entries["highest_voltage_slot"]),
+    series(entries["highest_loading_percent"]),
+    series(entries["highest_loading_slot"]),
+)
+
+shape_of(::Type{NetworkExtremes}) = ContractShapes.NETWORK_EXTREMES
+
+"""
+    NetworkState
+
+Voltages and flows in one slot, in columns over the network's buses, branches and generators in the
+order of the result's names.
+"""
+Base.@kwdef struct NetworkState <: Message
+    slot::Int
+    # Of each bus; 0 where it is dead.
+    voltage_pu::Vector{Float64}
+    # Of each bus, above -180 and at most 180; 0 where it is dead.
+    angle_deg::Vector{Float64}
+    # Of each branch; from the bus into the branch is positive.
+    from_active_power_mw::Vector{Float64}
+    from_reactive_power_mvar::Vector{Float64}
+    # Of each branch; from the bus into the branch is positive.
+    to_active_power_mw::Vector{Float64}
+    to_reactive_power_mvar::Vector{Float64}
+    # Of each branch: the larger of its two ends and of its two limits; 0 where it has no limit.
+    loading_percent::Vector{Float64}
+    # Fed in by each generator.
+    generator_active_power_mw::Vector{Float64}
+    # Fed in by each generator.
+    generator_reactive_power_mvar::Vector{Float64}
+end
+
+from_map(::Type{NetworkState}, entries) = NetworkState(
+    entries["slot"],
+    series(entries["voltage_pu"]),
+    series(entries["angle_deg"]),
+    series(entries["from_active_power_mw"]),
+    series(entries["from_reactive_power_mvar"]),
+    series(entries["to_active_power_mw"]),
+    series(entries["to_reactive_power_mvar"]),
+    series(entries["loading_percent"]),
+    series(entries["generator_active_power_mw"]),
+    series(entries["generator_reactive_power_mvar"]),
+)
+
+shape_of(::Type{NetworkState}) = ContractShapes.NETWORK_STATE
+
+"""
+    VoltageViolation
+
+A bus whose voltage is outside its limits by more than 0.000001 p.u., all such slots together.
+"""
+Base.@kwdef struct VoltageViolation <: Message
+    bus::String
+    limit::String
+    limit_pu::Float64
+    worst_voltage_pu::Float64
+    worst_slot::Int
+    first_slot::Int
+    slot_count::Int
+end
+
+from_map(::Type{VoltageViolation}, entries) = VoltageViolation(
+    entries["bus"],
+    entries["limit"],
+    entries["limit_pu"],
+    entries["worst_voltage_pu"],
+    entries["worst_slot"],
+    entries["first_slot"],
+    entries["slot_count"],
+)
+
+shape_of(::Type{VoltageViolation}) = ContractShapes.VOLTAGE_VIOLATION
+
+"""
+    BranchOverload
+
+A branch loaded with more than 100.0001 percent of a limit, all such slots together.
+"""
+Base.@kwdef struct BranchOverload <: Message
+    branch::String
+    worst_loading_percent::Float64
+    worst_slot::Int
+    first_slot::Int
+    slot_count::Int
+end
+
+from_map(::Type{BranchOverload}, entries) = BranchOverload(
+    entries["branch"],
+    entries["worst_loading_percent"],
+    entries["worst_slot"],
+    entries["first_slot"],
+    entries["slot_count"],
+)
+
+shape_of(::Type{BranchOverload}) = ContractShapes.BRANCH_OVERLOAD
+
+"""
+    ReactiveLimit
+
+A generator with the role SLACK or PV whose reactive power a limit decides: it stands at the limit,
+its bus without the voltage wanted (PV, where limits are enforced), or is beyond it by more than
+0.000001 p.u. of base_power_mva. All such slots together.
+"""
+Base.@kwdef struct ReactiveLimit <: Message
+    generator::String
+    limit::String
+    limit_mvar::Float64
+    worst_reactive_power_mvar::Float64
+    worst_slot::Int
+    first_slot::Int
+    slot_count::Int
+end
+
+from_map(::Type{ReactiveLimit}, entries) = ReactiveLimit(
+    entries["generator"],
+    entries["limit"],
+    entries["limit_mvar"],
+    entries["worst_reactive_power_mvar"],
+    entries["worst_slot"],
+    entries["first_slot"],
+    entries["slot_count"],
+)
+
+shape_of(::Type{ReactiveLimit}) = ContractShapes.REACTIVE_LIMIT
+
+"""
+    PowerFlowDivergence
+
+A slot whose equations were not solved, and where it went wrong.
+"""
+Base.@kwdef struct PowerFlowDivergence <: Message
+    slot::Int
+    iterations::Int
+    # Where the mismatch is largest at the end.
+    bus::String
+    # On base_power_mva; at most 1e300.
+    largest_mismatch_pu::Float64
+    # The largest part of every load and generator, in steps of a 64th, with which the slot does
+    # converge. Only the first divergence states it.
+    convergent_factor::Union{Nothing,Float64} = nothing
+end
+
+from_map(::Type{PowerFlowDivergence}, entries) = PowerFlowDivergence(
+    entries["slot"],
+    entries["iterations"],
+    entries["bus"],
+    entries["largest_mismatch_pu"],
+    get(entries, "convergent_factor", nothing),
+)
+
+shape_of(::Type{PowerFlowDivergence}) = ContractShapes.POWER_FLOW_DIVERGENCE
+
+"""
+    PowerFlowResult
+
+Voltages, flows, losses and what is outside its limits.
+"""
+Base.@kwdef struct PowerFlowResult <: Message
+    slots::Int
+    start_time::Union{Nothing,String} = nothing
+    slot_duration_s::Union{Nothing,Int} = nothing
+    # In the order of every column over buses.
+    bus_names::Vector{String}
+    # In the order of every column over branches.
+    branch_names::Vector{String}
+    # In the order of every column over generators.
+    generator_names::Vector{String}
+    # In the order of their first bus; one where all is connected.
+    islands::Vector{NetworkIsland}
+    by_slot::NetworkSlots
+    extremes::NetworkExtremes
+    # By slot, ascending: those that `options.report` asks for, as far as they converged.
+    states::Vector{NetworkState}
+    # In the order of the buses, MIN before MAX.
+    voltage_violations::Vector{VoltageViolation}
+    # In the order of the branches.
+    overloads::Vector{BranchOverload}
+    # In the order of the generators, MIN before MAX.
+    reactive_limits::Vector{ReactiveLimit}
+    # By slot, ascending; empty where every slot converged. If none did, the task fails with
+    # POWER_FLOW_DIVERGED.
+    divergences::Vector{PowerFlowDivergence}
+end
+
+from_map(::Type{PowerFlowResult}, entries) = PowerFlowResult(
+    entries["slots"],
+    get(entries, "start_time", nothing),
+    get(entries, "slot_duration_s", nothing),
+    String[item for item in entries["bus_names"]],
+    String[item for item in entries["branch_names"]],
+    String[item for item in entries["generator_names"]],
+    NetworkIsland[from_map(NetworkIsland, item) for item in entries["islands"]],
+    from_map(NetworkSlots, entries["by_slot"]),
+    from_map(NetworkExtremes, entries["extremes"]),
+    NetworkState[from_map(NetworkState, item) for item in entries["states"]],
+    VoltageViolation[from_map(VoltageViolation, item) for item in entries["voltage_violations"]],
+    BranchOverload[from_map(BranchOverload, item) for item in entries["overloads"]],
+    ReactiveLimit[from_map(ReactiveLimit, item) for item in entries["reactive_limits"]],
+    PowerFlowDivergence[from_map(PowerFlowDivergence, item) for item in entries["divergences"]],
+)
+
+shape_of(::Type{PowerFlowResult}) = ContractShapes.POWER_FLOW_RESULT
+const RULES_OF_POWER_FLOW_RESULT = Rules.Rule[
+    Rules.LengthEquals(; field = "by_slot.iterations", count = "slots"),
+    Rules.LengthEquals(; field = "by_slot.losses_mw", count = "slots"),
+    Rules.LengthEquals(; field = "by_slot.slack_power_mw", count = "slots"),
+    Rules.LengthEquals(; field = "by_slot.slack_reactive_power_mvar", count = "slots"),
+    Rules.LengthEquals(; field = "by_slot.lowest_voltage_pu", count = "slots"),
+    Rules.LengthEquals(; field = "by_slot.highest_voltage_pu", count = "slots"),
+    Rules.LengthEquals(; field = "by_slot.highest_loading_percent", count = "slots"),
+    Rules.LengthEquals(; field = "by_slot.violations", count = "slots"),
+    Rules.LengthEquals(; field = "extremes.lowest_voltage_pu", count = "bus_names"),
+    Rules.LengthEquals(; field = "extremes.lowest_voltage_slot", count = "bus_names"),
+    Rules.LengthEquals(; field = "extremes.highest_voltage_pu", count = "bus_names"),
+    Rules.LengthEquals(; field = "extremes.highest_voltage_slot", count = "bus_names"),
+    Rules.LengthEquals(; field = "extremes.highest_loading_percent", count = "branch_names"),
+    Rules.LengthEquals(; field = "extremes.highest_loading_slot", count = "branch_names"),
+    Rules.LengthEquals(; field = "states[].voltage_pu", count = "bus_names"),
+    Rules.LengthEquals(; field = "states[].angle_deg", count = "bus_names"),
+    Rules.LengthEquals(; field = "states[].from_active_power_mw", count = "branch_names"),
+    Rules.LengthEquals(; field = "states[].from_reactive_power_mvar", count = "branch_names"),
+    Rules.LengthEquals(; field = "states[].to_active_power_mw", count = "branch_names"),
+    Rules.LengthEquals(; field = "states[].to_reactive_power_mvar", count = "branch_names"),
+    Rules.LengthEquals(; field = "states[].loading_percent", count = "branch_names"),
+    Rules.LengthEquals(; field = "states[].generator_active_power_mw", count = "generator_names"),
+    Rules.LengthEquals(; field = "states[].generator_reactive_power_mvar", count = "generator_names"),
+]
+rules_of(::Type{PowerFlowResult}) = RULES_OF_POWER_FLOW_RESULT
+
+"""
     UnitCommitmentStartupCategory
 
 What a start costs after a certain time off.

@@ -346,6 +346,175 @@ const DISPATCH_RESULT = Record([
     Field("downward_reserve_price_per_kw", FLOAT64_SERIES, required=false),
     Field("uncertainty", DISPATCH_UNCERTAINTY_PLAN, required=false),
 ])
+const NETWORK_BUS = Record([
+    Field("name", NAME),
+    Field("nominal_voltage_kv", Numeric(maximum=10000, above=0)),
+    Field("min_voltage_pu", Numeric(minimum=0, maximum=2), required=false),
+    Field("max_voltage_pu", Numeric(maximum=2, above=0), required=false),
+    Field("zone", NAME, required=false),
+    Field("initial_voltage_pu", Numeric(maximum=2, above=0), required=false),
+    Field("initial_angle_deg", Numeric(minimum=-360, maximum=360), required=false),
+])
+const NETWORK_BRANCH = Record([
+    Field("name", NAME),
+    Field("kind", Text(choices=["LINE", "TRANSFORMER"])),
+    Field("from_bus", NAME),
+    Field("to_bus", NAME),
+    Field("resistance_pu", Numeric(minimum=-10000, maximum=10000)),
+    Field("reactance_pu", Numeric(minimum=-10000, maximum=10000)),
+    Field("charging_conductance_pu", Numeric(minimum=-10000, maximum=10000), required=false),
+    Field("charging_susceptance_pu", Numeric(minimum=-10000, maximum=10000), required=false),
+    Field("from_conductance_pu", Numeric(minimum=-10000, maximum=10000), required=false),
+    Field("from_susceptance_pu", Numeric(minimum=-10000, maximum=10000), required=false),
+    Field("tap_ratio", Numeric(maximum=100, above=0), required=false),
+    Field("phase_shift_deg", Numeric(minimum=-360, maximum=360), required=false),
+    Field("max_apparent_power_mva", Numeric(maximum=10000000, above=0), required=false),
+    Field("max_current_ka", Numeric(maximum=100000, above=0), required=false),
+    Field("in_service", Flag(), required=false),
+])
+const NETWORK_GENERATOR = Record([
+    Field("name", NAME),
+    Field("bus", NAME),
+    Field("role", Text(choices=["SLACK", "PV", "PQ"])),
+    Field("active_power_mw", Numeric(minimum=-1000000, maximum=1000000), required=false),
+    Field("reactive_power_mvar", Numeric(minimum=-1000000, maximum=1000000), required=false),
+    Field("voltage_setpoint_pu", Numeric(maximum=2, above=0), required=false),
+    Field("voltage_angle_deg", Numeric(minimum=-360, maximum=360), required=false),
+    Field("min_reactive_power_mvar", Numeric(minimum=-1000000, maximum=1000000), required=false),
+    Field("max_reactive_power_mvar", Numeric(minimum=-1000000, maximum=1000000), required=false),
+    Field("profile", NAME, required=false),
+    Field("reactive_profile", NAME, required=false),
+    Field("in_service", Flag(), required=false),
+])
+const NETWORK_LOAD = Record([
+    Field("name", NAME),
+    Field("bus", NAME),
+    Field("active_power_mw", Numeric(minimum=-1000000, maximum=1000000)),
+    Field("reactive_power_mvar", Numeric(minimum=-1000000, maximum=1000000), required=false),
+    Field("profile", NAME, required=false),
+    Field("reactive_profile", NAME, required=false),
+    Field("in_service", Flag(), required=false),
+])
+const NETWORK_SHUNT = Record([
+    Field("name", NAME),
+    Field("bus", NAME),
+    Field("conductance_mw", Numeric(minimum=-1000000, maximum=1000000), required=false),
+    Field("susceptance_mvar", Numeric(minimum=-1000000, maximum=1000000), required=false),
+    Field("in_service", Flag(), required=false),
+])
+const NETWORK = Record([
+    Field("base_power_mva", Numeric(maximum=1000000, above=0)),
+    Field("frequency_hz", Numeric(maximum=1000, above=0), required=false),
+    Field("buses", ListOf(NETWORK_BUS, min_items=1, max_items=20000)),
+    Field("branches", ListOf(NETWORK_BRANCH, min_items=1, max_items=40000)),
+    Field("generators", ListOf(NETWORK_GENERATOR, min_items=1, max_items=20000)),
+    Field("loads", ListOf(NETWORK_LOAD, max_items=40000), required=false),
+    Field("shunts", ListOf(NETWORK_SHUNT, max_items=20000), required=false),
+])
+const NETWORK_PROFILE = Record([
+    Field("name", NAME),
+    Field("unit", Text(choices=["FACTOR", "MW", "MVAR"])),
+    Field("values", Series(min_items=1, max_items=35136, minimum=-1000000, maximum=1000000)),
+])
+const POWER_FLOW_OPTIONS = Record([
+    Field("tolerance_pu", Numeric(minimum=1e-12, maximum=0.01), required=false),
+    Field("max_iterations", Numeric(whole=true, minimum=1, maximum=1000), required=false),
+    Field("start", Text(choices=["AUTO", "FLAT", "DC", "GIVEN"]), required=false),
+    Field("enforce_reactive_limits", Flag(), required=false),
+    Field("islands", Text(choices=["REFUSE", "DE_ENERGISE"]), required=false),
+    Field("report", Text(choices=["EXTREMES", "ALL"]), required=false),
+])
+const POWER_FLOW_INPUT = Record([
+    Field("network", NETWORK),
+    Field("slots", Numeric(whole=true, minimum=1, maximum=35136), required=false),
+    Field("start_time", INSTANT, required=false),
+    Field("slot_duration_s", SLOT_DURATION, required=false),
+    Field("profiles", ListOf(NETWORK_PROFILE, max_items=4000), required=false),
+    Field("options", POWER_FLOW_OPTIONS, required=false),
+])
+const NETWORK_ISLAND = Record([
+    Field("energised", Flag()),
+    Field("slack_generators", ListOf(NAME, max_items=20000)),
+    Field("buses", ListOf(NAME, min_items=1, max_items=20000)),
+])
+const NETWORK_SLOTS = Record([
+    Field("iterations", FLOAT64_SERIES),
+    Field("losses_mw", FLOAT64_SERIES),
+    Field("slack_power_mw", FLOAT64_SERIES),
+    Field("slack_reactive_power_mvar", FLOAT64_SERIES),
+    Field("lowest_voltage_pu", FLOAT64_SERIES),
+    Field("highest_voltage_pu", FLOAT64_SERIES),
+    Field("highest_loading_percent", FLOAT64_SERIES),
+    Field("violations", FLOAT64_SERIES),
+])
+const NETWORK_EXTREMES = Record([
+    Field("lowest_voltage_pu", FLOAT64_SERIES),
+    Field("lowest_voltage_slot", FLOAT64_SERIES),
+    Field("highest_voltage_pu", FLOAT64_SERIES),
+    Field("highest_voltage_slot", FLOAT64_SERIES),
+    Field("highest_loading_percent", FLOAT64_SERIES),
+    Field("highest_loading_slot", FLOAT64_SERIES),
+])
+const NETWORK_STATE = Record([
+    Field("slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("voltage_pu", FLOAT64_SERIES),
+    Field("angle_deg", FLOAT64_SERIES),
+    Field("from_active_power_mw", FLOAT64_SERIES),
+    Field("from_reactive_power_mvar", FLOAT64_SERIES),
+    Field("to_active_power_mw", FLOAT64_SERIES),
+    Field("to_reactive_power_mvar", FLOAT64_SERIES),
+    Field("loading_percent", FLOAT64_SERIES),
+    Field("generator_active_power_mw", FLOAT64_SERIES),
+    Field("generator_reactive_power_mvar", FLOAT64_SERIES),
+])
+const VOLTAGE_VIOLATION = Record([
+    Field("bus", NAME),
+    Field("limit", Text(choices=["MIN", "MAX"])),
+    Field("limit_pu", Numeric()),
+    Field("worst_voltage_pu", Numeric(minimum=0)),
+    Field("worst_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("first_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("slot_count", Numeric(whole=true, minimum=1, maximum=35136)),
+])
+const BRANCH_OVERLOAD = Record([
+    Field("branch", NAME),
+    Field("worst_loading_percent", Numeric(minimum=100)),
+    Field("worst_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("first_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("slot_count", Numeric(whole=true, minimum=1, maximum=35136)),
+])
+const REACTIVE_LIMIT = Record([
+    Field("generator", NAME),
+    Field("limit", Text(choices=["MIN", "MAX"])),
+    Field("limit_mvar", Numeric()),
+    Field("worst_reactive_power_mvar", Numeric()),
+    Field("worst_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("first_slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("slot_count", Numeric(whole=true, minimum=1, maximum=35136)),
+])
+const POWER_FLOW_DIVERGENCE = Record([
+    Field("slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("iterations", Numeric(whole=true, minimum=0, maximum=1000000)),
+    Field("bus", NAME),
+    Field("largest_mismatch_pu", Numeric(minimum=0)),
+    Field("convergent_factor", Numeric(minimum=0, maximum=1), required=false),
+])
+const POWER_FLOW_RESULT = Record([
+    Field("slots", Numeric(whole=true, minimum=1, maximum=35136)),
+    Field("start_time", INSTANT, required=false),
+    Field("slot_duration_s", SLOT_DURATION, required=false),
+    Field("bus_names", ListOf(NAME, min_items=1, max_items=20000)),
+    Field("branch_names", ListOf(NAME, min_items=1, max_items=40000)),
+    Field("generator_names", ListOf(NAME, min_items=1, max_items=20000)),
+    Field("islands", ListOf(NETWORK_ISLAND, min_items=1, max_items=20000)),
+    Field("by_slot", NETWORK_SLOTS),
+    Field("extremes", NETWORK_EXTREMES),
+    Field("states", ListOf(NETWORK_STATE, max_items=35136)),
+    Field("voltage_violations", ListOf(VOLTAGE_VIOLATION, max_items=40000)),
+    Field("overloads", ListOf(BRANCH_OVERLOAD, max_items=40000)),
+    Field("reactive_limits", ListOf(REACTIVE_LIMIT, max_items=40000)),
+    Field("divergences", ListOf(POWER_FLOW_DIVERGENCE, max_items=35136)),
+])
 const UNIT_COMMITMENT_STARTUP_CATEGORY = Record([
     Field("min_off_time_h", Numeric(minimum=0, maximum=10000)),
     Field("cost", Numeric(minimum=0, maximum=1000000000)),
@@ -443,7 +612,7 @@ const PROBE_RESULT = Record([
 const ENCODING = Text(choices=["identity", "zstd"])
 const FENCING_TOKEN = Numeric(whole=true, minimum=1, maximum=9007199254740991)
 const IDENTIFIER = Text(min_length=36, max_length=36, pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\$", format="uuid")
-const TASK_KIND = Text(choices=["dispatch", "unit-commitment", "probe"])
+const TASK_KIND = Text(choices=["dispatch", "power-flow", "unit-commitment", "probe"])
 const TRACEPARENT = Text(max_length=55, pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\$")
 const COMPUTE_TASK_HEADERS = Record([
     Field("task_id", IDENTIFIER),

@@ -193,7 +193,7 @@ function check!(found, rule::RefersTo, @nospecialize(value))
     end
 end
 
-"Each list at `field` must have as many items as the number `count` says."
+"Each list at `field` must have as many items as the number or the list `count` says."
 struct LengthEquals <: Rule
     field::String
     count::String
@@ -201,10 +201,37 @@ end
 LengthEquals(; field, count) = LengthEquals(field, count)
 
 function check!(found, rule::LengthEquals, @nospecialize(value))
-    for (_, count) in present(value, rule.count), (field, items) in present(value, rule.field)
+    for (_, item) in present(value, rule.count), (field, items) in present(value, rule.field)
+        count = item isa Integer ? item : length(item)
         length(items) == count || add!(found, field, "length-equals",
             "must have $count values ($(rule.count)); it has $(length(items))")
     end
+end
+
+"At least one of the values at `field` must be `value`."
+struct Contains <: Rule
+    field::String
+    value::String
+end
+Contains(; field, value) = Contains(field, value)
+
+function check!(found, rule::Contains, @nospecialize(value))
+    any(item == rule.value for (_, item) in present(value, rule.field)) ||
+        add!(found, split(rule.field, "[]")[1], "contains",
+            "must have one with $(split(rule.field, '.')[end]) $(rule.value)")
+end
+
+"At least one of the numbers `fields` must differ from zero by more than `tolerance`."
+struct NotAllZero <: Rule
+    fields::Vector{String}
+    tolerance::Float64
+end
+NotAllZero(; fields, tolerance = 0.0) = NotAllZero(fields, tolerance)
+
+function check!(found, rule::NotAllZero, @nospecialize(value))
+    all(abs(item) <= rule.tolerance for path in rule.fields for (_, item) in present(value, path)) &&
+        add!(found, rule.fields[1], "not-all-zero",
+            "must not be 0 together with $(join(rule.fields[2:end], ", "))")
 end
 
 "No value may occur twice, all `fields` taken together."

@@ -68,6 +68,25 @@ end
     @test blamed(rule, net("c")) == ["wires[0].bus"]
 end
 
+@testset "contains wants one of the values" begin
+    rule = Rules.Contains(field = "sources[].role", value = "SLACK")
+    @test blamed(rule, (sources = [(role = "PV",), (role = "SLACK",)],)) == String[]
+    @test blamed(rule, (sources = [(role = "PV",)],)) == ["sources"]
+end
+
+@testset "not-all-zero wants one beyond the tolerance" begin
+    @test blamed(Rules.NotAllZero(fields = ["r", "x"]), (r = 0.0, x = -1e-12)) == String[]
+    @test blamed(Rules.NotAllZero(fields = ["r", "x"]), (r = 0.0, x = -0.0)) == ["r"]
+    @test blamed(Rules.NotAllZero(fields = ["r", "x"], tolerance = 1e-9), (r = -1e-9, x = 0.0)) == ["r"]
+    @test blamed(Rules.NotAllZero(fields = ["r", "x"], tolerance = 1e-9), (r = 0.0, x = -1e-8)) == String[]
+end
+
+@testset "length-equals counts a list" begin
+    rule = Rules.LengthEquals(field = "column", count = "names")
+    @test blamed(rule, (names = ["a", "b"], column = [1.0, 2.0])) == String[]
+    @test blamed(rule, (names = ["a", "b"], column = [1.0])) == ["column"]
+end
+
 @testset "length-equals looks at each list" begin
     rule = Rules.LengthEquals(field = "items[].values", count = "count")
     @test blamed(rule, (count = 2, items = [(values = [1, 2],), (values = [1],)])) == ["items[1].values"]

@@ -14,12 +14,15 @@ from gridpact.contracts.messages import DispatchInput
 from gridpact.kit.rules import (
     AtMost,
     Before,
+    Contains,
     Convex,
     Disjoint,
     Fits,
     Increasing,
     LastEquals,
+    LengthEquals,
     MustRunCanStart,
+    NotAllZero,
     RefersTo,
     Rule,
     Spans,
@@ -252,3 +255,24 @@ def test_unit_that_must_run_can_start_at_once(
     )
     found = blamed(MustRunCanStart("must_run"), unit)
     assert found == ([("must_run", "must-run-can-start")] if refused else [])
+
+
+@given(st.lists(st.sampled_from(["SLACK", "PV"]), max_size=3))
+def test_one_of_the_values_must_be_there(roles: list[str]) -> None:
+    found = blamed(
+        Contains("sources[].role", "SLACK"), SimpleNamespace(sources=items("role", *roles))
+    )
+    assert found == ([] if "SLACK" in roles else [("sources", "contains")])
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.sampled_from([0.0, 0.5]))
+def test_numbers_must_not_all_be_zero(one: float, other: float, tolerance: float) -> None:
+    found = blamed(NotAllZero(("r", "x"), tolerance), SimpleNamespace(r=one, x=other))
+    assert bool(found) == (max(abs(one), abs(other)) <= tolerance)
+    assert found in ([], [("r", "not-all-zero")])
+
+
+@given(st.lists(st.text(), max_size=3), st.lists(st.integers(), max_size=3))
+def test_column_is_as_long_as_the_list_of_names(names: list[str], column: list[int]) -> None:
+    found = blamed(LengthEquals("column", "names"), SimpleNamespace(names=names, column=column))
+    assert found == ([] if len(names) == len(column) else [("column", "length-equals")])

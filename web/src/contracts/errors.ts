@@ -38,6 +38,7 @@ export const reasons = {
   CANCELLED: { status: 409, title: 'Cancelled', retryable: false, meta: [], wayOut: 'Submit again if it is still wanted.' },
   TASK_TIMEOUT: { status: 504, title: 'Task ran out of time', retryable: false, meta: ['timeout_s'], wayOut: 'Raise timeout_s or make the problem smaller.' },
   INFEASIBLE: { status: 409, title: 'No plan satisfies every limit', retryable: false, meta: [], wayOut: 'Relax one of the inputs named under violations.' },
+  POWER_FLOW_DIVERGED: { status: 409, title: 'Power flow does not converge', retryable: false, meta: [], wayOut: 'Reduce the load, support the voltage or correct the data of what is named under violations.' },
   SOLVER_FAILED: { status: 500, title: 'Solver failed', retryable: false, meta: ['solver_status'], wayOut: 'Check the scale of the inputs and report the case.' },
   KIND_UNKNOWN: { status: 501, title: 'Kind of task unknown to this node', retryable: false, meta: ['kind'], wayOut: 'Update the node.' },
   WORKER_LOST: { status: 503, title: 'Worker died', retryable: true, meta: [], wayOut: 'The task is tried again by itself.' },

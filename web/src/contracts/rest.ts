@@ -498,6 +498,17 @@ export interface components {
             battery: components["schemas"]["Battery"];
         };
         /**
+         * BranchOverload
+         * @description A branch loaded with more than 100.0001 percent of a limit, all such slots together.
+         */
+        BranchOverload: {
+            branch: components["schemas"]["Name"];
+            worst_loading_percent: number;
+            worst_slot: number;
+            first_slot: number;
+            slot_count: number;
+        };
+        /**
          * Currency
          * @description ISO 4217 currency code.
          * @example EUR
@@ -1987,10 +1998,733 @@ export interface components {
          */
         Name: string;
         /**
+         * Network
+         * @description An electrical network in balanced steady state, in per unit on `base_power_mva` and the nominal voltages of its buses. Objects refer to one another by name. Each has the sign that is customary for it: a load's power is positive when it consumes, a generator's when it generates, a shunt's conductance when it consumes, a shunt's susceptance when it supplies reactive power (a capacitor). Power into a branch is positive at either end.
+         * @example {
+         *       "base_power_mva": 10,
+         *       "buses": [
+         *         {
+         *           "name": "Substation 110",
+         *           "nominal_voltage_kv": 110
+         *         },
+         *         {
+         *           "name": "Substation 20",
+         *           "nominal_voltage_kv": 20
+         *         },
+         *         {
+         *           "name": "Village",
+         *           "nominal_voltage_kv": 20,
+         *           "min_voltage_pu": 0.95,
+         *           "max_voltage_pu": 1.05
+         *         }
+         *       ],
+         *       "branches": [
+         *         {
+         *           "name": "Transformer",
+         *           "kind": "TRANSFORMER",
+         *           "from_bus": "Substation 110",
+         *           "to_bus": "Substation 20",
+         *           "resistance_pu": 0.002,
+         *           "reactance_pu": 0.04,
+         *           "tap_ratio": 0.98,
+         *           "max_apparent_power_mva": 25
+         *         },
+         *         {
+         *           "name": "Line",
+         *           "kind": "LINE",
+         *           "from_bus": "Substation 20",
+         *           "to_bus": "Village",
+         *           "resistance_pu": 0.02,
+         *           "reactance_pu": 0.03,
+         *           "charging_susceptance_pu": 0.001,
+         *           "max_current_ka": 0.25
+         *         }
+         *       ],
+         *       "generators": [
+         *         {
+         *           "name": "Grid",
+         *           "bus": "Substation 110",
+         *           "role": "SLACK",
+         *           "voltage_setpoint_pu": 1.02
+         *         }
+         *       ],
+         *       "loads": [
+         *         {
+         *           "name": "Houses",
+         *           "bus": "Village",
+         *           "active_power_mw": 4,
+         *           "reactive_power_mvar": 1
+         *         }
+         *       ]
+         *     }
+         */
+        Network: {
+            /** @description Base of every value in per unit. */
+            base_power_mva: number;
+            /**
+             * @description The frequency that reactances and susceptances were computed for; nothing is converted by it.
+             * @default 50
+             */
+            frequency_hz: number;
+            buses: components["schemas"]["NetworkBus"][];
+            branches: components["schemas"]["NetworkBranch"][];
+            /** @description What feeds in, the connection to a grid above (role SLACK) included. */
+            generators: components["schemas"]["NetworkGenerator"][];
+            /** @default [] */
+            loads: components["schemas"]["NetworkLoad"][];
+            /** @default [] */
+            shunts: components["schemas"]["NetworkShunt"][];
+        };
+        /**
+         * NetworkBranch
+         * @description A line or a transformer as one unified pi model: an ideal transformer at the from end, with the ratio `tap_ratio` and the angle `phase_shift_deg`, then the series impedance with half of the charging at either end.
+         * @example {
+         *       "name": "Line",
+         *       "kind": "LINE",
+         *       "from_bus": "Substation",
+         *       "to_bus": "Village",
+         *       "resistance_pu": 0.02,
+         *       "reactance_pu": 0.03,
+         *       "charging_susceptance_pu": 0.001,
+         *       "max_current_ka": 0.25
+         *     }
+         * @example {
+         *       "name": "Transformer",
+         *       "kind": "TRANSFORMER",
+         *       "from_bus": "Substation 110",
+         *       "to_bus": "Substation 20",
+         *       "resistance_pu": 0.002,
+         *       "reactance_pu": 0.04,
+         *       "tap_ratio": 0.98,
+         *       "phase_shift_deg": 150,
+         *       "max_apparent_power_mva": 25
+         *     }
+         */
+        NetworkBranch: {
+            name: components["schemas"]["Name"];
+            /** @enum {string} */
+            kind: "LINE" | "TRANSFORMER";
+            from_bus: components["schemas"]["Name"];
+            to_bus: components["schemas"]["Name"];
+            resistance_pu: number;
+            reactance_pu: number;
+            /**
+             * @description Leakage of the whole branch, half of it at either end.
+             * @default 0
+             */
+            charging_conductance_pu: number;
+            /**
+             * @description Of the whole branch, half of it at either end.
+             * @default 0
+             */
+            charging_susceptance_pu: number;
+            /**
+             * @description At the from end beside half of the charging, behind the ideal transformer: the no-load losses of a transformer.
+             * @default 0
+             */
+            from_conductance_pu: number;
+            /**
+             * @description Likewise: the magnetising current of a transformer, negative.
+             * @default 0
+             */
+            from_susceptance_pu: number;
+            /**
+             * @description Voltage of the from bus by the voltage behind the ideal transformer, in p.u.
+             * @default 1
+             */
+            tap_ratio: number;
+            /**
+             * @description How much the from bus leads what is behind the ideal transformer.
+             * @default 0
+             */
+            phase_shift_deg: number;
+            /** @description At either end; absent means no such limit. */
+            max_apparent_power_mva?: number;
+            /** @description At the from end, and what it becomes at the to end by the nominal voltages; absent means no such limit. */
+            max_current_ka?: number;
+            /** @default true */
+            in_service: boolean;
+        };
+        /**
+         * NetworkBus
+         * @description A node of the network.
+         * @example {
+         *       "name": "Village",
+         *       "nominal_voltage_kv": 20,
+         *       "min_voltage_pu": 0.95,
+         *       "max_voltage_pu": 1.05
+         *     }
+         */
+        NetworkBus: {
+            name: components["schemas"]["Name"];
+            /** @description Line-to-line voltage of 1 p.u. */
+            nominal_voltage_kv: number;
+            /**
+             * @description A lower voltage is a violation.
+             * @default 0.9
+             */
+            min_voltage_pu: number;
+            /**
+             * @description A higher voltage is a violation.
+             * @default 1.1
+             */
+            max_voltage_pu: number;
+            /** @description The area it belongs to; nothing is computed from it. */
+            zone?: components["schemas"]["Name"];
+            /** @description Where the start GIVEN begins; absent as in a flat start. */
+            initial_voltage_pu?: number;
+            /** @description Where the start GIVEN begins; absent as in a flat start. */
+            initial_angle_deg?: number;
+        };
+        /**
+         * NetworkExtremes
+         * @description The worst of all slots that converged, in columns over buses and branches. A slot is the first one that holds the extreme.
+         */
+        NetworkExtremes: {
+            /** @description Of each bus. */
+            lowest_voltage_pu: components["schemas"]["Float64Series"];
+            lowest_voltage_slot: components["schemas"]["Float64Series"];
+            /** @description Of each bus. */
+            highest_voltage_pu: components["schemas"]["Float64Series"];
+            highest_voltage_slot: components["schemas"]["Float64Series"];
+            /** @description Of each branch. */
+            highest_loading_percent: components["schemas"]["Float64Series"];
+            highest_loading_slot: components["schemas"]["Float64Series"];
+        };
+        /**
+         * NetworkGenerator
+         * @description What feeds power in. SLACK holds voltage and angle and balances the network; PV holds the voltage by its reactive power; PQ holds both powers. The strongest role at a bus is the bus's.
+         * @example {
+         *       "name": "Hydro",
+         *       "bus": "Valley",
+         *       "role": "PV",
+         *       "active_power_mw": 40,
+         *       "voltage_setpoint_pu": 1.02,
+         *       "min_reactive_power_mvar": -15,
+         *       "max_reactive_power_mvar": 20
+         *     }
+         */
+        NetworkGenerator: {
+            name: components["schemas"]["Name"];
+            bus: components["schemas"]["Name"];
+            /** @enum {string} */
+            role: "SLACK" | "PV" | "PQ";
+            /**
+             * @description Fed in; of SLACK what is planned, before it balances.
+             * @default 0
+             */
+            active_power_mw: number;
+            /**
+             * @description Fed in by PQ; SLACK and PV find their own.
+             * @default 0
+             */
+            reactive_power_mvar: number;
+            /**
+             * @description Held by SLACK and PV; at one bus they agree.
+             * @default 1
+             */
+            voltage_setpoint_pu: number;
+            /**
+             * @description Held by SLACK; at one bus they agree.
+             * @default 0
+             */
+            voltage_angle_deg: number;
+            /** @description Absent means no limit. */
+            min_reactive_power_mvar?: number;
+            /** @description Absent means no limit. */
+            max_reactive_power_mvar?: number;
+            /** @description Profile of the active power, and with the unit FACTOR of a PQ generator's reactive power. */
+            profile?: components["schemas"]["Name"];
+            /** @description Profile of a PQ generator's reactive power. */
+            reactive_profile?: components["schemas"]["Name"];
+            /** @default true */
+            in_service: boolean;
+        };
+        /**
+         * NetworkIsland
+         * @description Buses that branches in service connect with one another and with nothing else.
+         */
+        NetworkIsland: {
+            /** @description False where it has no slack: it is dead. */
+            energised: boolean;
+            slack_generators: components["schemas"]["Name"][];
+            buses: components["schemas"]["Name"][];
+        };
+        /**
+         * NetworkLoad
+         * @description What consumes power, whatever the voltage.
+         * @example {
+         *       "name": "Houses",
+         *       "bus": "Village",
+         *       "active_power_mw": 4,
+         *       "reactive_power_mvar": 1,
+         *       "profile": "Household"
+         *     }
+         */
+        NetworkLoad: {
+            name: components["schemas"]["Name"];
+            bus: components["schemas"]["Name"];
+            /** @description Consumed. */
+            active_power_mw: number;
+            /**
+             * @description Consumed; positive is inductive.
+             * @default 0
+             */
+            reactive_power_mvar: number;
+            /** @description Profile of the active power, and with the unit FACTOR of the reactive power too. */
+            profile?: components["schemas"]["Name"];
+            /** @description Profile of the reactive power. */
+            reactive_profile?: components["schemas"]["Name"];
+            /** @default true */
+            in_service: boolean;
+        };
+        /**
+         * NetworkProfile
+         * @description How a power changes from slot to slot; many loads and generators may share one profile.
+         * @example {
+         *       "name": "Household",
+         *       "unit": "FACTOR",
+         *       "values": [
+         *         0.4,
+         *         0.5,
+         *         0.9
+         *       ]
+         *     }
+         */
+        NetworkProfile: {
+            name: components["schemas"]["Name"];
+            /**
+             * @description FACTOR multiplies the power given in the network, MW and MVAR replace it.
+             * @enum {string}
+             */
+            unit: "FACTOR" | "MW" | "MVAR";
+            /** @description One value a slot. */
+            values: components["schemas"]["Float64Series"];
+        };
+        /**
+         * NetworkShunt
+         * @description A capacitor or a reactor; its power grows with the square of the voltage.
+         * @example {
+         *       "name": "Capacitor",
+         *       "bus": "Village",
+         *       "susceptance_mvar": 2.5
+         *     }
+         */
+        NetworkShunt: {
+            name: components["schemas"]["Name"];
+            bus: components["schemas"]["Name"];
+            /**
+             * @description Active power consumed at 1 p.u.
+             * @default 0
+             */
+            conductance_mw: number;
+            /**
+             * @description Reactive power supplied at 1 p.u.; a capacitor is positive, a reactor negative.
+             * @default 0
+             */
+            susceptance_mvar: number;
+            /** @default true */
+            in_service: boolean;
+        };
+        /**
+         * NetworkSlots
+         * @description What the whole network does, one value a slot. A slot that did not converge holds zeros and the iterations it took.
+         */
+        NetworkSlots: {
+            /** @description Newton-Raphson iterations, those after a change of a generator's role included. */
+            iterations: components["schemas"]["Float64Series"];
+            /** @description Active power that goes into the branches at one end and does not come out at the other. */
+            losses_mw: components["schemas"]["Float64Series"];
+            /** @description Active power of all generators with the role SLACK. */
+            slack_power_mw: components["schemas"]["Float64Series"];
+            /** @description Reactive power of all generators with the role SLACK. */
+            slack_reactive_power_mvar: components["schemas"]["Float64Series"];
+            /** @description Of all energised buses. */
+            lowest_voltage_pu: components["schemas"]["Float64Series"];
+            highest_voltage_pu: components["schemas"]["Float64Series"];
+            /** @description Of all branches with a limit; 0 where none has one. */
+            highest_loading_percent: components["schemas"]["Float64Series"];
+            /** @description How many buses and branches are outside their limits. */
+            violations: components["schemas"]["Float64Series"];
+        };
+        /**
+         * NetworkState
+         * @description Voltages and flows in one slot, in columns over the network's buses, branches and generators in the order of the result's names.
+         */
+        NetworkState: {
+            slot: number;
+            /** @description Of each bus; 0 where it is dead. */
+            voltage_pu: components["schemas"]["Float64Series"];
+            /** @description Of each bus, above -180 and at most 180; 0 where it is dead. */
+            angle_deg: components["schemas"]["Float64Series"];
+            /** @description Of each branch; from the bus into the branch is positive. */
+            from_active_power_mw: components["schemas"]["Float64Series"];
+            from_reactive_power_mvar: components["schemas"]["Float64Series"];
+            /** @description Of each branch; from the bus into the branch is positive. */
+            to_active_power_mw: components["schemas"]["Float64Series"];
+            to_reactive_power_mvar: components["schemas"]["Float64Series"];
+            /** @description Of each branch: the larger of its two ends and of its two limits; 0 where it has no limit. */
+            loading_percent: components["schemas"]["Float64Series"];
+            /** @description Fed in by each generator. */
+            generator_active_power_mw: components["schemas"]["Float64Series"];
+            /** @description Fed in by each generator. */
+            generator_reactive_power_mvar: components["schemas"]["Float64Series"];
+        };
+        /**
          * PageCursor
          * @description Opaque; the way to the next page. Absent on the last page.
          */
         PageCursor: string;
+        /**
+         * PowerFlowDivergence
+         * @description A slot whose equations were not solved, and where it went wrong.
+         */
+        PowerFlowDivergence: {
+            slot: number;
+            iterations: number;
+            /** @description Where the mismatch is largest at the end. */
+            bus: components["schemas"]["Name"];
+            /** @description On base_power_mva; at most 1e300. */
+            largest_mismatch_pu: number;
+            /** @description The largest part of every load and generator, in steps of a 64th, with which the slot does converge. Only the first divergence states it. */
+            convergent_factor?: number;
+        };
+        /**
+         * PowerFlowInput
+         * @description A network whose voltages, angles and flows are wanted, in one slot or in many.
+         * @example {
+         *       "network": {
+         *         "base_power_mva": 10,
+         *         "buses": [
+         *           {
+         *             "name": "Substation",
+         *             "nominal_voltage_kv": 20
+         *           },
+         *           {
+         *             "name": "Village",
+         *             "nominal_voltage_kv": 20,
+         *             "min_voltage_pu": 0.95,
+         *             "max_voltage_pu": 1.05
+         *           }
+         *         ],
+         *         "branches": [
+         *           {
+         *             "name": "Line",
+         *             "kind": "LINE",
+         *             "from_bus": "Substation",
+         *             "to_bus": "Village",
+         *             "resistance_pu": 0.02,
+         *             "reactance_pu": 0.03,
+         *             "charging_susceptance_pu": 0.001,
+         *             "max_current_ka": 0.25
+         *           }
+         *         ],
+         *         "generators": [
+         *           {
+         *             "name": "Grid",
+         *             "bus": "Substation",
+         *             "role": "SLACK",
+         *             "voltage_setpoint_pu": 1.02
+         *           }
+         *         ],
+         *         "loads": [
+         *           {
+         *             "name": "Houses",
+         *             "bus": "Village",
+         *             "active_power_mw": 4,
+         *             "reactive_power_mvar": 1,
+         *             "profile": "Household"
+         *           }
+         *         ]
+         *       },
+         *       "slots": 3,
+         *       "start_time": "2026-06-01T00:00:00Z",
+         *       "slot_duration_s": 900,
+         *       "profiles": [
+         *         {
+         *           "name": "Household",
+         *           "unit": "FACTOR",
+         *           "values": [
+         *             0.4,
+         *             0.5,
+         *             0.9
+         *           ]
+         *         }
+         *       ],
+         *       "options": {
+         *         "report": "ALL"
+         *       }
+         *     }
+         */
+        PowerFlowInput: {
+            network: components["schemas"]["Network"];
+            /**
+             * @description Number of slots; every profile has this length.
+             * @default 1
+             */
+            slots: number;
+            /** @description Start of the first slot; it is only repeated in the result. */
+            start_time?: components["schemas"]["Instant"];
+            slot_duration_s?: components["schemas"]["SlotDuration"];
+            /** @default [] */
+            profiles: components["schemas"]["NetworkProfile"][];
+            options?: components["schemas"]["PowerFlowOptions"];
+        };
+        /**
+         * PowerFlowOptions
+         * @description How the equations are solved, and what is reported.
+         * @example {
+         *       "tolerance_pu": 1e-8,
+         *       "max_iterations": 30,
+         *       "start": "AUTO",
+         *       "enforce_reactive_limits": true,
+         *       "islands": "REFUSE",
+         *       "report": "EXTREMES"
+         *     }
+         */
+        PowerFlowOptions: {
+            /**
+             * @description Largest mismatch of active or reactive power that a bus may keep, on base_power_mva.
+             * @default 1e-8
+             */
+            tolerance_pu: number;
+            /**
+             * @description Newton-Raphson iterations from one start.
+             * @default 30
+             */
+            max_iterations: number;
+            /**
+             * @description Where the first slot begins. FLAT: set-points where there are any, else 1 p.u., and the slack's angle. DC: the same with the angles of the linear power flow. GIVEN: the buses' initial values. AUTO: FLAT, and DC if that diverges. A later slot begins at the slot before it.
+             * @default AUTO
+             * @enum {string}
+             */
+            start: "AUTO" | "FLAT" | "DC" | "GIVEN";
+            /**
+             * @description Whether a PV generator at its reactive limit gives up its voltage.
+             * @default false
+             */
+            enforce_reactive_limits: boolean;
+            /**
+             * @description What becomes of buses that no slack reaches: the task is refused, or they are dead (0 p.u., without load and generation).
+             * @default REFUSE
+             * @enum {string}
+             */
+            islands: "REFUSE" | "DE_ENERGISE";
+            /**
+             * @description What is said of a series of slots. EXTREMES: columns over slots, extremes and violations, and the state of the slots with the lowest voltage, the highest voltage and the highest loading. ALL: the state of every slot as well, refused where that is more than 1,000,000 numbers. The state of a single slot is always reported.
+             * @default EXTREMES
+             * @enum {string}
+             */
+            report: "EXTREMES" | "ALL";
+        };
+        /**
+         * PowerFlowResult
+         * @description Voltages, flows, losses and what is outside its limits.
+         * @example {
+         *       "slots": 1,
+         *       "bus_names": [
+         *         "Substation",
+         *         "Village"
+         *       ],
+         *       "branch_names": [
+         *         "Line"
+         *       ],
+         *       "generator_names": [
+         *         "Grid"
+         *       ],
+         *       "islands": [
+         *         {
+         *           "energised": true,
+         *           "slack_generators": [
+         *             "Grid"
+         *           ],
+         *           "buses": [
+         *             "Substation",
+         *             "Village"
+         *           ]
+         *         }
+         *       ],
+         *       "by_slot": {
+         *         "iterations": [
+         *           3
+         *         ],
+         *         "losses_mw": [
+         *           0.033
+         *         ],
+         *         "slack_power_mw": [
+         *           4.033
+         *         ],
+         *         "slack_reactive_power_mvar": [
+         *           1.05
+         *         ],
+         *         "lowest_voltage_pu": [
+         *           1.009
+         *         ],
+         *         "highest_voltage_pu": [
+         *           1.02
+         *         ],
+         *         "highest_loading_percent": [
+         *           47.2
+         *         ],
+         *         "violations": [
+         *           0
+         *         ]
+         *       },
+         *       "extremes": {
+         *         "lowest_voltage_pu": [
+         *           1.02,
+         *           1.009
+         *         ],
+         *         "lowest_voltage_slot": [
+         *           0,
+         *           0
+         *         ],
+         *         "highest_voltage_pu": [
+         *           1.02,
+         *           1.009
+         *         ],
+         *         "highest_voltage_slot": [
+         *           0,
+         *           0
+         *         ],
+         *         "highest_loading_percent": [
+         *           47.2
+         *         ],
+         *         "highest_loading_slot": [
+         *           0
+         *         ]
+         *       },
+         *       "states": [
+         *         {
+         *           "slot": 0,
+         *           "voltage_pu": [
+         *             1.02,
+         *             1.009
+         *           ],
+         *           "angle_deg": [
+         *             0,
+         *             -0.55
+         *           ],
+         *           "from_active_power_mw": [
+         *             4.033
+         *           ],
+         *           "from_reactive_power_mvar": [
+         *             1.05
+         *           ],
+         *           "to_active_power_mw": [
+         *             -4
+         *           ],
+         *           "to_reactive_power_mvar": [
+         *             -1
+         *           ],
+         *           "loading_percent": [
+         *             47.2
+         *           ],
+         *           "generator_active_power_mw": [
+         *             4.033
+         *           ],
+         *           "generator_reactive_power_mvar": [
+         *             1.05
+         *           ]
+         *         }
+         *       ],
+         *       "voltage_violations": [],
+         *       "overloads": [],
+         *       "reactive_limits": [],
+         *       "divergences": []
+         *     }
+         */
+        PowerFlowResult: {
+            slots: number;
+            start_time?: components["schemas"]["Instant"];
+            slot_duration_s?: components["schemas"]["SlotDuration"];
+            /** @description In the order of every column over buses. */
+            bus_names: components["schemas"]["Name"][];
+            /** @description In the order of every column over branches. */
+            branch_names: components["schemas"]["Name"][];
+            /** @description In the order of every column over generators. */
+            generator_names: components["schemas"]["Name"][];
+            /** @description In the order of their first bus; one where all is connected. */
+            islands: components["schemas"]["NetworkIsland"][];
+            by_slot: components["schemas"]["NetworkSlots"];
+            extremes: components["schemas"]["NetworkExtremes"];
+            /** @description By slot, ascending: those that `options.report` asks for, as far as they converged. */
+            states: components["schemas"]["NetworkState"][];
+            /** @description In the order of the buses, MIN before MAX. */
+            voltage_violations: components["schemas"]["VoltageViolation"][];
+            /** @description In the order of the branches. */
+            overloads: components["schemas"]["BranchOverload"][];
+            /** @description In the order of the generators, MIN before MAX. */
+            reactive_limits: components["schemas"]["ReactiveLimit"][];
+            /** @description By slot, ascending; empty where every slot converged. If none did, the task fails with POWER_FLOW_DIVERGED. */
+            divergences: components["schemas"]["PowerFlowDivergence"][];
+        };
+        /**
+         * PowerFlowSubmission
+         * @description A `power-flow` task to be queued.
+         * @example {
+         *       "kind": "power-flow",
+         *       "label": "Village at full load",
+         *       "input": {
+         *         "network": {
+         *           "base_power_mva": 10,
+         *           "buses": [
+         *             {
+         *               "name": "Substation",
+         *               "nominal_voltage_kv": 20
+         *             },
+         *             {
+         *               "name": "Village",
+         *               "nominal_voltage_kv": 20
+         *             }
+         *           ],
+         *           "branches": [
+         *             {
+         *               "name": "Line",
+         *               "kind": "LINE",
+         *               "from_bus": "Substation",
+         *               "to_bus": "Village",
+         *               "resistance_pu": 0.02,
+         *               "reactance_pu": 0.03,
+         *               "max_current_ka": 0.25
+         *             }
+         *           ],
+         *           "generators": [
+         *             {
+         *               "name": "Grid",
+         *               "bus": "Substation",
+         *               "role": "SLACK",
+         *               "voltage_setpoint_pu": 1.02
+         *             }
+         *           ],
+         *           "loads": [
+         *             {
+         *               "name": "Houses",
+         *               "bus": "Village",
+         *               "active_power_mw": 4,
+         *               "reactive_power_mvar": 1
+         *             }
+         *           ]
+         *         }
+         *       }
+         *     }
+         */
+        PowerFlowSubmission: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "power-flow";
+            input: components["schemas"]["PowerFlowInput"];
+            engine?: components["schemas"]["EngineChoice"];
+            site_id?: components["schemas"]["Identifier"];
+            label?: components["schemas"]["Name"];
+            /**
+             * @description Time from submission after which the task fails, queued or running.
+             * @default 3600
+             */
+            timeout_s: number;
+        };
         /**
          * Price
          * @description Exactly one of a fixed price and a stored price series, in the site's currency per kWh.
@@ -2146,6 +2880,20 @@ export interface components {
          * @enum {string}
          */
         Quantity: "power_kw" | "energy_kwh" | "price_per_kwh" | "temperature_celsius" | "irradiance_w_per_m2";
+        /**
+         * ReactiveLimit
+         * @description A generator with the role SLACK or PV whose reactive power a limit decides: it stands at the limit, its bus without the voltage wanted (PV, where limits are enforced), or is beyond it by more than 0.000001 p.u. of base_power_mva. All such slots together.
+         */
+        ReactiveLimit: {
+            generator: components["schemas"]["Name"];
+            /** @enum {string} */
+            limit: "MIN" | "MAX";
+            limit_mvar: number;
+            worst_reactive_power_mvar: number;
+            worst_slot: number;
+            first_slot: number;
+            slot_count: number;
+        };
         /**
          * Refresh
          * @description A refresh token to be exchanged (or, on log out, to be revoked).
@@ -2457,7 +3205,7 @@ export interface components {
          * @description What is to be computed. Each kind has an input and a result schema, named in asyncapi.yaml under `x-kinds`.
          * @enum {string}
          */
-        TaskKind: "dispatch" | "unit-commitment" | "probe";
+        TaskKind: "dispatch" | "power-flow" | "unit-commitment" | "probe";
         /**
          * TaskPage
          * @description One page of a list, newest first.
@@ -2492,7 +3240,7 @@ export interface components {
          * TaskResult
          * @description The result of a task that SUCCEEDED; which of the forms it has follows from the task's kind.
          */
-        TaskResult: components["schemas"]["DispatchResult"] | components["schemas"]["UnitCommitmentResult"] | components["schemas"]["ProbeResult"];
+        TaskResult: components["schemas"]["DispatchResult"] | components["schemas"]["UnitCommitmentResult"] | components["schemas"]["PowerFlowResult"] | components["schemas"]["ProbeResult"];
         /**
          * TaskState
          * @description QUEUED → RUNNING → SUCCEEDED, FAILED or CANCELLED. A RUNNING task whose worker died is QUEUED again. The last three never change.
@@ -2503,7 +3251,7 @@ export interface components {
          * TaskSubmission
          * @description A task to be queued; `kind` names the schema of `input`.
          */
-        TaskSubmission: components["schemas"]["DispatchSubmission"] | components["schemas"]["UnitCommitmentSubmission"] | components["schemas"]["ProbeSubmission"];
+        TaskSubmission: components["schemas"]["DispatchSubmission"] | components["schemas"]["PowerFlowSubmission"] | components["schemas"]["UnitCommitmentSubmission"] | components["schemas"]["ProbeSubmission"];
         /**
          * TimeZone
          * @description IANA time zone name. A local day may have 92, 96 or 100 quarter hours.
@@ -3082,6 +3830,20 @@ export interface components {
             rule: string;
             /** @description What is wrong and what would be right. */
             message: string;
+        };
+        /**
+         * VoltageViolation
+         * @description A bus whose voltage is outside its limits by more than 0.000001 p.u., all such slots together.
+         */
+        VoltageViolation: {
+            bus: components["schemas"]["Name"];
+            /** @enum {string} */
+            limit: "MIN" | "MAX";
+            limit_pu: number;
+            worst_voltage_pu: number;
+            worst_slot: number;
+            first_slot: number;
+            slot_count: number;
         };
     };
     responses: {

@@ -15,6 +15,8 @@ from gridpact.contracts.messages import (
     Error,
     Heartbeat,
     Hello,
+    PowerFlowInput,
+    PowerFlowResult,
     ProbeInput,
     ProbeResult,
     Progress,
@@ -70,7 +72,7 @@ class Kind:
     """What a task computes, and the types of its input and its result."""
 
     name: TaskKind
-    type: Literal["DIAGNOSE", "OPTIMIZE"]
+    type: Literal["DIAGNOSE", "OPTIMIZE", "SIMULATE"]
     input: type[Message]
     result: type[Message]
 
@@ -78,6 +80,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "dispatch": Kind("dispatch", "OPTIMIZE", DispatchInput, DispatchResult),
+        "power-flow": Kind("power-flow", "SIMULATE", PowerFlowInput, PowerFlowResult),
         "unit-commitment": Kind(
             "unit-commitment", "OPTIMIZE", UnitCommitmentInput, UnitCommitmentResult
         ),

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     CANCELLED = "CANCELLED"
     TASK_TIMEOUT = "TASK_TIMEOUT"
     INFEASIBLE = "INFEASIBLE"
+    POWER_FLOW_DIVERGED = "POWER_FLOW_DIVERGED"
     SOLVER_FAILED = "SOLVER_FAILED"
     KIND_UNKNOWN = "KIND_UNKNOWN"
     WORKER_LOST = "WORKER_LOST"
@@ -366,6 +367,16 @@ REASONS: Mapping[Reason, ReasonEntry] = MappingProxyType(
                 (),
                 "Relax one of the inputs named under violations.",
                 "/problems/infeasible",
+            ),
+            ReasonEntry(
+                Reason.POWER_FLOW_DIVERGED,
+                GrpcCode.FAILED_PRECONDITION,
+                409,
+                "Power flow does not converge",
+                False,
+                (),
+                "Reduce the load, support the voltage or correct the data of what is named under violations.",
+                "/problems/power-flow-diverged",
             ),
             ReasonEntry(
                 Reason.SOLVER_FAILED,

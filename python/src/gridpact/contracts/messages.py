@@ -10,6 +10,7 @@ from gridpact.contracts import shapes
 from gridpact.kit.rules import (
     AtMost,
     Before,
+    Contains,
     Convex,
     Disjoint,
     Fits,
@@ -17,6 +18,7 @@ from gridpact.kit.rules import (
     LastEquals,
     LengthEquals,
     MustRunCanStart,
+    NotAllZero,
     RefersTo,
     Rule,
     Spans,
@@ -978,6 +980,425 @@ class DispatchResult(Message, frozen=True, kw_only=True):
     )
 
 
+class NetworkBus(Message, frozen=True, kw_only=True):
+    """A node of the network."""
+
+    name: Name
+    # Line-to-line voltage of 1 p.u.
+    nominal_voltage_kv: float
+    # A lower voltage is a violation.
+    min_voltage_pu: float = 0.9
+    # A higher voltage is a violation.
+    max_voltage_pu: float = 1.1
+    # The area it belongs to; nothing is computed from it.
+    zone: Name | UnsetType = UNSET
+    # Where the start GIVEN begins; absent as in a flat start.
+    initial_voltage_pu: float | UnsetType = UNSET
+    # Where the start GIVEN begins; absent as in a flat start.
+    initial_angle_deg: float | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.NETWORK_BUS
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        AtMost(field="min_voltage_pu", limit="max_voltage_pu"),
+    )
+
+
+class NetworkBranch(Message, frozen=True, kw_only=True):
+    """A line or a transformer as one unified pi model: an ideal transformer at the from end,
+    with the ratio `tap_ratio` and the angle `phase_shift_deg`, then the series impedance with
+    half of the charging at either end.
+    """
+
+    name: Name
+    kind: Literal["LINE", "TRANSFORMER"]
+    from_bus: Name
+    to_bus: Name
+    resistance_pu: float
+    reactance_pu: float
+    # Leakage of the whole branch, half of it at either end.
+    charging_conductance_pu: float = 0.0
+    # Of the whole branch, half of it at either end.
+    charging_susceptance_pu: float = 0.0
+    # At the from end beside half of the charging, behind the ideal transformer: the no-load losses
+    # of a transformer.
+    from_conductance_pu: float = 0.0
+    # Likewise: the magnetising current of a transformer, negative.
+    from_susceptance_pu: float = 0.0
+    # Voltage of the from bus by the voltage behind the ideal transformer, in p.u.
+    tap_ratio: float = 1.0
+    # How much the from bus leads what is behind the ideal transformer.
+    phase_shift_deg: float = 0.0
+    # At either end; absent means no such limit.
+    max_apparent_power_mva: float | UnsetType = UNSET
+    # At the from end, and what it becomes at the to end by the nominal voltages; absent means no
+    # such limit.
+    max_current_ka: float | UnsetType = UNSET
+    in_service: bool = True
+
+    __shape__: ClassVar[Record] = shapes.NETWORK_BRANCH
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Unique(fields=("from_bus", "to_bus")),
+        NotAllZero(fields=("resistance_pu", "reactance_pu"), tolerance=1e-09),
+    )
+
+
+class NetworkGenerator(Message, frozen=True, kw_only=True):
+    """What feeds power in. SLACK holds voltage and angle and balances the network; PV holds the
+    voltage by its reactive power; PQ holds both powers. The strongest role at a bus is the
+    bus's.
+    """
+
+    name: Name
+    bus: Name
+    role: Literal["SLACK", "PV", "PQ"]
+    # Fed in; of SLACK what is planned, before it balances.
+    active_power_mw: float = 0.0
+    # Fed in by PQ; SLACK and PV find their own.
+    reactive_power_mvar: float = 0.0
+    # Held by SLACK and PV; at one bus they agree.
+    voltage_setpoint_pu: float = 1.0
+    # Held by SLACK; at one bus they agree.
+    voltage_angle_deg: float = 0.0
+    # Absent means no limit.
+    min_reactive_power_mvar: float | UnsetType = UNSET
+    # Absent means no limit.
+    max_reactive_power_mvar: float | UnsetType = UNSET
+    # Profile of the active power, and with the unit FACTOR of a PQ generator's reactive power.
+    profile: Name | UnsetType = UNSET
+    # Profile of a PQ generator's reactive power.
+    reactive_profile: Name | UnsetType = UNSET
+    in_service: bool = True
+
+    __shape__: ClassVar[Record] = shapes.NETWORK_GENERATOR
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        AtMost(field="min_reactive_power_mvar", limit="max_reactive_power_mvar"),
+    )
+
+
+class NetworkLoad(Message, frozen=True, kw_only=True):
+    """What consumes power, whatever the voltage."""
+
+    name: Name
+    bus: Name
+    # Consumed.
+    active_power_mw: float
+    # Consumed; positive is inductive.
+    reactive_power_mvar: float = 0.0
+    # Profile of the active power, and with the unit FACTOR of the reactive power too.
+    profile: Name | UnsetType = UNSET
+    # Profile of the reactive power.
+    reactive_profile: Name | UnsetType = UNSET
+    in_service: bool = True
+
+    __shape__: ClassVar[Record] = shapes.NETWORK_LOAD
+
+
+class NetworkShunt(Message, frozen=True, kw_only=True):
+    """A capacitor or a reactor; its power grows with the square of the voltage."""
+
+    name: Name
+    bus: Name
+    # Active power consumed at 1 p.u.
+    conductance_mw: float = 0.0
+    # Reactive power supplied at 1 p.u.; a capacitor is positive, a reactor negative.
+    susceptance_mvar: float = 0.0
+    in_service: bool = True
+
+    __shape__: ClassVar[Record] = shapes.NETWORK_SHUNT
+
+
+class Network(Message, frozen=True, kw_only=True):
+    """An electrical network in balanced steady state, in per unit on `base_power_mva` and the
+    nominal voltages of its buses. Objects refer to one another by name. Each has the sign
+    that is customary for it: a load's power is positive when it consumes, a generator's when
+    it generates, a shunt's conductance when it consumes, a shunt's susceptance when it
+    supplies reactive power (a capacitor). Power into a branch is positive at either end.
+    """
+
+    # Base of every value in per unit.
+    base_power_mva: float
+    # The frequency that reactances and susceptances were computed for; nothing is converted by it.
+    frequency_hz: float = 50.0
+    buses: list[NetworkBus]
+    branches: list[NetworkBranch]
+    # What feeds in, the connection to a grid above (role SLACK) included.
+    generators: list[NetworkGenerator]
+    loads: list[NetworkLoad] = []
+    shunts: list[NetworkShunt] = []
+
+    __shape__: ClassVar[Record] = shapes.NETWORK
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Unique(fields=("buses[].name",)),
+        Unique(fields=("branches[].name",)),
+        Unique(fields=("generators[].name",)),
+        Unique(fields=("loads[].name",)),
+        Unique(fields=("shunts[].name",)),
+        RefersTo(field="branches[].from_bus", to=("buses[].name",)),
+        RefersTo(field="branches[].to_bus", to=("buses[].name",)),
+        RefersTo(field="generators[].bus", to=("buses[].name",)),
+        RefersTo(field="loads[].bus", to=("buses[].name",)),
+        RefersTo(field="shunts[].bus", to=("buses[].name",)),
+        Contains(field="generators[].role", value="SLACK"),
+    )
+
+
+class NetworkProfile(Message, frozen=True, kw_only=True):
+    """How a power changes from slot to slot; many loads and generators may share one profile."""
+
+    name: Name
+    # FACTOR multiplies the power given in the network, MW and MVAR replace it.
+    unit: Literal["FACTOR", "MW", "MVAR"]
+    # One value a slot.
+    values: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.NETWORK_PROFILE
+
+
+class PowerFlowOptions(Message, frozen=True, kw_only=True):
+    """How the equations are solved, and what is reported."""
+
+    # Largest mismatch of active or reactive power that a bus may keep, on base_power_mva.
+    tolerance_pu: float = 1e-08
+    # Newton-Raphson iterations from one start.
+    max_iterations: int = 30
+    # Where the first slot begins. FLAT: set-points where there are any, else 1 p.u., and the
+    # slack's angle. DC: the same with the angles of the linear power flow. GIVEN: the buses'
+    # initial values. AUTO: FLAT, and DC if that diverges. A later slot begins at the slot before
+    # it.
+    start: Literal["AUTO", "FLAT", "DC", "GIVEN"] = "AUTO"
+    # Whether a PV generator at its reactive limit gives up its voltage.
+    enforce_reactive_limits: bool = False
+    # What becomes of buses that no slack reaches: the task is refused, or they are dead (0 p.u.,
+    # without load and generation).
+    islands: Literal["REFUSE", "DE_ENERGISE"] = "REFUSE"
+    # What is said of a series of slots. EXTREMES: columns over slots, extremes and violations, and
+    # the state of the slots with the lowest voltage, the highest voltage and the highest loading.
+    # ALL: the state of every slot as well, refused where that is more than 1,000,000 numbers. The
+    # state of a single slot is always reported.
+    report: Literal["EXTREMES", "ALL"] = "EXTREMES"
+
+    __shape__: ClassVar[Record] = shapes.POWER_FLOW_OPTIONS
+
+
+class PowerFlowInput(Message, frozen=True, kw_only=True):
+    """A network whose voltages, angles and flows are wanted, in one slot or in many."""
+
+    network: Network
+    # Number of slots; every profile has this length.
+    slots: int = 1
+    # Start of the first slot; it is only repeated in the result.
+    start_time: Instant | UnsetType = UNSET
+    slot_duration_s: SlotDuration | UnsetType = UNSET
+    profiles: list[NetworkProfile] = []
+    options: PowerFlowOptions | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.POWER_FLOW_INPUT
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Unique(fields=("profiles[].name",)),
+        LengthEquals(field="profiles[].values", count="slots"),
+        RefersTo(field="network.loads[].profile", to=("profiles[].name",)),
+        RefersTo(field="network.loads[].reactive_profile", to=("profiles[].name",)),
+        RefersTo(field="network.generators[].profile", to=("profiles[].name",)),
+        RefersTo(field="network.generators[].reactive_profile", to=("profiles[].name",)),
+    )
+
+
+class NetworkIsland(Message, frozen=True, kw_only=True):
+    """Buses that branches in service connect with one another and with nothing else."""
+
+    # False where it has no slack: it is dead.
+    energised: bool
+    slack_generators: list[Name]
+    buses: list[Name]
+
+    __shape__: ClassVar[Record] = shapes.NETWORK_ISLAND
+
+
+class NetworkSlots(Message, frozen=True, kw_only=True):
+    """What the whole network does, one value a slot. A slot that did not converge holds zeros
+    and the iterations it took.
+    """
+
+    # Newton-Raphson iterations, those after a change of a generator's role included.
+    iterations: Float64Series
+    # Active power that goes into the branches at one end and does not come out at the other.
+    losses_mw: Float64Series
+    # Active power of all generators with the role SLACK.
+    slack_power_mw: Float64Series
+    # Reactive power of all generators with the role SLACK.
+    slack_reactive_power_mvar: Float64Series
+    # Of all energised buses.
+    lowest_voltage_pu: Float64Series
+    highest_voltage_pu: Float64Series
+    # Of all branches with a limit; 0 where none has one.
+    highest_loading_percent: Float64Series
+    # How many buses and branches are outside their limits.
+    violations: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.NETWORK_SLOTS
+
+
+class NetworkExtremes(Message, frozen=True, kw_only=True):
+    """The worst of all slots that converged, in columns over buses and branches. A slot is the
+    first one that holds the extreme.
+    """
+
+    # Of each bus.
+    lowest_voltage_pu: Float64Series
+    lowest_voltage_slot: Float64Series
+    # Of each bus.
+    highest_voltage_pu: Float64Series
+    highest_voltage_slot: Float64Series
+    # Of each branch.
+    highest_loading_percent: Float64Series
+    highest_loading_slot: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.NETWORK_EXTREMES
+
+
+class NetworkState(Message, frozen=True, kw_only=True):
+    """Voltages and flows in one slot, in columns over the network's buses, branches and
+    generators in the order of the result's names.
+    """
+
+    slot: int
+    # Of each bus; 0 where it is dead.
+    voltage_pu: Float64Series
+    # Of each bus, above -180 and at most 180; 0 where it is dead.
+    angle_deg: Float64Series
+    # Of each branch; from the bus into the branch is positive.
+    from_active_power_mw: Float64Series
+    from_reactive_power_mvar: Float64Series
+    # Of each branch; from the bus into the branch is positive.
+    to_active_power_mw: Float64Series
+    to_reactive_power_mvar: Float64Series
+    # Of each branch: the larger of its two ends and of its two limits; 0 where it has no limit.
+    loading_percent: Float64Series
+    # Fed in by each generator.
+    generator_active_power_mw: Float64Series
+    # Fed in by each generator.
+    generator_reactive_power_mvar: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.NETWORK_STATE
+
+
+class VoltageViolation(Message, frozen=True, kw_only=True):
+    """A bus whose voltage is outside its limits by more than 0.000001 p.u., all such slots
+    together.
+    """
+
+    bus: Name
+    limit: Literal["MIN", "MAX"]
+    limit_pu: float
+    worst_voltage_pu: float
+    worst_slot: int
+    first_slot: int
+    slot_count: int
+
+    __shape__: ClassVar[Record] = shapes.VOLTAGE_VIOLATION
+
+
+class BranchOverload(Message, frozen=True, kw_only=True):
+    """A branch loaded with more than 100.0001 percent of a limit, all such slots together."""
+
+    branch: Name
+    worst_loading_percent: float
+    worst_slot: int
+    first_slot: int
+    slot_count: int
+
+    __shape__: ClassVar[Record] = shapes.BRANCH_OVERLOAD
+
+
+class ReactiveLimit(Message, frozen=True, kw_only=True):
+    """A generator with the role SLACK or PV whose reactive power a limit decides: it stands at
+    the limit, its bus without the voltage wanted (PV, where limits are enforced), or is
+    beyond it by more than 0.000001 p.u. of base_power_mva. All such slots together.
+    """
+
+    generator: Name
+    limit: Literal["MIN", "MAX"]
+    limit_mvar: float
+    worst_reactive_power_mvar: float
+    worst_slot: int
+    first_slot: int
+    slot_count: int
+
+    __shape__: ClassVar[Record] = shapes.REACTIVE_LIMIT
+
+
+class PowerFlowDivergence(Message, frozen=True, kw_only=True):
+    """A slot whose equations were not solved, and where it went wrong."""
+
+    slot: int
+    iterations: int
+    # Where the mismatch is largest at the end.
+    bus: Name
+    # On base_power_mva; at most 1e300.
+    largest_mismatch_pu: float
+    # The largest part of every load and generator, in steps of a 64th, with which the slot does
+    # converge. Only the first divergence states it.
+    convergent_factor: float | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.POWER_FLOW_DIVERGENCE
+
+
+class PowerFlowResult(Message, frozen=True, kw_only=True):
+    """Voltages, flows, losses and what is outside its limits."""
+
+    slots: int
+    start_time: Instant | UnsetType = UNSET
+    slot_duration_s: SlotDuration | UnsetType = UNSET
+    # In the order of every column over buses.
+    bus_names: list[Name]
+    # In the order of every column over branches.
+    branch_names: list[Name]
+    # In the order of every column over generators.
+    generator_names: list[Name]
+    # In the order of their first bus; one where all is connected.
+    islands: list[NetworkIsland]
+    by_slot: NetworkSlots
+    extremes: NetworkExtremes
+    # By slot, ascending: those that `options.report` asks for, as far as they converged.
+    states: list[NetworkState]
+    # In the order of the buses, MIN before MAX.
+    voltage_violations: list[VoltageViolation]
+    # In the order of the branches.
+    overloads: list[BranchOverload]
+    # In the order of the generators, MIN before MAX.
+    reactive_limits: list[ReactiveLimit]
+    # By slot, ascending; empty where every slot converged. If none did, the task fails with
+    # POWER_FLOW_DIVERGED.
+    divergences: list[PowerFlowDivergence]
+
+    __shape__: ClassVar[Record] = shapes.POWER_FLOW_RESULT
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="by_slot.iterations", count="slots"),
+        LengthEquals(field="by_slot.losses_mw", count="slots"),
+        LengthEquals(field="by_slot.slack_power_mw", count="slots"),
+        LengthEquals(field="by_slot.slack_reactive_power_mvar", count="slots"),
+        LengthEquals(field="by_slot.lowest_voltage_pu", count="slots"),
+        LengthEquals(field="by_slot.highest_voltage_pu", count="slots"),
+        LengthEquals(field="by_slot.highest_loading_percent", count="slots"),
+        LengthEquals(field="by_slot.violations", count="slots"),
+        LengthEquals(field="extremes.lowest_voltage_pu", count="bus_names"),
+        LengthEquals(field="extremes.lowest_voltage_slot", count="bus_names"),
+        LengthEquals(field="extremes.highest_voltage_pu", count="bus_names"),
+        LengthEquals(field="extremes.highest_voltage_slot", count="bus_names"),
+        LengthEquals(field="extremes.highest_loading_percent", count="branch_names"),
+        LengthEquals(field="extremes.highest_loading_slot", count="branch_names"),
+        LengthEquals(field="states[].voltage_pu", count="bus_names"),
+        LengthEquals(field="states[].angle_deg", count="bus_names"),
+        LengthEquals(field="states[].from_active_power_mw", count="branch_names"),
+        LengthEquals(field="states[].from_reactive_power_mvar", count="branch_names"),
+        LengthEquals(field="states[].to_active_power_mw", count="branch_names"),
+        LengthEquals(field="states[].to_reactive_power_mvar", count="branch_names"),
+        LengthEquals(field="states[].loading_percent", count="branch_names"),
+        LengthEquals(field="states[].generator_active_power_mw", count="generator_names"),
+        LengthEquals(field="states[].generator_reactive_power_mvar", count="generator_names"),
+    )
+
+
 class UnitCommitmentStartupCategory(Message, frozen=True, kw_only=True):
     """What a start costs after a certain time off."""
 
@@ -1264,7 +1685,7 @@ Identifier: TypeAlias = str
 
 # What is to be computed. Each kind has an input and a result schema, named in asyncapi.yaml under
 # `x-kinds`.
-TaskKind: TypeAlias = Literal["dispatch", "unit-commitment", "probe"]
+TaskKind: TypeAlias = Literal["dispatch", "power-flow", "unit-commitment", "probe"]
 
 # W3C trace context.
 Traceparent: TypeAlias = str

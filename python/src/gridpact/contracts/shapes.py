@@ -517,6 +517,215 @@ DISPATCH_RESULT = Record(
         Field("uncertainty", DISPATCH_UNCERTAINTY_PLAN, required=False),
     )
 )
+NETWORK_BUS = Record(
+    fields=(
+        Field("name", NAME),
+        Field("nominal_voltage_kv", Numeric(maximum=10000, above=0)),
+        Field("min_voltage_pu", Numeric(minimum=0, maximum=2), required=False),
+        Field("max_voltage_pu", Numeric(maximum=2, above=0), required=False),
+        Field("zone", NAME, required=False),
+        Field("initial_voltage_pu", Numeric(maximum=2, above=0), required=False),
+        Field("initial_angle_deg", Numeric(minimum=-360, maximum=360), required=False),
+    )
+)
+NETWORK_BRANCH = Record(
+    fields=(
+        Field("name", NAME),
+        Field("kind", Text(choices=("LINE", "TRANSFORMER"))),
+        Field("from_bus", NAME),
+        Field("to_bus", NAME),
+        Field("resistance_pu", Numeric(minimum=-10000, maximum=10000)),
+        Field("reactance_pu", Numeric(minimum=-10000, maximum=10000)),
+        Field("charging_conductance_pu", Numeric(minimum=-10000, maximum=10000), required=False),
+        Field("charging_susceptance_pu", Numeric(minimum=-10000, maximum=10000), required=False),
+        Field("from_conductance_pu", Numeric(minimum=-10000, maximum=10000), required=False),
+        Field("from_susceptance_pu", Numeric(minimum=-10000, maximum=10000), required=False),
+        Field("tap_ratio", Numeric(maximum=100, above=0), required=False),
+        Field("phase_shift_deg", Numeric(minimum=-360, maximum=360), required=False),
+        Field("max_apparent_power_mva", Numeric(maximum=10000000, above=0), required=False),
+        Field("max_current_ka", Numeric(maximum=100000, above=0), required=False),
+        Field("in_service", Flag(), required=False),
+    )
+)
+NETWORK_GENERATOR = Record(
+    fields=(
+        Field("name", NAME),
+        Field("bus", NAME),
+        Field("role", Text(choices=("SLACK", "PV", "PQ"))),
+        Field("active_power_mw", Numeric(minimum=-1000000, maximum=1000000), required=False),
+        Field("reactive_power_mvar", Numeric(minimum=-1000000, maximum=1000000), required=False),
+        Field("voltage_setpoint_pu", Numeric(maximum=2, above=0), required=False),
+        Field("voltage_angle_deg", Numeric(minimum=-360, maximum=360), required=False),
+        Field(
+            "min_reactive_power_mvar", Numeric(minimum=-1000000, maximum=1000000), required=False
+        ),
+        Field(
+            "max_reactive_power_mvar", Numeric(minimum=-1000000, maximum=1000000), required=False
+        ),
+        Field("profile", NAME, required=False),
+        Field("reactive_profile", NAME, required=False),
+        Field("in_service", Flag(), required=False),
+    )
+)
+NETWORK_LOAD = Record(
+    fields=(
+        Field("name", NAME),
+        Field("bus", NAME),
+        Field("active_power_mw", Numeric(minimum=-1000000, maximum=1000000)),
+        Field("reactive_power_mvar", Numeric(minimum=-1000000, maximum=1000000), required=False),
+        Field("profile", NAME, required=False),
+        Field("reactive_profile", NAME, required=False),
+        Field("in_service", Flag(), required=False),
+    )
+)
+NETWORK_SHUNT = Record(
+    fields=(
+        Field("name", NAME),
+        Field("bus", NAME),
+        Field("conductance_mw", Numeric(minimum=-1000000, maximum=1000000), required=False),
+        Field("susceptance_mvar", Numeric(minimum=-1000000, maximum=1000000), required=False),
+        Field("in_service", Flag(), required=False),
+    )
+)
+NETWORK = Record(
+    fields=(
+        Field("base_power_mva", Numeric(maximum=1000000, above=0)),
+        Field("frequency_hz", Numeric(maximum=1000, above=0), required=False),
+        Field("buses", ListOf(NETWORK_BUS, min_items=1, max_items=20000)),
+        Field("branches", ListOf(NETWORK_BRANCH, min_items=1, max_items=40000)),
+        Field("generators", ListOf(NETWORK_GENERATOR, min_items=1, max_items=20000)),
+        Field("loads", ListOf(NETWORK_LOAD, max_items=40000), required=False),
+        Field("shunts", ListOf(NETWORK_SHUNT, max_items=20000), required=False),
+    )
+)
+NETWORK_PROFILE = Record(
+    fields=(
+        Field("name", NAME),
+        Field("unit", Text(choices=("FACTOR", "MW", "MVAR"))),
+        Field("values", Series(min_items=1, max_items=35136, minimum=-1000000, maximum=1000000)),
+    )
+)
+POWER_FLOW_OPTIONS = Record(
+    fields=(
+        Field("tolerance_pu", Numeric(minimum=1e-12, maximum=0.01), required=False),
+        Field("max_iterations", Numeric(whole=True, minimum=1, maximum=1000), required=False),
+        Field("start", Text(choices=("AUTO", "FLAT", "DC", "GIVEN")), required=False),
+        Field("enforce_reactive_limits", Flag(), required=False),
+        Field("islands", Text(choices=("REFUSE", "DE_ENERGISE")), required=False),
+        Field("report", Text(choices=("EXTREMES", "ALL")), required=False),
+    )
+)
+POWER_FLOW_INPUT = Record(
+    fields=(
+        Field("network", NETWORK),
+        Field("slots", Numeric(whole=True, minimum=1, maximum=35136), required=False),
+        Field("start_time", INSTANT, required=False),
+        Field("slot_duration_s", SLOT_DURATION, required=False),
+        Field("profiles", ListOf(NETWORK_PROFILE, max_items=4000), required=False),
+        Field("options", POWER_FLOW_OPTIONS, required=False),
+    )
+)
+NETWORK_ISLAND = Record(
+    fields=(
+        Field("energised", Flag()),
+        Field("slack_generators", ListOf(NAME, max_items=20000)),
+        Field("buses", ListOf(NAME, min_items=1, max_items=20000)),
+    )
+)
+NETWORK_SLOTS = Record(
+    fields=(
+        Field("iterations", FLOAT64_SERIES),
+        Field("losses_mw", FLOAT64_SERIES),
+        Field("slack_power_mw", FLOAT64_SERIES),
+        Field("slack_reactive_power_mvar", FLOAT64_SERIES),
+        Field("lowest_voltage_pu", FLOAT64_SERIES),
+        Field("highest_voltage_pu", FLOAT64_SERIES),
+        Field("highest_loading_percent", FLOAT64_SERIES),
+        Field("violations", FLOAT64_SERIES),
+    )
+)
+NETWORK_EXTREMES = Record(
+    fields=(
+        Field("lowest_voltage_pu", FLOAT64_SERIES),
+        Field("lowest_voltage_slot", FLOAT64_SERIES),
+        Field("highest_voltage_pu", FLOAT64_SERIES),
+        Field("highest_voltage_slot", FLOAT64_SERIES),
+        Field("highest_loading_percent", FLOAT64_SERIES),
+        Field("highest_loading_slot", FLOAT64_SERIES),
+    )
+)
+NETWORK_STATE = Record(
+    fields=(
+        Field("slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("voltage_pu", FLOAT64_SERIES),
+        Field("angle_deg", FLOAT64_SERIES),
+        Field("from_active_power_mw", FLOAT64_SERIES),
+        Field("from_reactive_power_mvar", FLOAT64_SERIES),
+        Field("to_active_power_mw", FLOAT64_SERIES),
+        Field("to_reactive_power_mvar", FLOAT64_SERIES),
+        Field("loading_percent", FLOAT64_SERIES),
+        Field("generator_active_power_mw", FLOAT64_SERIES),
+        Field("generator_reactive_power_mvar", FLOAT64_SERIES),
+    )
+)
+VOLTAGE_VIOLATION = Record(
+    fields=(
+        Field("bus", NAME),
+        Field("limit", Text(choices=("MIN", "MAX"))),
+        Field("limit_pu", Numeric()),
+        Field("worst_voltage_pu", Numeric(minimum=0)),
+        Field("worst_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("first_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("slot_count", Numeric(whole=True, minimum=1, maximum=35136)),
+    )
+)
+BRANCH_OVERLOAD = Record(
+    fields=(
+        Field("branch", NAME),
+        Field("worst_loading_percent", Numeric(minimum=100)),
+        Field("worst_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("first_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("slot_count", Numeric(whole=True, minimum=1, maximum=35136)),
+    )
+)
+REACTIVE_LIMIT = Record(
+    fields=(
+        Field("generator", NAME),
+        Field("limit", Text(choices=("MIN", "MAX"))),
+        Field("limit_mvar", Numeric()),
+        Field("worst_reactive_power_mvar", Numeric()),
+        Field("worst_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("first_slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("slot_count", Numeric(whole=True, minimum=1, maximum=35136)),
+    )
+)
+POWER_FLOW_DIVERGENCE = Record(
+    fields=(
+        Field("slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("iterations", Numeric(whole=True, minimum=0, maximum=1000000)),
+        Field("bus", NAME),
+        Field("largest_mismatch_pu", Numeric(minimum=0)),
+        Field("convergent_factor", Numeric(minimum=0, maximum=1), required=False),
+    )
+)
+POWER_FLOW_RESULT = Record(
+    fields=(
+        Field("slots", Numeric(whole=True, minimum=1, maximum=35136)),
+        Field("start_time", INSTANT, required=False),
+        Field("slot_duration_s", SLOT_DURATION, required=False),
+        Field("bus_names", ListOf(NAME, min_items=1, max_items=20000)),
+        Field("branch_names", ListOf(NAME, min_items=1, max_items=40000)),
+        Field("generator_names", ListOf(NAME, min_items=1, max_items=20000)),
+        Field("islands", ListOf(NETWORK_ISLAND, min_items=1, max_items=20000)),
+        Field("by_slot", NETWORK_SLOTS),
+        Field("extremes", NETWORK_EXTREMES),
+        Field("states", ListOf(NETWORK_STATE, max_items=35136)),
+        Field("voltage_violations", ListOf(VOLTAGE_VIOLATION, max_items=40000)),
+        Field("overloads", ListOf(BRANCH_OVERLOAD, max_items=40000)),
+        Field("reactive_limits", ListOf(REACTIVE_LIMIT, max_items=40000)),
+        Field("divergences", ListOf(POWER_FLOW_DIVERGENCE, max_items=35136)),
+    )
+)
 UNIT_COMMITMENT_STARTUP_CATEGORY = Record(
     fields=(
         Field("min_off_time_h", Numeric(minimum=0, maximum=10000)),
@@ -674,7 +883,7 @@ IDENTIFIER = Text(
     pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
     format="uuid",
 )
-TASK_KIND = Text(choices=("dispatch", "unit-commitment", "probe"))
+TASK_KIND = Text(choices=("dispatch", "power-flow", "unit-commitment", "probe"))
 TRACEPARENT = Text(max_length=55, pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 COMPUTE_TASK_HEADERS = Record(
     fields=(

@@ -223,13 +223,14 @@ class RefersTo:
 
 @dataclass(frozen=True, slots=True)
 class LengthEquals:
-    """Each list at ``field`` must have as many items as the number ``count`` says."""
+    """Each list at ``field`` must have as many items as the number or the list ``count`` says."""
 
     field: str
     count: str
 
     def check(self, value: Any) -> Iterator[Violation]:
-        for _, count in present(value, self.count):
+        for _, found in present(value, self.count):
+            count = found if isinstance(found, int) else len(found)
             for field, items in present(value, self.field):
                 if len(items) != count:
                     words = f"must have {count} values ({self.count}); it has {len(items)}"
@@ -249,6 +250,33 @@ class Unique:
             if taken_at != field:
                 words = f"must differ from {taken_at}; both are {item!r}"
                 yield Violation(field, "unique", words)
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """At least one of the values at ``field`` must be ``value``."""
+
+    field: str
+    value: str
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        if all(item != self.value for _, item in present(value, self.field)):
+            words = f"must have one with {self.field.rpartition('.')[2]} {self.value}"
+            yield Violation(self.field.partition("[]")[0], "contains", words)
+
+
+@dataclass(frozen=True, slots=True)
+class NotAllZero:
+    """At least one of the numbers ``fields`` must differ from zero by more than ``tolerance``."""
+
+    fields: tuple[str, ...]
+    tolerance: float = 0.0
+
+    def check(self, value: Any) -> Iterator[Violation]:
+        found = [item for path in self.fields for _, item in present(value, path)]
+        if all(abs(item) <= self.tolerance for item in found):
+            words = f"must not be 0 together with {', '.join(self.fields[1:])}"
+            yield Violation(self.fields[0], "not-all-zero", words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,11 @@ def faults(contracts: Contracts, model: Model) -> Iterator[str]:
         within = objects[small].items() <= objects[large].items()
         if len(objects[small]) < ENOUGH or not within:
             continue
-        if not _built_on(contracts, origins[large], origins[small]):
+        excused = any(
+            _excused(contracts.document(origins[one]), origins[other])
+            for one, other in ((small, large), (large, small))
+        )
+        if not excused and not _built_on(contracts, origins[large], origins[small]):
             yield (
                 f"contracts/{origins[large]} spells out every member of "
                 f"contracts/{origins[small]}; {WAY_OUT}"
