@@ -77,12 +77,66 @@ function int_info(highs, name)
     return value[]
 end
 
-"""
-    solve(lp; time_limit_s, relative_gap) -> Solution
+# ---------------------------------------------------------------- what is known while it searches
 
-Minimise. Throws `ContractError("SOLVER_FAILED")` when HiGHS cannot even take the program.
+const MIP_INTERRUPT = Int32(6)
+"Ten reports a second at most."
+const REPORT_INTERVAL_NS = UInt64(100_000_000)
+
+"The first members of `HighsCallbackDataOut`, as far as they are read here."
+struct CallbackData
+    cbdata::Ptr{Cvoid}
+    log_type::Cint
+    running_time_s::Float64
+    simplex_iteration_count::Int32
+    ipm_iteration_count::Int32
+    pdlp_iteration_count::Int32
+    objective::Float64
+    mip_node_count::Int64
+    mip_total_lp_iterations::Int64
+    mip_primal_bound::Float64
+    mip_dual_bound::Float64
+    mip_gap::Float64
+end
+
+"Who hears of the search; what it throws ends the search and is thrown again after it."
+mutable struct Listener
+    on_progress::Any
+    next_ns::UInt64
+    failure::Any                # nothing, or an exception
+end
+
 """
-function solve(lp::LinearProgram; time_limit_s::Float64, relative_gap::Float64)
+Called by HiGHS some hundred times a second while it searches. With one thread, which `solve` asks
+for, it is the thread that runs Julia: on any other one this Julia would crash.
+"""
+function hear(::Cint, ::Ptr{UInt8}, found::Ptr{CallbackData}, interrupt::Ptr{Cint}, data::Ptr{Cvoid})
+    listener = unsafe_pointer_to_objref(data)::Listener
+    if listener.failure === nothing && time_ns() >= listener.next_ns
+        listener.next_ns = time_ns() + REPORT_INTERVAL_NS
+        try
+            now = unsafe_load(found)
+            listener.on_progress(known(now.mip_primal_bound), known(now.mip_dual_bound),
+                known(now.mip_gap))
+        catch err
+            listener.failure = err      # it must not unwind what is HiGHS's
+        end
+    end
+    listener.failure === nothing || unsafe_store!(interrupt, Cint(1))
+    return nothing
+end
+
+known(value::Float64) = isfinite(value) ? value : nothing
+
+"""
+    solve(lp; time_limit_s, relative_gap, on_progress = nothing) -> Solution
+
+Minimise. While HiGHS searches for integers, `on_progress(objective, bound, relative_gap)` hears ten
+times a second of the best plan so far and of what no plan can undercut; each is `nothing` until it is
+known. Throws `ContractError("SOLVER_FAILED")` when HiGHS cannot even take the program, and whatever
+`on_progress` throws.
+"""
+function solve(lp::LinearProgram; time_limit_s::Float64, relative_gap::Float64, on_progress = nothing)
     highs = ccall(entry(:Highs_create), Ptr{Cvoid}, ())
     try
         set_option(highs, "output_flag", false)
@@ -93,11 +147,28 @@ function solve(lp::LinearProgram; time_limit_s::Float64, relative_gap::Float64)
         # is solved in about half the time. Branch and bound needs it.
         set_option(highs, "presolve", any(lp.is_integer) ? "on" : "off")
         pass(highs, lp)
-        check(ccall(entry(:Highs_run), Int32, (Ptr{Cvoid},), highs), "to solve the program")
+        on_progress === nothing || !any(lp.is_integer) ? run(highs) : run(highs, on_progress)
         return solution(highs, lp)
     finally
         ccall(entry(:Highs_destroy), Cvoid, (Ptr{Cvoid},), highs)
     end
+end
+
+run(highs) =
+    check(ccall(entry(:Highs_run), Int32, (Ptr{Cvoid},), highs), "to solve the program")
+
+function run(highs, on_progress)
+    listener = Listener(on_progress, 0, nothing)
+    GC.@preserve listener begin
+        check(ccall(entry(:Highs_setCallback), Int32, (Ptr{Cvoid}, Ptr{Cvoid}, Ptr{Cvoid}), highs,
+            @cfunction(hear, Cvoid, (Cint, Ptr{UInt8}, Ptr{CallbackData}, Ptr{Cint}, Ptr{Cvoid})),
+            pointer_from_objref(listener)), "a callback")
+        check(ccall(entry(:Highs_startCallback), Int32, (Ptr{Cvoid}, Int32), highs, MIP_INTERRUPT),
+            "a callback")
+        run(highs)
+    end
+    listener.failure === nothing || throw(listener.failure)
+    return nothing
 end
 
 function pass(highs, lp::LinearProgram)

@@ -1,7 +1,20 @@
 using GridpactCompute: Highs, LinearProgram, constraint!, variable!
 
-solve(lp; time_limit_s = 10.0, relative_gap = 0.0) =
-    Highs.solve(lp; time_limit_s = time_limit_s, relative_gap = relative_gap)
+solve(lp; time_limit_s = 10.0, relative_gap = 0.0, on_progress = nothing) =
+    Highs.solve(lp; time_limit_s = time_limit_s, relative_gap = relative_gap, on_progress = on_progress)
+
+"A knapsack of several dimensions: `count` binary columns; 60 take a solver minutes, 25 half a second."
+function knapsack(count; dice = Dice(1))
+    lp = LinearProgram()
+    rows = [constraint!(lp, -Inf, 12.5 * count) for _ in 1:8]
+    for _ in 1:count
+        weights = [Float64(roll(dice, 5:50)) for _ in rows]
+        variable!(lp, 0.0, 1.0, -sum(weights) / 8 - roll(dice, 0.0, 5.0), map(=>, rows, weights); is_integer = true)
+    end
+    return lp
+end
+
+this_thread() = ccall(:syscall, Clong, (Clong,), 186)      # gettid, on x86_64
 
 @testset "a linear program gives its minimum and its duals" begin
     # minimise 2x + 3y with x + y ≥ 4 and x ≤ 3
@@ -29,6 +42,39 @@ end
     @test solution.objective ≈ -9.0
     @test round.(solution.value) == [1.0, 1.0, 0.0]
     @test solution.relative_gap == 0.0
+end
+
+@testset "a search tells what it has found and proven, on the thread that asked" begin
+    heard, threads = Any[], Set{Int}()
+    solution = solve(knapsack(60); time_limit_s = 1.5, on_progress = (found...) -> begin
+        push!(heard, found)
+        push!(threads, this_thread())
+        GC.gc(false)                                        # as may happen in any callback
+    end)
+    @test solution.status == :time_limit && solution.has_plan
+    @test threads == Set(this_thread())
+    @test 5 <= length(heard) <= 16                          # ten a second
+    @test heard[1] == (nothing, nothing, nothing)
+    told = filter(found -> !any(isnothing, found), heard)
+    @test length(told) >= 3
+    for (objective, bound, gap) in told
+        @test bound <= solution.objective <= objective
+        @test gap ≈ (objective - bound) / abs(objective)
+    end
+    @test issorted(first.(told); rev = true) && issorted(getindex.(told, 2))
+end
+
+@testset "what hears of a search may end it" begin
+    started = time()
+    @test_throws DomainError solve(knapsack(60); time_limit_s = 60.0, on_progress = (_...) -> throw(DomainError(1)))
+    @test time() - started < 10
+    @test solve(knapsack(10)).status == :optimal            # and the next one is none the worse
+end
+
+@testset "a linear program has nothing to tell on its way" begin
+    lp = LinearProgram()
+    variable!(lp, 1.0, 2.0, 1.0, ())
+    @test solve(lp; on_progress = (_...) -> error("called")).objective == 1.0
 end
 
 @testset "what has no solution says so" begin
