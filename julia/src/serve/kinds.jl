@@ -2,8 +2,8 @@
 #
 #     compute(input, progress) -> result
 #
-# and nothing else here knows of it. `progress(fraction, stage; objective, relative_gap)` may be called
-# at any time.
+# and nothing else here knows of it. `progress(fraction, stage; objective, bound, relative_gap)` may be
+# called at any time; what comes too soon after another is dropped.
 
 """
     compute_body(kind, body, progress) -> bytes

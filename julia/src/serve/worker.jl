@@ -33,13 +33,14 @@ mutable struct Report
     last_s::Float64
 end
 
-function (report::Report)(fraction, stage; objective = nothing, relative_gap = nothing)
+function (report::Report)(fraction, stage; objective = nothing, bound = nothing,
+        relative_gap = nothing)
     now_s = time_ns() / 1e9
     now_s - report.last_s < LEAST_REPORT_INTERVAL_S && return nothing
     report.last_s = now_s
     write_link(report.link, PROGRESS, pack(Progress(task_id = report.task.task_id,
         fencing_token = report.task.fencing_token, fraction = fraction, stage = stage,
-        objective = objective, relative_gap = relative_gap)))
+        objective = objective, bound = bound, relative_gap = relative_gap)))
 end
 
 "Compute one task and write what it gives: PROGRESS, then RESULT or ERROR."

@@ -96,7 +96,7 @@ def test_no_plan_is_an_error_with_violations() -> None:
 def test_reports_its_stages_in_order() -> None:
     heard: list[tuple[float, str]] = []
 
-    def hear(fraction: float, stage: str, *_: object) -> None:
+    def hear(fraction: float, stage: str, **_: object) -> None:
         heard.append((fraction, stage))
 
     dispatch(dispatch_input(), hear)

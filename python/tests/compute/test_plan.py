@@ -16,7 +16,7 @@ from tests.compute.sites import faults, least_cost, sites
 EXACT = Stop(time_limit_s=30.0, relative_gap=0.0)
 
 
-def silent(*_: object) -> None:
+def silent(*_: object, **__: object) -> None:
     """Hears no progress."""
 
 

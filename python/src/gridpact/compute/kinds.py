@@ -20,10 +20,10 @@ from gridpact.compute.model.plan import (
     BatteryPlan,
     NoPlanError,
     Plan,
-    Progress,
     Stop,
     cheapest_plan,
 )
+from gridpact.compute.model.progress import Progress
 from gridpact.compute.model.site import Battery, Pv, Series, Site
 from gridpact.contracts.messages import (
     DispatchBattery,
@@ -42,17 +42,17 @@ from gridpact.kit.wire import Message
 
 def dispatch(wanted: DispatchInput, progress: Progress) -> DispatchResult:
     """The cheapest schedule of a site. Raises GridpactError (INFEASIBLE, TASK_TIMEOUT, …)."""
-    progress(0.0, "build", None, None)
+    progress(0.0, "build")
     site = _site_of(wanted)
     options = SolverOptions() if wanted.options is UNSET else wanted.options
     stop = Stop(options.time_limit_s, options.relative_gap)
-    progress(0.1, "solve", None, None)
+    progress(0.1, "solve")
     try:
         plan = cheapest_plan(site, stop, progress)
     except NoPlanError:
-        progress(0.5, "explain", None, None)
+        progress(0.5, "explain")
         raise infeasible(site) from None
-    progress(0.9, "explain", plan.cost, plan.relative_gap)
+    progress(0.9, "explain", objective=plan.cost, relative_gap=plan.relative_gap)
     return _result_of(
         wanted, site, plan, proven=plan.proven or plan.relative_gap <= stop.relative_gap
     )
@@ -62,7 +62,7 @@ def probe(wanted: ProbeInput, progress: Progress) -> ProbeResult:
     """Holds the worker for a while and answers."""
     started = time.perf_counter()
     while (held_ms := (time.perf_counter() - started) * 1000) < wanted.hold_ms:
-        progress(held_ms / wanted.hold_ms, "hold", None, None)
+        progress(held_ms / wanted.hold_ms, "hold")
         time.sleep(min(100.0, wanted.hold_ms - held_ms) / 1000)
     return ProbeResult(held_ms=held_ms, padding="x" * wanted.result_bytes)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +17,9 @@ from gridpact.compute.model.dispatch import (
     formulate,
     free_directions,
 )
+from gridpact.compute.model.progress import Progress
 from gridpact.compute.model.site import Battery, Series, Site
-from gridpact.compute.solve.highs import Improvement, Outcome, Solution, SolverError
+from gridpact.compute.solve.highs import Listener, Outcome, Solution, SolverError
 from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError
 
@@ -31,9 +31,6 @@ SNAP = 1e-9
 
 PRICING_TIME_LIMIT_S = 60.0
 """For the linear program that remains when every choice is made, however late that is."""
-
-Progress = Callable[[float, str, float | None, float | None], None]
-"""Told of each step: fraction, stage, and where known objective and relative gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +124,11 @@ def cheapest_plan(site: Site, stop: Stop, progress: Progress) -> Plan:
     time, SOLVER_FAILED when HiGHS gave up.
     """
 
-    def improved(objective: float, gap: float) -> None:
-        progress(0.1 + 0.8 * (1.0 - min(1.0, gap)), "solve", objective, gap)
+    def tell(objective: float | None, bound: float | None, gap: float | None) -> None:
+        fraction = 0.1 + 0.8 * (1.0 - min(1.0, 1.0 if gap is None else gap))
+        progress(fraction, "solve", objective=objective, bound=bound, relative_gap=gap)
 
-    found = search(site, stop, improved=improved)
+    found = search(site, stop, on_progress=tell)
     in_time = found.solution.outcome is Outcome.OPTIMAL
     is_linear = all((ways == Way.BOTH).all() for ways in found.directions)
     if in_time and is_linear:
@@ -142,7 +140,7 @@ def cheapest_plan(site: Site, stop: Stop, progress: Progress) -> Plan:
 
 
 def search(
-    site: Site, stop: Stop, *, slack: Slack | None = None, improved: Improvement | None = None
+    site: Site, stop: Stop, *, slack: Slack | None = None, on_progress: Listener | None = None
 ) -> Solved:
     """Solves relaxations, each with more choices, until no slot runs both ways or time is out.
 
@@ -153,7 +151,7 @@ def search(
     directions = free_directions(site)
     while True:
         left = Stop(max(0.01, deadline - time.monotonic()), stop.relative_gap)
-        found = _solve(site, directions, slack, left, improved)
+        found = _solve(site, directions, slack, left, on_progress)
         if found.solution.outcome is Outcome.INFEASIBLE:
             raise NoPlanError
         if not found.solution.has_values:
@@ -169,12 +167,12 @@ def _solve(
     directions: Directions,
     slack: Slack | None,
     stop: Stop,
-    improved: Improvement | None = None,
+    on_progress: Listener | None = None,
 ) -> Solved:
     formulation = formulate(site, directions, slack)
     try:
         solution = formulation.program.solve(
-            time_limit_s=stop.time_limit_s, relative_gap=stop.relative_gap, improved=improved
+            time_limit_s=stop.time_limit_s, relative_gap=stop.relative_gap, on_progress=on_progress
         )
     except SolverError as error:
         words = f"HiGHS ended with: {error}; check the scale of the inputs and report the case"

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from msgspec import UNSET
 
 from gridpact.compute.kinds import COMPUTATIONS
-from gridpact.compute.model.plan import Progress as Report
+from gridpact.compute.model.progress import Progress as Report
 from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
 from gridpact.contracts.channels import KINDS, LIMITS, ZSTD_THRESHOLD_BYTES
 from gridpact.contracts.errors import REASONS, Reason
@@ -152,7 +152,13 @@ class _Reports:
         self._last = time.monotonic()
 
     def report(
-        self, fraction: float, stage: str, objective: float | None, relative_gap: float | None
+        self,
+        fraction: float,
+        stage: str,
+        *,
+        objective: float | None = None,
+        bound: float | None = None,
+        relative_gap: float | None = None,
     ) -> None:
         now = time.monotonic()
         if now - self._last < QUIET_SECONDS:
@@ -164,6 +170,7 @@ class _Reports:
             fraction=fraction,
             stage=stage,
             objective=UNSET if objective is None else objective,
+            bound=UNSET if bound is None else bound,
             relative_gap=UNSET if relative_gap is None else relative_gap,
         )
         self._write(frame(Tag.PROGRESS, encode(message)))
@@ -183,7 +190,7 @@ def _warm_up() -> None:
     _result(task, _unheard)
 
 
-def _unheard(*_: object) -> None:
+def _unheard(*_: object, **__: object) -> None:
     """Takes the reports of the warm-up."""
 
 

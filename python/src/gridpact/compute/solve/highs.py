@@ -12,6 +12,7 @@ formulas do:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -64,8 +65,11 @@ class Solution:
         return self._row_duals[rows]
 
 
-Improvement = Callable[[float, float], None]
-"""Called with the objective and the relative gap of a better point."""
+Listener = Callable[[float | None, float | None, float | None], None]
+"""Called with the objective of the best point so far, with what no point can undercut, and with
+the distance of the two relative to the objective; each is None until it is known."""
+
+REPORT_INTERVAL_S = 0.1
 
 
 class LinearProgram:
@@ -125,11 +129,12 @@ class LinearProgram:
         *,
         time_limit_s: float,
         relative_gap: float = 0.0,
-        improved: Improvement | None = None,
+        on_progress: Listener | None = None,
     ) -> Solution:
-        """Minimises; ``improved`` hears of better points of a mixed-integer program.
+        """Minimises; ``on_progress`` hears ten times a second of the search for whole numbers.
 
-        Raises SolverError when HiGHS fails or the program is unbounded.
+        Raises SolverError when HiGHS fails or the program is unbounded, and what ``on_progress``
+        raises.
         """
         highs = highspy.Highs()
         options: dict[str, bool | int | float] = {
@@ -142,9 +147,13 @@ class LinearProgram:
         for name, option in options.items():
             highs.setOptionValue(name, option)
         self._pass_to(highs)
-        if improved is not None and self._is_mixed:
-            _listen(highs, improved)
-        highs.run()
+        if on_progress is not None and self._is_mixed:
+            ear = _Ear(on_progress)
+            highs.cbMipInterrupt.subscribe(ear.hear)
+            highs.run()
+            ear.check()
+        else:
+            highs.run()
         return self._solution_of(highs)
 
     @property
@@ -202,14 +211,34 @@ class LinearProgram:
         )
 
 
-def _listen(highs: highspy.Highs, improved: Improvement) -> None:
-    def hear(event: HighsCallbackEvent) -> None:
-        gap = event.data_out.mip_gap
-        if np.isfinite(gap):
-            improved(event.data_out.mip_primal_bound, gap)
+class _Ear:
+    """Passes on what HiGHS says while it searches; keeps what the listener raises until after."""
 
-    highs.cbMipImprovingSolution.subscribe(hear)
-    highs.cbMipLogging.subscribe(hear)
+    def __init__(self, on_progress: Listener) -> None:
+        self._on_progress = on_progress
+        self._next_report = 0.0
+        self._failure: Exception | None = None
+
+    def hear(self, event: HighsCallbackEvent) -> None:
+        """Called some hundred times a second: HiGHS asks whether it shall stop."""
+        if self._failure is None and (now := time.monotonic()) >= self._next_report:
+            self._next_report = now + REPORT_INTERVAL_S
+            found = event.data_out
+            known = map(_known, (found.mip_primal_bound, found.mip_dual_bound, found.mip_gap))
+            try:
+                self._on_progress(*known)
+            except Exception as error:  # HiGHS would make "solve error" of it
+                self._failure = error
+        if self._failure is not None:
+            event.interrupt()
+
+    def check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _each(count: int, value: Coefficient) -> Floats:
