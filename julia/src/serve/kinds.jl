@@ -2,7 +2,11 @@
 #
 #     compute(input, progress) -> result
 #
-# and nothing else here knows of it. `progress(fraction, stage; objective, bound, relative_gap)` may be
+# and what a worker computes before it is ready, so that no task waits for the compiler:
+#
+#     rehearsals(::Type{Input}) -> (input => nothing, input => "REASON of its error", ...)
+#
+# Each path through the code should be taken by one. Nothing else here knows of a kind. `progress(fraction, stage; objective, bound, relative_gap)` may be
 # called at any time; what comes too soon after another is dropped.
 
 """
@@ -30,3 +34,5 @@ function compute(input::ProbeInput, progress)
     end
     return ProbeResult(held_ms = (time_ns() - started_ns) / 1e6, padding = "x"^input.result_bytes)
 end
+
+rehearsals(::Type{ProbeInput}) = (ProbeInput(1, 20) => nothing,)

@@ -68,41 +68,35 @@ end
 """
     warm_up()
 
-Answer tasks to nobody, so that no real one waits for the compiler: a plan that is linear, one that
-needs decisions because exports pay more than imports cost, one that does not exist. Throws when an
-answer is not what it should be.
+Answer the rehearsals of every kind to nobody, so that no real task waits for the compiler. Throws when
+an answer is not what it should be, or a kind has no rehearsal.
 """
 function warm_up()
-    for (input, expected) in ((rehearsal_input(), RESULT),
-            (rehearsal_input(export_price = 0.35), RESULT),
-            (rehearsal_input(max_import_kw = 0.1), ERROR))
-        link = IOBuffer()
-        answer(link, pack(TaskMessage(task_id = REHEARSAL_TASK_ID, kind = "dispatch", attempt = 1,
-            fencing_token = 1, remaining_ms = 600_000, encoding = "zstd",
-            body = Zstd.compress(pack(input)))))
-        seekstart(link)
-        tag, payload = read_link(link)
-        while tag == PROGRESS
-            tag, payload = read_link(link)
-        end
-        tag == expected || error("the worker's own task is answered by $(repr(String(payload)))")
+    for (kind, types) in KINDS
+        hasmethod(compute, Tuple{types.input,Report}) || continue
+        cases = rehearsals(types.input)
+        isempty(cases) && error("the kind $kind has no rehearsal")
+        foreach(case -> rehearse_kind(kind, case.first, case.second), cases)
     end
     encoded(zeros(UInt8, ZSTD_THRESHOLD_BYTES))
     return nothing
 end
 
-const REHEARSAL_TASK_ID = "00000000-0000-7000-8000-000000000000"
-
-"A small day: a battery, a roof and a house."
-function rehearsal_input(; export_price = 0.08, max_import_kw = 30.0)
-    battery = Battery(capacity_kwh = 10.0, min_energy_kwh = 1.0, max_charge_power_kw = 5.0,
-        max_discharge_power_kw = 5.0, charge_efficiency = 0.95, discharge_efficiency = 0.95)
-    return DispatchInput(
-        start_time = "2026-01-01T00:00:00Z", slot_duration_s = 3600, slots = 4, currency = "EUR",
-        batteries = [DispatchBattery("battery", battery, 5.0, 5.0)],
-        pv = [DispatchPv("roof", true, [0.0, 0.5, 3.0, 1.0])],
-        loads = [DispatchLoad("house", [2.0, 2.0, 1.0, 2.0])],
-        tariff = DispatchTariff(import_price_per_kwh = [0.3, 0.4, 0.2, 0.3],
-            export_price_per_kwh = fill(export_price, 4)),
-        grid = DispatchGrid(max_import_power_kw = max_import_kw, max_export_power_kw = 10.0), options = SolverOptions())
+"Answer one input, from bytes to bytes; `reason` is that of the error which it should come to, or nothing."
+function rehearse_kind(kind::String, @nospecialize(input), reason)
+    link = IOBuffer()
+    answer(link, pack(TaskMessage(task_id = REHEARSAL_TASK_ID, kind = kind, attempt = 1,
+        fencing_token = 1, remaining_ms = 600_000, encoding = "zstd",
+        body = Zstd.compress(pack(input)))))
+    seekstart(link)
+    tag, payload = read_link(link)
+    while tag == PROGRESS
+        tag, payload = read_link(link)
+    end
+    answered = tag == RESULT ? nothing : unpack(Error, payload).reason
+    answered == reason ||
+        error("a rehearsal of $kind is answered by $(repr(String(payload)))")
+    return nothing
 end
+
+const REHEARSAL_TASK_ID = "00000000-0000-7000-8000-000000000000"

@@ -112,3 +112,13 @@ def test_probe_holds_and_pads() -> None:
 
 def test_computes_every_kind_of_the_contract() -> None:
     assert set(COMPUTATIONS) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", COMPUTATIONS)
+def test_kind_brings_a_rehearsal_of_itself(kind: str) -> None:
+    rehearsals = COMPUTATIONS[kind].rehearsals()
+    assert rehearsals
+    for wanted in rehearsals:
+        assert isinstance(wanted, KINDS[kind].input)
+        assert decode(KINDS[kind].input, encode(wanted), LIMITS) == wanted
+        assert isinstance(COMPUTATIONS[kind].compute(wanted, silent), KINDS[kind].result)

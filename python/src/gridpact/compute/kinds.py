@@ -1,12 +1,13 @@
 """Each kind of task: its input message in, its result message out.
 
-Adding a kind is a schema, a model, and one entry of `COMPUTATIONS`.
+Adding a kind is a schema, a model, and one entry of `COMPUTATIONS` with a rehearsal.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast
 
@@ -37,7 +38,7 @@ from gridpact.contracts.messages import (
     SolverOptions,
 )
 from gridpact.kit.series import Float64Series
-from gridpact.kit.wire import Message
+from gridpact.kit.wire import Message, build
 
 
 def dispatch(wanted: DispatchInput, progress: Progress) -> DispatchResult:
@@ -67,10 +68,55 @@ def probe(wanted: ProbeInput, progress: Progress) -> ProbeResult:
     return ProbeResult(held_ms=held_ms, padding="x" * wanted.result_bytes)
 
 
-Computation = Callable[[Message, Progress], Message]
+def _dispatch_rehearsals() -> Sequence[DispatchInput]:
+    battery = {
+        "capacity_kwh": 2,
+        "max_charge_power_kw": 1,
+        "max_discharge_power_kw": 1,
+        "charge_efficiency": 0.9,
+        "discharge_efficiency": 0.9,
+    }
+    return [
+        build(
+            DispatchInput,
+            {
+                "start_time": "2026-06-01T00:00:00Z",
+                "slot_duration_s": 3600,
+                "slots": 3,
+                "currency": "EUR",
+                "batteries": [{"name": "Battery", "battery": battery, "initial_energy_kwh": 1}],
+                "loads": [{"name": "Load", "power_kw": [1, 1, 1]}],
+                # The negative price leads through the mixed-integer path too.
+                "tariff": {
+                    "import_price_per_kwh": [0.1, -0.1, 0.3],
+                    "export_price_per_kwh": [0, -0.2, 0],
+                },
+                "grid": {"max_import_power_kw": 5, "max_export_power_kw": 5},
+            },
+        )
+    ]
+
+
+_Compute = Callable[[Message, Progress], Message]
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """How a kind is computed.
+
+    ``rehearsals`` gives the inputs, at least one, that a worker computes before it is ready, so
+    that the first task finds loaded whatever its path needs.
+    """
+
+    compute: _Compute
+    rehearsals: Callable[[], Sequence[Message]]
+
 
 COMPUTATIONS: Mapping[str, Computation] = MappingProxyType(
-    {"dispatch": cast("Computation", dispatch), "probe": cast("Computation", probe)}
+    {
+        "dispatch": Computation(cast("_Compute", dispatch), _dispatch_rehearsals),
+        "probe": Computation(cast("_Compute", probe), lambda: [ProbeInput(hold_ms=1)]),
+    }
 )
 
 

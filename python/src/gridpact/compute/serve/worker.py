@@ -21,12 +21,12 @@ from gridpact.compute.model.progress import Progress as Report
 from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
 from gridpact.contracts.channels import KINDS, LIMITS, ZSTD_THRESHOLD_BYTES
 from gridpact.contracts.errors import REASONS, Reason
-from gridpact.contracts.messages import DispatchInput, Error, Progress, Result, TaskMessage
+from gridpact.contracts.messages import Error, Progress, Result, TaskMessage
 from gridpact.kit.compression import compress, decompress
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.log import Log, configure_logging
 from gridpact.kit.violation import ContractError
-from gridpact.kit.wire import build, decode, encode
+from gridpact.kit.wire import decode, encode
 
 log = Log(__name__)
 
@@ -35,30 +35,6 @@ OOM_SCORE = "500"  # a worker is the first to go when the machine's memory runs 
 QUIET_SECONDS = 0.1  # at most ten reports a second; what is done sooner needs none
 
 _PR_SET_PDEATHSIG = 1
-
-_WARM_UP = {
-    "start_time": "2026-06-01T00:00:00Z",
-    "slot_duration_s": 3600,
-    "slots": 3,
-    "currency": "EUR",
-    "batteries": [
-        {
-            "name": "Battery",
-            "battery": {
-                "capacity_kwh": 2,
-                "max_charge_power_kw": 1,
-                "max_discharge_power_kw": 1,
-                "charge_efficiency": 0.9,
-                "discharge_efficiency": 0.9,
-            },
-            "initial_energy_kwh": 1,
-        }
-    ],
-    "loads": [{"name": "Load", "power_kw": [1, 1, 1]}],
-    # The negative price leads through the mixed-integer path too.
-    "tariff": {"import_price_per_kwh": [0.1, -0.1, 0.3], "export_price_per_kwh": [0, -0.2, 0]},
-    "grid": {"max_import_power_kw": 5, "max_export_power_kw": 5},
-}
 
 
 def main() -> None:
@@ -109,7 +85,7 @@ def _result(task: TaskMessage, report: Report) -> bytes:
         raise GridpactError(Reason.KIND_UNKNOWN, words, kind=task.kind)
     body = decompress(task.encoding, task.body, LIMITS.decoded_bytes)
     wanted = decode(KINDS[task.kind].input, body, LIMITS)
-    result = encode(COMPUTATIONS[task.kind](wanted, report))
+    result = encode(COMPUTATIONS[task.kind].compute(wanted, report))
     if len(result) > LIMITS.decoded_bytes:
         raise _too_large(len(result), LIMITS.decoded_bytes)
     encoding, packed = compress(result, ZSTD_THRESHOLD_BYTES)
@@ -177,17 +153,22 @@ class _Reports:
 
 
 def _warm_up() -> None:
-    """Computes once, from bytes to bytes, so that the first task finds everything loaded."""
-    task = TaskMessage(
-        task_id="00000000-0000-7000-8000-000000000000",
-        kind="dispatch",
-        attempt=1,
-        fencing_token=1,
-        remaining_ms=60_000,
-        encoding="identity",
-        body=encode(build(DispatchInput, _WARM_UP)),
-    )
-    _result(task, _unheard)
+    """Computes every rehearsal, from bytes to bytes, so that no task is the first."""
+    for kind, computation in COMPUTATIONS.items():
+        inputs = computation.rehearsals()
+        if not inputs:
+            raise AssertionError(f"the kind {kind} has no rehearsal")
+        for wanted in inputs:
+            task = TaskMessage(
+                task_id="00000000-0000-7000-8000-000000000000",
+                kind=kind,
+                attempt=1,
+                fencing_token=1,
+                remaining_ms=60_000,
+                encoding="identity",
+                body=encode(wanted),
+            )
+            _result(task, _unheard)
 
 
 def _unheard(*_: object, **__: object) -> None:
