@@ -38,12 +38,14 @@ const MODEL_STATUS = Dict{Int32,Symbol}(
 """
 What the solver found. `status` is `:optimal`, `:infeasible`, `:time_limit` or another name of
 `MODEL_STATUS`. Values are there when `has_plan`; duals (change of the minimum per unit of right-hand
-side or bound) only for programs without integers.
+side or bound) only for programs without integers. `bound` is what no plan can undercut, as far as
+proven: `-Inf` where nothing is.
 """
 struct Solution
     status::Symbol
     has_plan::Bool
     objective::Float64
+    bound::Float64
     relative_gap::Float64
     value::Vector{Float64}
     reduced_cost::Vector{Float64}
@@ -128,29 +130,135 @@ end
 
 known(value::Float64) = isfinite(value) ? value : nothing
 
+# ------------------------------------------------------------------------------------ models
+
 """
-    solve(lp; time_limit_s, relative_gap, on_progress = nothing) -> Solution
+    Model(lp)
+
+A program that stays in HiGHS: change it in place, and `solve!` it again from the basis that the last
+time ended with. `close(model)` gives its memory back at once, the garbage collector some time.
+Throws `ContractError("SOLVER_FAILED")` when HiGHS does not take the program.
+"""
+mutable struct Model
+    highs::Ptr{Cvoid}           # null when closed
+    destroy::Ptr{Cvoid}         # looked up now: a finalizer must not
+    column_count::Int
+    row_count::Int
+    is_mixed::Bool
+    function Model(lp::LinearProgram)
+        model = new(ccall(entry(:Highs_create), Ptr{Cvoid}, ()), entry(:Highs_destroy),
+            column_count(lp), row_count(lp), any(lp.is_integer))
+        finalizer(close, model)
+        set_option(model.highs, "output_flag", false)
+        set_option(model.highs, "threads", 1)
+        # The column bounds of these programs leave presolve little to find: without it a linear one
+        # is solved in about half the time. Branch and bound needs it.
+        set_option(model.highs, "presolve", model.is_mixed ? "on" : "off")
+        pass(model.highs, lp)
+        return model
+    end
+end
+
+function Base.close(model::Model)
+    highs, model.highs = model.highs, C_NULL
+    highs == C_NULL || ccall(model.destroy, Cvoid, (Ptr{Cvoid},), highs)
+    return nothing
+end
+
+"The costs of the columns from `first` on become `costs`."
+function change_costs!(model::Model, first::Int, costs::Vector{Float64})
+    last = within(first, length(costs), model.column_count)
+    check(ccall(entry(:Highs_changeColsCostByRange), Int32, (Ptr{Cvoid}, Int32, Int32, Ptr{Float64}),
+        model.highs, first - 1, last - 1, costs), "a change of costs")
+end
+
+"The bounds of the columns from `first` on become `lower` and `upper`."
+function change_bounds!(model::Model, first::Int, lower::Vector{Float64}, upper::Vector{Float64})
+    last = within(first, length(lower), model.column_count, length(upper))
+    check(ccall(entry(:Highs_changeColsBoundsByRange), Int32,
+        (Ptr{Cvoid}, Int32, Int32, Ptr{Float64}, Ptr{Float64}),
+        model.highs, first - 1, last - 1, lower, upper), "a change of bounds")
+end
+
+"The limits of the rows from `first` on become `lower` and `upper`."
+function change_rows!(model::Model, first::Int, lower::Vector{Float64}, upper::Vector{Float64})
+    last = within(first, length(lower), model.row_count, length(upper))
+    check(ccall(entry(:Highs_changeRowsBoundsByRange), Int32,
+        (Ptr{Cvoid}, Int32, Int32, Ptr{Float64}, Ptr{Float64}),
+        model.highs, first - 1, last - 1, lower, upper), "a change of rows")
+end
+
+"What a column contributes to a row becomes `value`."
+function change_coefficient!(model::Model, row::Int, column::Int, value::Float64)
+    within(row, 1, model.row_count)
+    within(column, 1, model.column_count)
+    check(ccall(entry(:Highs_changeCoeff), Int32, (Ptr{Cvoid}, Int32, Int32, Float64),
+        model.highs, row - 1, column - 1, value), "a change of a coefficient")
+end
+
+"The last of `count` indices from `first` on; HiGHS itself would read beyond a vector that is too short."
+function within(first, count, limit, other_count = count)
+    1 <= first && first + count - 1 <= limit && count == other_count ||
+        throw(BoundsError(1:limit, first:first + max(count, other_count) - 1))
+    return first + count - 1
+end
+
+"Where each column and row stood at the end: what the simplex method starts from."
+struct Basis
+    column::Vector{Int32}
+    row::Vector{Int32}
+end
+
+"The basis that the last `solve!` ended with."
+function basis(model::Model)
+    found = Basis(zeros(Int32, model.column_count), zeros(Int32, model.row_count))
+    check(ccall(entry(:Highs_getBasis), Int32, (Ptr{Cvoid}, Ptr{Int32}, Ptr{Int32}),
+        model.highs, found.column, found.row), "to tell the basis")
+    return found
+end
+
+"Start the next `solve!` from `start`, or from nothing: then it gives what a new model would."
+function change_basis!(model::Model, start::Basis)
+    (length(start.column), length(start.row)) == (model.column_count, model.row_count) ||
+        throw(DimensionMismatch("the basis of another model"))
+    check(ccall(entry(:Highs_setBasis), Int32, (Ptr{Cvoid}, Ptr{Int32}, Ptr{Int32}),
+        model.highs, start.column, start.row), "the basis")
+end
+change_basis!(model::Model, ::Nothing) =
+    check(ccall(entry(:Highs_clearSolver), Int32, (Ptr{Cvoid},), model.highs), "to start anew")
+
+"""
+    solve!(model; time_limit_s, relative_gap = 0.0, on_progress = nothing) -> Solution
 
 Minimise. While HiGHS searches for integers, `on_progress(objective, bound, relative_gap)` hears ten
 times a second of the best plan so far and of what no plan can undercut; each is `nothing` until it is
-known. Throws `ContractError("SOLVER_FAILED")` when HiGHS cannot even take the program, and whatever
-`on_progress` throws.
+known. Throws `ContractError("SOLVER_FAILED")` when HiGHS fails, and whatever `on_progress` throws.
+"""
+function solve!(model::Model; time_limit_s::Float64, relative_gap::Float64 = 0.0,
+        on_progress = nothing)
+    model.highs == C_NULL && throw(ArgumentError("the model is closed"))
+    set_option(model.highs, "time_limit", time_limit_s)
+    set_option(model.highs, "mip_rel_gap", relative_gap)
+    # The limit counts from when the clocks were last set to zero, not from the start of a run.
+    check(ccall(entry(:Highs_zeroAllClocks), Int32, (Ptr{Cvoid},), model.highs), "to count time")
+    GC.@preserve model begin
+        on_progress === nothing || !model.is_mixed ? run(model.highs) : run(model.highs, on_progress)
+        return solution(model)
+    end
+end
+
+"""
+    solve(lp; time_limit_s, relative_gap, on_progress = nothing) -> Solution
+
+Minimise a program once; see `solve!`.
 """
 function solve(lp::LinearProgram; time_limit_s::Float64, relative_gap::Float64, on_progress = nothing)
-    highs = ccall(entry(:Highs_create), Ptr{Cvoid}, ())
+    model = Model(lp)
     try
-        set_option(highs, "output_flag", false)
-        set_option(highs, "threads", 1)
-        set_option(highs, "time_limit", time_limit_s)
-        set_option(highs, "mip_rel_gap", relative_gap)
-        # The column bounds of these programs leave presolve little to find: without it a linear one
-        # is solved in about half the time. Branch and bound needs it.
-        set_option(highs, "presolve", any(lp.is_integer) ? "on" : "off")
-        pass(highs, lp)
-        on_progress === nothing || !any(lp.is_integer) ? run(highs) : run(highs, on_progress)
-        return solution(highs, lp)
+        return solve!(model; time_limit_s = time_limit_s, relative_gap = relative_gap,
+            on_progress = on_progress)
     finally
-        ccall(entry(:Highs_destroy), Cvoid, (Ptr{Cvoid},), highs)
+        close(model)
     end
 end
 
@@ -165,7 +273,11 @@ function run(highs, on_progress)
             pointer_from_objref(listener)), "a callback")
         check(ccall(entry(:Highs_startCallback), Int32, (Ptr{Cvoid}, Int32), highs, MIP_INTERRUPT),
             "a callback")
-        run(highs)
+        try
+            run(highs)
+        finally
+            ccall(entry(:Highs_stopCallback), Int32, (Ptr{Cvoid}, Int32), highs, MIP_INTERRUPT)
+        end
     end
     listener.failure === nothing || throw(listener.failure)
     return nothing
@@ -192,19 +304,22 @@ function pass(highs, lp::LinearProgram)
     end
 end
 
-function solution(highs, lp::LinearProgram)
+function solution(model::Model)
+    highs = model.highs
     code = ccall(entry(:Highs_getModelStatus), Int32, (Ptr{Cvoid},), highs)
     status = get(MODEL_STATUS, code, :unknown)
     has_plan = status == :optimal || int_info(highs, "primal_solution_status") == FEASIBLE_POINT
-    has_plan || return Solution(status, false, NaN, NaN, Float64[], Float64[], Float64[])
-    value, reduced_cost = zeros(column_count(lp)), zeros(column_count(lp))
-    activity, row_dual = zeros(row_count(lp)), zeros(row_count(lp))
+    bound = model.is_mixed ? double_info(highs, "mip_dual_bound") :
+            status == :optimal ? double_info(highs, "objective_function_value") : -Inf
+    has_plan || return Solution(status, false, NaN, bound, NaN, Float64[], Float64[], Float64[])
+    value, reduced_cost = zeros(model.column_count), zeros(model.column_count)
+    activity, row_dual = zeros(model.row_count), zeros(model.row_count)
     check(ccall(entry(:Highs_getSolution), Int32,
         (Ptr{Cvoid}, Ptr{Float64}, Ptr{Float64}, Ptr{Float64}, Ptr{Float64}),
         highs, value, reduced_cost, activity, row_dual), "to tell the solution")
     objective = double_info(highs, "objective_function_value")
-    gap = any(lp.is_integer) ? double_info(highs, "mip_gap") : 0.0
-    return Solution(status, true, objective, gap, value, reduced_cost, row_dual)
+    gap = model.is_mixed ? double_info(highs, "mip_gap") : 0.0
+    return Solution(status, true, objective, bound, gap, value, reduced_cost, row_dual)
 end
 
 end

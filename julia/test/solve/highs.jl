@@ -52,6 +52,7 @@ end
         GC.gc(false)                                        # as may happen in any callback
     end)
     @test solution.status == :time_limit && solution.has_plan
+    @test solution.bound <= solution.objective
     @test threads == Set(this_thread())
     @test 5 <= length(heard) <= 16                          # ten a second
     @test heard[1] == (nothing, nothing, nothing)
@@ -92,6 +93,90 @@ end
     @test refusal(() -> solve(lp)) == "SOLVER_FAILED"
 end
 
+"Transport with random costs, supplies and limits: rows first supplies, then demands."
+function transport(dice; from = 6, to = 8)
+    lp = LinearProgram()
+    supplies = [constraint!(lp, 0.0, roll(dice, 5.0, 10.0) * to / from) for _ in 1:from]
+    demands = [constraint!(lp, roll(dice, 1.0, 11.0), Inf) for _ in 1:to]
+    for supply in supplies, demand in demands
+        variable!(lp, 0.0, roll(dice, 1.0, 8.0), roll(dice, 0.0, 9.0), (supply => 1.0, demand => 1.0))
+    end
+    return lp
+end
+
+same(one, other) = one.status == other.status &&
+    (!one.has_plan || isapprox(one.objective, other.objective; atol = 1e-7))
+
+@testset "a model that was changed in place gives what a new one gives" begin
+    dice = Dice(5)
+    infeasible_count = 0
+    lp = transport(dice)
+    model = Highs.Model(lp)
+    for round in 1:200
+        next = transport(dice)
+        first = roll(dice, 1:30)
+        # Some of it changes, and what HiGHS is told is kept in a program of our own.
+        span = first:roll(dice, first:length(lp.cost))
+        lp.cost[span] = next.cost[span]
+        Highs.change_costs!(model, first, lp.cost[span])
+        if roll(dice, (true, false))
+            lp.lower[span], lp.upper[span] = next.lower[span], next.upper[span]
+            Highs.change_bounds!(model, first, lp.lower[span], lp.upper[span])
+        end
+        rows = roll(dice, 1:7):14
+        lp.row_lower[rows], lp.row_upper[rows] = next.row_lower[rows], next.row_upper[rows]
+        Highs.change_rows!(model, Base.first(rows), lp.row_lower[rows], lp.row_upper[rows])
+        if roll(dice, (true, false))
+            entry = roll(dice, 1:length(lp.row))
+            lp.coefficient[entry] = roll(dice, 0.5, 1.5)
+            Highs.change_coefficient!(model, lp.row[entry] + 1, (entry + 1) ÷ 2, lp.coefficient[entry])
+        end
+        roll(dice, 1:10) == 1 && Highs.change_basis!(model, nothing)
+        warm, cold = Highs.solve!(model; time_limit_s = 10.0), solve(lp)
+        @test same(warm, cold)
+        infeasible_count += warm.status == :infeasible
+    end
+    @test 0 < infeasible_count < 100
+    close(model)
+end
+
+@testset "a model starts from the basis it is given" begin
+    lp = transport(Dice(6); from = 40, to = 60)
+    steps(model) = (Highs.solve!(model; time_limit_s = 10.0); Highs.int_info(model.highs, "simplex_iteration_count"))
+    first, second = Highs.Model(lp), Highs.Model(lp)
+    cold = steps(first)
+    @test cold > 20
+    @test steps(first) == 0                                 # nothing changed
+    Highs.change_basis!(second, Highs.basis(first))
+    @test steps(second) == 0
+    Highs.change_basis!(second, nothing)
+    @test steps(second) == cold
+    @test_throws DimensionMismatch Highs.change_basis!(second, Highs.Basis(Int32[1], Int32[1]))
+end
+
+@testset "a model has its time limit again in every run" begin
+    model = Highs.Model(knapsack(60))
+    for _ in 1:3
+        started = time()
+        found = Highs.solve!(model; time_limit_s = 0.4)
+        @test found.status == :time_limit && found.has_plan
+        @test 0.3 < time() - started < 2
+    end
+    close(model)
+end
+
+@testset "what is beyond a model is refused, and so is a closed one" begin
+    model = Highs.Model(transport(Dice(6)))
+    @test_throws BoundsError Highs.change_costs!(model, 48, [1.0, 2.0])
+    @test_throws BoundsError Highs.change_costs!(model, 0, [1.0])
+    @test_throws BoundsError Highs.change_bounds!(model, 1, [1.0], [1.0, 2.0])
+    @test_throws BoundsError Highs.change_rows!(model, 15, [1.0], [1.0])
+    @test_throws BoundsError Highs.change_coefficient!(model, 1, 49, 1.0)
+    close(model)
+    close(model)
+    @test_throws ArgumentError Highs.solve!(model; time_limit_s = 1.0)
+end
+
 @testset "memory is given back" begin
     lp = LinearProgram()
     row = constraint!(lp, 4.0, Inf)
@@ -101,4 +186,9 @@ end
     before = resident()
     foreach(_ -> solve(lp), 1:200)
     @test resident() - before < 32 * 1024 * 1024
+    for _ in 1:200                                          # nobody closes these
+        Highs.solve!(Highs.Model(lp); time_limit_s = 10.0)
+    end
+    GC.gc()
+    @test resident() - before < 64 * 1024 * 1024
 end
