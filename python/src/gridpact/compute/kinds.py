@@ -26,6 +26,7 @@ from gridpact.compute.model.plan import (
 )
 from gridpact.compute.model.progress import Progress
 from gridpact.compute.model.site import Battery, Pv, Series, Site
+from gridpact.compute.power_flow import power_flow, power_flow_rehearsals
 from gridpact.contracts.messages import (
     DispatchBattery,
     DispatchBatteryPlan,
@@ -115,6 +116,7 @@ class Computation:
 COMPUTATIONS: Mapping[str, Computation] = MappingProxyType(
     {
         "dispatch": Computation(cast("_Compute", dispatch), _dispatch_rehearsals),
+        "power-flow": Computation(cast("_Compute", power_flow), power_flow_rehearsals),
         "probe": Computation(cast("_Compute", probe), lambda: [ProbeInput(hold_ms=1)]),
     }
 )
