@@ -25,7 +25,6 @@ from gridpact.compute.model.network import (
     Role,
     islands,
 )
-from gridpact.compute.model.progress import Progress
 from gridpact.compute.model.power_flow import (
     FACTOR_STEPS,
     LIMIT_TOLERANCE_PU,
@@ -35,6 +34,7 @@ from gridpact.compute.model.power_flow import (
     Start,
     State,
 )
+from gridpact.compute.model.progress import Progress
 from gridpact.compute.model.worst import Worst
 from gridpact.contracts import messages
 from gridpact.contracts.errors import Reason
