@@ -2,10 +2,10 @@
 # The targets install what they need: scripts/setup* do nothing when nothing changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up down status test test-full check generate format lint lock clean
+.PHONY: help setup setup-dev demo up down status test test-full check bench-compute generate format lint lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what running needs (Python packages; Julia, if there is one in reach)
 	@scripts/setup
@@ -37,6 +37,10 @@ test-full: setup-dev ## the same with the long tests and new random examples
 check: setup-dev ## formatter, linter, types, imports, contracts, generated files
 	@scripts/check
 
+bench-compute: setup ## measure the compute engines beside their peers (CASES=…, ARGS=--help)
+	@scripts/setup-bench
+	@.venv/bin/python -m bench.compute $(if $(CASES),--cases "$(CASES)") $(ARGS)
+
 generate: setup-dev ## write the code that the contracts define
 	@.venv/bin/python -m gridpact.codegen
 
@@ -52,6 +56,6 @@ lock: setup-dev ## lock the Python packages that python/pyproject.toml asks for
 	@scripts/lock
 
 clean: ## remove what set-up, tests and checks made; .gridpact, the platform's state, stays
-	rm -rf .venv .tools .setup.lock web/node_modules
+	rm -rf .venv .tools .setup.lock bench/.venv web/node_modules
 	find . -name .git -prune -o -type d \( -name __pycache__ -o -name '.*_cache' -o -name .hypothesis \) \
 		-exec rm -rf {} +

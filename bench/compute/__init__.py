@@ -1,0 +1,1 @@
+"""Benchmarks of the compute kinds beside the programs their users run today: bench/README.md."""

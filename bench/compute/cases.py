@@ -1,0 +1,104 @@
+"""The cases: who solves which input, what must agree, and which ratios follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.compute.inputs import House, write_dispatch
+from bench.compute.lane import Answer
+from bench.compute.rounds import Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One way to solve the case's input. Its times are named CASE_NAME or CASE_NAME_MEASURE."""
+
+    name: str
+    side: str
+    lane: str
+    source: str
+    calls: int = 1  # in a row, in one round; the fastest is the round's time
+    every: int = 1  # takes part in every n-th round only, because it is slow
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """``entries[0]`` is ours; ``known`` is the answer to reach, else that of the first entry of
+    ``reference``; ``tolerance`` is as `bench.compute.rounds.difference` measures."""
+
+    name: str
+    input: str
+    entries: tuple[Entry, ...]
+    rounds: int
+    tolerance: float
+    reference: str
+    known: Answer | None = None
+    ratios: tuple[Ratio, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What cases are made from: the house to plan, and a folder for their input files."""
+
+    house: House
+    folder: Path
+
+
+Maker = Callable[[Setting], Case]
+"""Makes the case and writes its input files. Raises Missing where it cannot."""
+
+
+def dispatch(slots: int, rounds: int) -> Maker:
+    def make(setting: Setting) -> Case:
+        name = f"dispatch_{slots}"
+        files = write_dispatch(setting.folder, name, setting.house.dispatch(slots))
+        ours, json = str(files["msgpack"]), str(files["json"])
+        optimum = setting.house.optimum(slots)
+        calls = max(3, 960 // slots)
+        highs = (f"{name}_highs", f"{name}_highs_no_presolve")
+        return Case(
+            name=name,
+            input=f"{setting.house.words}, {slots} slots",
+            entries=(
+                Entry("gridpact", "julia", "dispatch", ours, calls),
+                Entry("gridpact_python", "python", "dispatch", ours, calls),
+                Entry("highs", "highs", "dispatch", json, calls),
+                Entry("highs_no_presolve", "highs", "dispatch_no_presolve", json, calls),
+                Entry("pypsa", "pypsa", "dispatch", json, every=5),
+            ),
+            rounds=rounds,
+            tolerance=1e-6,
+            reference="highs",
+            known=None if optimum is None else {"cost": optimum},
+            ratios=(
+                Ratio(f"{name}_vs_highs", f"{name}_gridpact", highs),
+                Ratio(f"{name}_vs_highs_default", f"{name}_gridpact", highs[:1]),
+                Ratio(f"{name}_task_vs_highs", f"{name}_gridpact_task", highs),
+                Ratio(f"{name}_python_task_vs_highs", f"{name}_gridpact_python_task", highs),
+                Ratio(f"{name}_task_vs_pypsa", f"{name}_gridpact_task", (f"{name}_pypsa",)),
+            ),
+        )
+
+    return make
+
+
+DEFAULT: dict[str, Maker] = {
+    "dispatch_96": dispatch(96, rounds=25),
+    "dispatch_672": dispatch(672, rounds=25),
+}
+
+OPTIONAL: dict[str, Maker] = {}
+
+
+def chosen(words: str) -> Iterator[tuple[str, Maker]]:
+    """The cases named, separated by commas or blanks; ``default`` and ``all`` name several."""
+    known = {**DEFAULT, **OPTIONAL}
+    for word in words.replace(",", " ").split():
+        if word in ("default", "all"):
+            yield from (DEFAULT if word == "default" else known).items()
+        elif word in known:
+            yield word, known[word]
+        else:
+            raise KeyError(f"no case {word}; there are {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""The programs measured against, each a process in bench/.venv."""
