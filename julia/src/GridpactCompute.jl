@@ -33,12 +33,18 @@ include("contracts/channels.jl")
 
 include("model/linear_program.jl")
 include("model/dispatch.jl")
+include("model/network.jl")
 
 include("solve/highs.jl")
 include("solve/dispatch_plan.jl")
 include("solve/dispatch_conflict.jl")
 include("solve/dispatch_reasons.jl")
 include("solve/dispatch.jl")
+include("solve/klu.jl")
+include("solve/newton.jl")
+include("solve/network_survey.jl")
+include("solve/network_problem.jl")
+include("solve/power_flow.jl")
 
 include("serve/log.jl")
 include("serve/process.jl")
