@@ -273,3 +273,32 @@ function reactive_limits(problem::NetworkProblem, survey::Surveys.Survey)
     end
     return found
 end
+
+rehearsals(::Type{PowerFlowInput}) = (
+    rehearsal_of_power_flow(1.0) => nothing,
+    rehearsal_of_power_flow(1000.0) => "POWER_FLOW_DIVERGED",
+)
+
+"Two slots of a village behind a transformer, with a plant that reaches its reactive limit; `factor` scales the load."
+function rehearsal_of_power_flow(factor::Float64)
+    bus(name, kv) = NetworkBus(name = name, nominal_voltage_kv = kv)
+    network = Network(base_power_mva = 10.0,
+        buses = [bus("a", 110.0), bus("b", 20.0), bus("c", 20.0)],
+        branches = [
+            NetworkBranch(name = "t", kind = "TRANSFORMER", from_bus = "a", to_bus = "b",
+                resistance_pu = 0.002, reactance_pu = 0.04, phase_shift_deg = 150.0,
+                max_apparent_power_mva = 25.0),
+            NetworkBranch(name = "l", kind = "LINE", from_bus = "b", to_bus = "c",
+                resistance_pu = 0.02, reactance_pu = 0.03, max_current_ka = 0.25)],
+        generators = [
+            NetworkGenerator(name = "g", bus = "a", role = "SLACK", voltage_setpoint_pu = 1.02),
+            NetworkGenerator(name = "p", bus = "c", role = "PV", active_power_mw = 1.0,
+                voltage_setpoint_pu = 1.05, min_reactive_power_mvar = -0.5,
+                max_reactive_power_mvar = 0.5)],
+        loads = [NetworkLoad(name = "h", bus = "c", active_power_mw = 4.0, reactive_power_mvar = 1.0,
+            profile = "day")],
+        shunts = [NetworkShunt(name = "s", bus = "b", susceptance_mvar = 1.0)])
+    return PowerFlowInput(network = network, slots = 2,
+        profiles = [NetworkProfile("day", "FACTOR", factor .* [0.5, 1.0])],
+        options = PowerFlowOptions(enforce_reactive_limits = true, report = "ALL"))
+end
