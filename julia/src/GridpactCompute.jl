@@ -36,6 +36,7 @@ include("model/dispatch.jl")
 include("model/network.jl")
 
 include("solve/highs.jl")
+include("solve/warm_models.jl")
 include("solve/dispatch_plan.jl")
 include("solve/dispatch_conflict.jl")
 include("solve/dispatch_reasons.jl")

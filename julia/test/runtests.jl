@@ -12,7 +12,7 @@ const FILES = isempty(ARGS) ? [
     "wire/float64ext", "wire/msgpack", "wire/shapes", "wire/rules", "wire/contract", "wire/zstd",
     "wire/websocket",
     "model/linear_program", "model/dispatch",
-    "solve/highs", "solve/dispatch_plan", "solve/dispatch_conflict", "solve/dispatch_reasons",
+    "solve/highs", "solve/warm_models", "solve/dispatch_plan", "solve/dispatch_conflict", "solve/dispatch_reasons",
     "solve/dispatch",
     "serve/log", "serve/auth", "serve/link", "serve/messages", "serve/kinds", "serve/pool",
     "serve/front", "serve/main",

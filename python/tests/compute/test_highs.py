@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from gridpact.compute.solve.highs import LinearProgram, Outcome
+from gridpact.compute.solve.highs import Block, LinearProgram, Outcome, SolverError
 
 
 def knapsack(count: int) -> LinearProgram:
@@ -68,3 +68,85 @@ def test_linear_program_has_nothing_to_tell_on_its_way() -> None:
         pytest.fail("called")
 
     assert program.solve(time_limit_s=10.0, on_progress=listen).objective == 2.0
+
+
+class Transport:
+    """Goods from six places to eight, at random costs."""
+
+    def __init__(self, dice: np.random.Generator) -> None:
+        self.costs = dice.uniform(0, 9, (6, 8))
+        self.upper = dice.uniform(1, 8, (6, 8))
+        self.supply = dice.uniform(6.5, 13.0, 6)
+        self.demand = dice.uniform(1, 11, 8)
+        self.factor = np.ones((6, 8))
+
+    def program(self) -> tuple[LinearProgram, Block, Block, Block]:
+        program = LinearProgram()
+        flows = program.variables(48, upper=self.upper.ravel(), cost=self.costs.ravel())
+        grid = flows.reshape(6, 8)
+        supplies = program.rows(
+            0.0, self.supply, *((self.factor[:, to], grid[:, to]) for to in range(8))
+        )
+        demands = program.rows(self.demand, math.inf, *((1.0, grid[i, :]) for i in range(6)))
+        return program, flows, supplies, demands
+
+
+def test_changed_model_gives_what_a_new_one_gives() -> None:
+    dice = np.random.default_rng(5)
+    now = Transport(dice)
+    program, flows, supplies, demands = now.program()
+    model = program.model()
+    outcomes: list[Outcome] = []
+    for _ in range(100):
+        then = Transport(dice)
+        part = slice(int(dice.integers(0, 48)), None)
+        now.costs.ravel()[part] = then.costs.ravel()[part]
+        model.change_costs(flows[part], then.costs.ravel()[part])
+        now.upper.ravel()[part] = then.upper.ravel()[part]
+        model.change_bounds(flows[part], 0.0, then.upper.ravel()[part])
+        now.supply, now.demand = then.supply, then.demand
+        model.change_rows(supplies, 0.0, now.supply)
+        model.change_rows(demands, now.demand, math.inf)
+        place, to = dice.integers(0, 6, 1), dice.integers(0, 8, 1)
+        now.factor[place, to] = dice.uniform(0.5, 1.5)
+        model.change_coefficients(
+            supplies[place], flows.reshape(6, 8)[place, to], now.factor[place, to]
+        )
+        if dice.integers(0, 10) == 0:
+            model.start_anew()
+        warm = model.solve(time_limit_s=10.0)
+        cold = now.program()[0].solve(time_limit_s=10.0)
+        assert warm.outcome is cold.outcome
+        outcomes.append(warm.outcome)
+        if warm.has_values:
+            assert warm.objective == pytest.approx(cold.objective, abs=1e-7)
+    assert set(outcomes) == {Outcome.OPTIMAL, Outcome.INFEASIBLE}
+
+
+def test_model_has_its_time_limit_again_in_every_run() -> None:
+    model = knapsack(60).model()
+    for _ in range(3):
+        started = time.monotonic()
+        found = model.solve(time_limit_s=0.4)
+        assert found.outcome is Outcome.TIME_LIMIT
+        assert found.has_values
+        assert 0.3 < time.monotonic() - started < 2
+
+
+def test_nothing_is_told_to_whoever_listened_to_another_run() -> None:
+    heard: list[object] = []
+    model = knapsack(60).model()
+    model.solve(time_limit_s=0.3, on_progress=lambda *found: heard.append(found))
+    count = len(heard)
+    assert count
+    model.solve(time_limit_s=0.3)
+    assert len(heard) == count
+
+
+def test_change_that_highs_does_not_take_is_refused() -> None:
+    program = LinearProgram()
+    block = program.variables(2, cost=1.0)
+    program.equal(2.0, (1.0, block[:1]))
+    model = program.model()
+    with pytest.raises(SolverError, match="costs"):
+        model.change_costs(block + 7, 1.0)

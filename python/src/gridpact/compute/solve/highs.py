@@ -136,29 +136,18 @@ class LinearProgram:
         Raises SolverError when HiGHS fails or the program is unbounded, and what ``on_progress``
         raises.
         """
-        highs = highspy.Highs()
-        options: dict[str, bool | int | float] = {
-            "output_flag": False,
-            "threads": 1,  # a node runs one worker a core
-            "time_limit": time_limit_s,
-            "mip_rel_gap": relative_gap,
-            "mip_abs_gap": 1e-9,
-        }
-        for name, option in options.items():
-            highs.setOptionValue(name, option)
-        self._pass_to(highs)
-        if on_progress is not None and self._is_mixed:
-            ear = _Ear(on_progress)
-            highs.cbMipInterrupt.subscribe(ear.hear)
-            highs.run()
-            ear.check()
-        else:
-            highs.run()
-        return self._solution_of(highs)
+        return self.model().solve(
+            time_limit_s=time_limit_s, relative_gap=relative_gap, on_progress=on_progress
+        )
 
-    @property
-    def _is_mixed(self) -> bool:
-        return any(bool(whole.any()) for whole in self._whole)
+    def model(self) -> Model:
+        """The program as it is now, in HiGHS: to be changed in place and solved again."""
+        highs = highspy.Highs()
+        highs.setOptionValue("output_flag", False)
+        highs.setOptionValue("threads", 1)  # a node runs one worker a core
+        highs.setOptionValue("mip_abs_gap", 1e-9)
+        self._pass_to(highs)
+        return Model(highs, is_mixed=any(bool(whole.any()) for whole in self._whole))
 
     def _pass_to(self, highs: highspy.Highs) -> None:
         rows = np.concatenate([entry[0] for entry in self._entries])
@@ -185,7 +174,68 @@ class LinearProgram:
             np.concatenate(self._whole),
         )
 
-    def _solution_of(self, highs: highspy.Highs) -> Solution:
+
+class Model:
+    """A program in HiGHS. A linear one is solved again from the basis where the last run ended.
+
+    Every change takes one number for a whole block, or one for each of its members.
+    """
+
+    def __init__(self, highs: highspy.Highs, *, is_mixed: bool) -> None:
+        self._highs = highs
+        self._is_mixed = is_mixed
+
+    def change_costs(self, variables: Block, costs: Coefficient) -> None:
+        count = len(variables)
+        _check(self._highs.changeColsCost(count, variables, _each(count, costs)), "costs")
+
+    def change_bounds(self, variables: Block, lower: Coefficient, upper: Coefficient) -> None:
+        count = len(variables)
+        bounds = _each(count, lower), _each(count, upper)
+        _check(self._highs.changeColsBounds(count, variables, *bounds), "bounds")
+
+    def change_rows(self, rows: Block, lower: Coefficient, upper: Coefficient) -> None:
+        count = len(rows)
+        limits = _each(count, lower), _each(count, upper)
+        change = self._highs.changeRowsBounds  # pyright: ignore[reportAttributeAccessIssue]  # stub
+        _check(change(count, rows, *limits), "rows")
+
+    def change_coefficients(self, rows: Block, variables: Block, values: Coefficient) -> None:
+        """What each of the variables contributes to the row beside it."""
+        count = len(rows)
+        for row, variable, value in zip(rows, variables, _each(count, values), strict=True):
+            _check(self._highs.changeCoeff(row, variable, value), "coefficients")
+
+    def start_anew(self) -> None:
+        """The next ``solve`` gives what a new model would: it starts from nothing."""
+        self._highs.clearSolver()
+
+    def solve(
+        self,
+        *,
+        time_limit_s: float,
+        relative_gap: float = 0.0,
+        on_progress: Listener | None = None,
+    ) -> Solution:
+        """As LinearProgram.solve."""
+        highs = self._highs
+        # The limit counts from the first run of the model, not from the start of this one.
+        highs.setOptionValue("time_limit", highs.getRunTime() + time_limit_s)
+        highs.setOptionValue("mip_rel_gap", relative_gap)
+        if on_progress is not None and self._is_mixed:
+            ear = _Ear(on_progress)
+            highs.cbMipInterrupt.subscribe(ear.hear)
+            try:
+                highs.run()
+            finally:
+                highs.cbMipInterrupt.unsubscribe(ear.hear)
+            ear.check()
+        else:
+            highs.run()
+        return self._solution()
+
+    def _solution(self) -> Solution:
+        highs = self._highs
         status = highs.getModelStatus()
         match status:
             case HighsModelStatus.kOptimal:
@@ -235,6 +285,11 @@ class _Ear:
     def check(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+def _check(status: highspy.HighsStatus, what: str) -> None:
+    if status == highspy.HighsStatus.kError:
+        raise SolverError(f"HiGHS refuses a change of {what}")
 
 
 def _known(value: float) -> float | None:

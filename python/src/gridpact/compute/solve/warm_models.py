@@ -1,0 +1,39 @@
+"""Models that a worker keeps between tasks, so that a controller's step need not build its own."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+Model = TypeVar("Model")
+
+
+class WarmModels(Generic[Model]):
+    """Models by key, at most ``most`` of them: the one used longest ago makes room.
+
+    It must not matter whether one is here: a worker is replaced at any time, and the next task of
+    the same key may go to another.
+    """
+
+    def __init__(self, most: int = 8) -> None:
+        self._most = most
+        self._kept: OrderedDict[str, Model] = OrderedDict()
+
+    def take(self, key: str) -> Model | None:
+        """Takes a model out.
+
+        Put it back with ``keep`` when its task has succeeded: one that failed halfway through a
+        change is better forgotten.
+        """
+        return self._kept.pop(key, None)
+
+    def keep(self, key: str, model: Model) -> None:
+        """Keeps a model under ``key``, instead of what was kept there."""
+        self._kept[key] = model
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forgets every model, as when memory is short."""
+        self._kept.clear()
