@@ -192,6 +192,8 @@ def task() -> Iterator[Vector]:
     yield from malformations(message)
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     yield accept("with-trace", {**message, "traceparent": trace})
+    yield accept("with-affinity", {**message, "affinity_key": "site:0a-B_7."})
+    yield refuse("affinity-not-ascii", {**message, "affinity_key": "größe"}, "affinity_key:pattern")
     yield refuse("nil-for-optional", {**message, "traceparent": None}, "traceparent:type")
     yield accept("token-at-limit", {**message, "fencing_token": 2**53 - 1})
     yield refuse("token-above-limit", {**message, "fencing_token": 2**53}, "fencing_token:maximum")

@@ -75,6 +75,8 @@ const REASONS = Dict{String,Reason}(
         "Reduce the load, support the voltage or correct the data of what is named under violations."),
     "SOLVER_FAILED" => Reason("INTERNAL", 500, "Solver failed", false,
         "Check the scale of the inputs and report the case."),
+    "OUT_OF_MEMORY" => Reason("RESOURCE_EXHAUSTED", 413, "Task needs more memory than a worker may use", false,
+        "Ask for fewer slots, assets or scenarios, or raise GRIDPACT_WORKER_MEMORY_MIB of the node."),
     "KIND_UNKNOWN" => Reason("UNIMPLEMENTED", 501, "Kind of task unknown to this node", false,
         "Update the node."),
     "WORKER_LOST" => Reason("UNAVAILABLE", 503, "Worker died", true,

@@ -2418,6 +2418,7 @@ Base.@kwdef struct ComputeTaskHeaders <: Message
     task_id::String
     kind::String
     encoding::String
+    affinity_key::Union{Nothing,String} = nothing
     traceparent::Union{Nothing,String} = nothing
 end
 
@@ -2425,6 +2426,7 @@ from_map(::Type{ComputeTaskHeaders}, entries) = ComputeTaskHeaders(
     entries["task_id"],
     entries["kind"],
     entries["encoding"],
+    get(entries, "affinity_key", nothing),
     get(entries, "traceparent", nothing),
 )
 
@@ -2500,6 +2502,7 @@ Base.@kwdef struct TaskMessage <: Message
     encoding::String
     # The payload of the queue message, untouched.
     body::Vector{UInt8}
+    affinity_key::Union{Nothing,String} = nothing
     traceparent::Union{Nothing,String} = nothing
 end
 
@@ -2511,6 +2514,7 @@ from_map(::Type{TaskMessage}, entries) = TaskMessage(
     entries["remaining_ms"],
     entries["encoding"],
     entries["body"],
+    get(entries, "affinity_key", nothing),
     get(entries, "traceparent", nothing),
 )
 

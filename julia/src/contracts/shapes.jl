@@ -613,11 +613,13 @@ const ENCODING = Text(choices=["identity", "zstd"])
 const FENCING_TOKEN = Numeric(whole=true, minimum=1, maximum=9007199254740991)
 const IDENTIFIER = Text(min_length=36, max_length=36, pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\$", format="uuid")
 const TASK_KIND = Text(choices=["dispatch", "power-flow", "unit-commitment", "probe"])
+const AFFINITY_KEY = Text(min_length=1, max_length=128, pattern="^[A-Za-z0-9_.:-]+\$")
 const TRACEPARENT = Text(max_length=55, pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\$")
 const COMPUTE_TASK_HEADERS = Record([
     Field("task_id", IDENTIFIER),
     Field("kind", TASK_KIND),
     Field("encoding", ENCODING),
+    Field("affinity_key", AFFINITY_KEY, required=false),
     Field("traceparent", TRACEPARENT, required=false),
 ])
 const HELLO = Record([
@@ -647,6 +649,7 @@ const TASK_MESSAGE = Record([
     Field("remaining_ms", Numeric(whole=true, minimum=1, maximum=86400000)),
     Field("encoding", ENCODING),
     Field("body", Binary(max_bytes=16777216)),
+    Field("affinity_key", AFFINITY_KEY, required=false),
     Field("traceparent", TRACEPARENT, required=false),
 ])
 const ACCEPTED = Record([

@@ -26,7 +26,7 @@ SECRET = "only-for-tests"
 SOON_S = 10.0
 TASK_ID = "01981f6e-7c00-7000-8000-000000000004"
 LEASE = Lease(TASK_ID, 7)
-HEADER = Header(TASK_ID, "probe", "identity", None)
+HEADER = Header(TASK_ID, "probe", "identity", None, affinity_key="site-1")
 OPENED = Opened(LEASE, attempt=1, remaining_ms=60_000, cancel_requested=False)
 RESULT = messages.Result(
     task_id=TASK_ID, fencing_token=7, encoding="identity", solve_ms=1.0, body=b"\x80"
@@ -122,6 +122,7 @@ class TestMeeting:
             task = await listen(socket)
             assert isinstance(task, messages.TaskMessage)
             assert (task.body, task.remaining_ms) == (b"\x81\xa1x\x01", 60_000)
+            assert task.affinity_key == "site-1"
             cancel = await listen(socket)
             assert isinstance(cancel, messages.Cancel)
             await socket.send(

@@ -101,6 +101,12 @@ BREAKAGES = {
         "TASK_STATE_CANCELLED = 5;\n  TASK_STATE_PAUSED = 6;",
         "disagree about paused of TaskState",
     ),
+    "affinity that is no text of the input": Breakage(
+        "asyncapi.yaml",
+        "  probe:\n    type: DIAGNOSE\n",
+        "  probe:\n    type: DIAGNOSE\n    affinity: hold_ms\n",
+        "probe has no text hold_ms to be its affinity",
+    ),
     "keyword cut from a description": Breakage(
         "schemas/solver-options.yaml",
         "description: 'Accepted gap of a mixed-integer plan, relative to its cost.'",

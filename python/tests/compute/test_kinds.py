@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from gridpact.compute.kinds import COMPUTATIONS, dispatch, probe
+from gridpact.compute.kinds import computations, dispatch, probe
+from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.contracts.channels import KINDS, LIMITS
 from gridpact.contracts.errors import Reason
 from gridpact.contracts.messages import DispatchInput, DispatchResult, ProbeInput
@@ -15,6 +16,8 @@ from gridpact.kit.errors import GridpactError
 from gridpact.kit.wire import build, decode, encode
 from tests.compute.household import OPTIMA, household_input
 from tests.compute.test_plan import silent
+
+COMPUTATIONS = computations(WarmModels())
 
 
 @pytest.mark.parametrize("slots", OPTIMA)

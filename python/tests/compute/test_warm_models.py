@@ -6,7 +6,7 @@ from gridpact.compute.solve.warm_models import WarmModels
 
 
 def test_takes_a_model_as_it_was_kept_once() -> None:
-    models: WarmModels[str] = WarmModels(2)
+    models = WarmModels(2)
     assert models.take("a") is None
     models.keep("a", "model")
     assert models.take("b") is None
@@ -15,7 +15,7 @@ def test_takes_a_model_as_it_was_kept_once() -> None:
 
 
 def test_the_one_used_longest_ago_makes_room() -> None:
-    models: WarmModels[int] = WarmModels(2)
+    models = WarmModels(2)
     models.keep("a", 1)
     models.keep("b", 2)
     models.keep("a", 3)
@@ -24,7 +24,7 @@ def test_the_one_used_longest_ago_makes_room() -> None:
 
 
 def test_forgets_everything() -> None:
-    models: WarmModels[int] = WarmModels(2)
+    models = WarmModels(2)
     models.keep("a", 1)
     models.clear()
     assert models.take("a") is None

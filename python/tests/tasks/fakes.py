@@ -46,6 +46,7 @@ class MemoryTaskStore:
         self.now = START
         self.tasks: dict[str, Task] = {}
         self.payloads: dict[str, Body] = {}
+        self.affinity_keys: dict[str, str | None] = {}
         self.results: dict[str, Body] = {}
         self.keys: dict[tuple[str, str], tuple[str, bytes, datetime]] = {}
         self.outbox: list[str] = []
@@ -72,6 +73,7 @@ class MemoryTaskStore:
         )
         self.tasks[task.task_id] = task
         self.payloads[task.task_id] = submission.payload
+        self.affinity_keys[task.task_id] = submission.affinity_key
         self.keys[key] = task.task_id, submission.fingerprint, self.now
         self.outbox.append(task.task_id)
         return Submitted(task, submission.fingerprint, created=True)

@@ -47,7 +47,9 @@ class TestOutbox:
         self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
     ) -> None:
         traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-        draft = replace(submission(), engine_choice="julia", traceparent=traceparent)
+        draft = replace(
+            submission(), engine_choice="julia", traceparent=traceparent, affinity_key="site:1"
+        )
         await postgres_store.submit([draft, draft])
         assert await rows(sql, "SELECT topic, key, properties, body FROM tasks.outbox") == [
             (
@@ -57,6 +59,7 @@ class TestOutbox:
                     "task_id": draft.task_id,
                     "kind": "probe",
                     "encoding": "identity",
+                    "affinity_key": "site:1",
                     "traceparent": traceparent,
                 },
                 None,
@@ -68,7 +71,7 @@ class TestOutbox:
     async def test_gets_the_message_again_when_a_task_is_published_again(
         self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
     ) -> None:
-        draft = replace(submission(), payload=Body(Encoding.ZSTD, b"frame"))
+        draft = replace(submission(), payload=Body(Encoding.ZSTD, b"frame"), affinity_key="a")
         await postgres_store.submit([draft])
         first = await rows(sql, "SELECT topic, key, properties FROM tasks.outbox")
         await postgres_store.empty_outbox()

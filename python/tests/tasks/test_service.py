@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import pytest
@@ -14,12 +15,23 @@ from gridpact.kit.identifiers import new_identifier
 from gridpact.tasks.contract import GeneratedContract
 from gridpact.tasks.delivery import Delivery, Ending, Opening
 from gridpact.tasks.domain import TaskState
+from gridpact.tasks.ports import PackedInput
 from gridpact.tasks.service import TaskService
 from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, request
 from tests.tasks.fakes import KnownSites, MemoryTaskStore, RecordedEvents
 
 OWNER = new_identifier()
 SITE_ID = new_identifier()
+
+
+class KeepingContract(GeneratedContract):
+    """Says of every kind that it keeps models, named as the input says."""
+
+    def __init__(self, affinity: str | None) -> None:
+        self._affinity = affinity
+
+    def pack_input(self, kind: str, data: bytes) -> PackedInput:
+        return replace(super().pack_input(kind, data), affinity=self._affinity)
 
 
 @dataclass
@@ -31,8 +43,11 @@ class Tasks:
 
     def __post_init__(self) -> None:
         contract = GeneratedContract()
-        self.service = TaskService(self.store, contract, KnownSites(SITE_ID), self.events)
+        self.service = self.service_with(contract)
         self.delivery = Delivery(self.store, contract, self.events, POLICY)
+
+    def service_with(self, contract: GeneratedContract) -> TaskService:
+        return TaskService(self.store, contract, KnownSites(SITE_ID), self.events)
 
     async def submit(self, key: str = "key-1", **changes: object) -> str:
         submitted = await self.service.submit(OWNER, request(key, **changes))
@@ -58,6 +73,26 @@ class TestSubmit:
         assert submitted.task.state is TaskState.QUEUED
         assert tasks.events.tasks == [submitted.task]
         assert tasks.store.payloads[submitted.task.task_id].data == PROBE_INPUT
+
+    async def test_gives_tasks_that_build_on_one_model_one_key(self, tasks: Tasks) -> None:
+        """Within one organisation and kind, by what the input names, else by the site."""
+        keys: list[str | None] = []
+        for owner, affinity, site_id in (
+            (OWNER, "Größe 1", None),
+            (OWNER, "Größe 1", SITE_ID),
+            (OWNER, "Größe 2", None),
+            (new_identifier(), "Größe 1", None),
+            (OWNER, "", SITE_ID),
+            (OWNER, "", None),
+            (OWNER, None, SITE_ID),
+        ):
+            service = tasks.service_with(KeepingContract(affinity))
+            submitted = await service.submit(owner, request(new_identifier(), site_id=site_id))
+            keys.append(tasks.store.affinity_keys[submitted.task.task_id])
+        assert keys[0] == keys[1]
+        assert len({*keys[:5]}) == 4
+        assert all(key and re.fullmatch("[0-9a-f]{32}", key) for key in keys[:5])
+        assert keys[5:] == [None, None]
 
     async def test_repeats_itself_for_the_same_key(self, tasks: Tasks) -> None:
         first = await tasks.service.submit(OWNER, request())

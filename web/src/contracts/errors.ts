@@ -40,6 +40,7 @@ export const reasons = {
   INFEASIBLE: { status: 409, title: 'No plan satisfies every limit', retryable: false, meta: [], wayOut: 'Relax one of the inputs named under violations.' },
   POWER_FLOW_DIVERGED: { status: 409, title: 'Power flow does not converge', retryable: false, meta: [], wayOut: 'Reduce the load, support the voltage or correct the data of what is named under violations.' },
   SOLVER_FAILED: { status: 500, title: 'Solver failed', retryable: false, meta: ['solver_status'], wayOut: 'Check the scale of the inputs and report the case.' },
+  OUT_OF_MEMORY: { status: 413, title: 'Task needs more memory than a worker may use', retryable: false, meta: ['limit_mib'], wayOut: 'Ask for fewer slots, assets or scenarios, or raise GRIDPACT_WORKER_MEMORY_MIB of the node.' },
   KIND_UNKNOWN: { status: 501, title: 'Kind of task unknown to this node', retryable: false, meta: ['kind'], wayOut: 'Update the node.' },
   WORKER_LOST: { status: 503, title: 'Worker died', retryable: true, meta: [], wayOut: 'The task is tried again by itself.' },
   NODE_BUSY: { status: 503, title: 'No free worker', retryable: true, meta: [], wayOut: 'The task is tried again by itself.' },

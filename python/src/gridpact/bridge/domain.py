@@ -112,6 +112,7 @@ class Header:
     kind: str
     encoding: str
     traceparent: str | None
+    affinity_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

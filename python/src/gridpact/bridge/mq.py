@@ -18,5 +18,6 @@ def header_of(properties: Mapping[str, str]) -> Header:
         task_id=headers.task_id,
         kind=headers.kind,
         encoding=headers.encoding,
+        affinity_key=None if headers.affinity_key is UNSET else headers.affinity_key,
         traceparent=None if headers.traceparent is UNSET else headers.traceparent,
     )

@@ -85,6 +85,7 @@ class NodeConnection:
                 remaining_ms=max(1, opened.remaining_ms),
                 encoding=header.encoding,  # pyright: ignore[reportArgumentType]  # checked on reading
                 body=body,
+                affinity_key=UNSET if header.affinity_key is None else header.affinity_key,
                 traceparent=UNSET if header.traceparent is None else header.traceparent,
             )
         )

@@ -1,6 +1,6 @@
 """Each kind of task: its input message in, its result message out.
 
-Adding a kind is a schema, a model, and one entry of `COMPUTATIONS` with a rehearsal.
+Adding a kind is a schema, a model, and one entry of `computations` with a rehearsal.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -27,6 +26,7 @@ from gridpact.compute.model.plan import (
 from gridpact.compute.model.progress import Progress
 from gridpact.compute.model.site import Battery, Pv, Series, Site
 from gridpact.compute.power_flow import power_flow, power_flow_rehearsals
+from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.contracts.messages import (
     DispatchBattery,
     DispatchBatteryPlan,
@@ -113,13 +113,15 @@ class Computation:
     rehearsals: Callable[[], Sequence[Message]]
 
 
-COMPUTATIONS: Mapping[str, Computation] = MappingProxyType(
-    {
+def computations(models: WarmModels) -> Mapping[str, Computation]:
+    """How each kind is computed; ``models`` is where one may keep what it has built."""
+    # No kind keeps any yet.
+    _ = models
+    return {
         "dispatch": Computation(cast("_Compute", dispatch), _dispatch_rehearsals),
         "power-flow": Computation(cast("_Compute", power_flow), power_flow_rehearsals),
         "probe": Computation(cast("_Compute", probe), lambda: [ProbeInput(hold_ms=1)]),
     }
-)
 
 
 def _site_of(wanted: DispatchInput) -> Site:

@@ -69,12 +69,16 @@ RECEIVE_FROM_NODE: MessageSet[Welcome | Accepted | Progress | Result | Error | H
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a task computes, and the types of its input and its result."""
+    """What a task computes, and the types of its input and its result.
+
+    ``affinity`` is the member of the input that says which tasks share a model.
+    """
 
     name: TaskKind
     type: Literal["DIAGNOSE", "OPTIMIZE", "SIMULATE"]
     input: type[Message]
     result: type[Message]
+    affinity: str | None = None
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(

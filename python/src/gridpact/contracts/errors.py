@@ -41,6 +41,7 @@ class Reason(StrEnum):
     INFEASIBLE = "INFEASIBLE"
     POWER_FLOW_DIVERGED = "POWER_FLOW_DIVERGED"
     SOLVER_FAILED = "SOLVER_FAILED"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
     KIND_UNKNOWN = "KIND_UNKNOWN"
     WORKER_LOST = "WORKER_LOST"
     NODE_BUSY = "NODE_BUSY"
@@ -387,6 +388,16 @@ REASONS: Mapping[Reason, ReasonEntry] = MappingProxyType(
                 ("solver_status",),
                 "Check the scale of the inputs and report the case.",
                 "/problems/solver-failed",
+            ),
+            ReasonEntry(
+                Reason.OUT_OF_MEMORY,
+                GrpcCode.RESOURCE_EXHAUSTED,
+                413,
+                "Task needs more memory than a worker may use",
+                False,
+                ("limit_mib",),
+                "Ask for fewer slots, assets or scenarios, or raise GRIDPACT_WORKER_MEMORY_MIB of the node.",
+                "/problems/out-of-memory",
             ),
             ReasonEntry(
                 Reason.KIND_UNKNOWN,

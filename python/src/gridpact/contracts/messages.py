@@ -1687,6 +1687,10 @@ Identifier: TypeAlias = str
 # `x-kinds`.
 TaskKind: TypeAlias = Literal["dispatch", "power-flow", "unit-commitment", "probe"]
 
+# Tasks with the same key build on the same model. A node gives them to the worker that served the
+# key last, which may have kept it, where that worker is idle; any other gives the same answer.
+AffinityKey: TypeAlias = str
+
 # W3C trace context.
 Traceparent: TypeAlias = str
 
@@ -1697,6 +1701,7 @@ class ComputeTaskHeaders(Message, frozen=True, kw_only=True):
     task_id: Identifier
     kind: TaskKind
     encoding: Encoding
+    affinity_key: AffinityKey | UnsetType = UNSET
     traceparent: Traceparent | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.COMPUTE_TASK_HEADERS
@@ -1748,6 +1753,7 @@ class TaskMessage(Message, frozen=True, kw_only=True, tag_field="type", tag="tas
     encoding: Encoding
     # The payload of the queue message, untouched.
     body: bytes
+    affinity_key: AffinityKey | UnsetType = UNSET
     traceparent: Traceparent | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.TASK_MESSAGE

@@ -884,12 +884,14 @@ IDENTIFIER = Text(
     format="uuid",
 )
 TASK_KIND = Text(choices=("dispatch", "power-flow", "unit-commitment", "probe"))
+AFFINITY_KEY = Text(min_length=1, max_length=128, pattern="^[A-Za-z0-9_.:-]+$")
 TRACEPARENT = Text(max_length=55, pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 COMPUTE_TASK_HEADERS = Record(
     fields=(
         Field("task_id", IDENTIFIER),
         Field("kind", TASK_KIND),
         Field("encoding", ENCODING),
+        Field("affinity_key", AFFINITY_KEY, required=False),
         Field("traceparent", TRACEPARENT, required=False),
     )
 )
@@ -925,6 +927,7 @@ TASK_MESSAGE = Record(
         Field("remaining_ms", Numeric(whole=True, minimum=1, maximum=86400000)),
         Field("encoding", ENCODING),
         Field("body", Binary(max_bytes=16777216)),
+        Field("affinity_key", AFFINITY_KEY, required=False),
         Field("traceparent", TRACEPARENT, required=False),
     )
 )

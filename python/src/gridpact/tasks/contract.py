@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from gridpact.contracts import shapes
 from gridpact.contracts.channels import (
     KINDS,
@@ -12,9 +14,9 @@ from gridpact.contracts.channels import (
 from gridpact.kit.compression import compress, decompress
 from gridpact.kit.shapes import Field, Numeric, Record, Text
 from gridpact.kit.violation import ContractError, Violation
-from gridpact.kit.wire import decode
+from gridpact.kit.wire import Message, decode
 from gridpact.tasks.domain import Body, Encoding
-from gridpact.tasks.ports import Request
+from gridpact.tasks.ports import PackedInput, Request
 
 _REQUEST = Record(
     (
@@ -40,14 +42,14 @@ class GeneratedContract:
         _REQUEST.check(given, "", found)
         return found
 
-    def pack_input(self, kind: str, data: bytes) -> Body:
+    def pack_input(self, kind: str, data: bytes) -> PackedInput:
         if len(data) > LIMITS.message_bytes:
             words = f"the input has {len(data)} bytes, at most {LIMITS.message_bytes} are taken"
             raise ContractError("MESSAGE_TOO_LARGE", words)
-        decode(KINDS[kind].input, data, LIMITS)
+        wanted = decode(KINDS[kind].input, data, LIMITS)
         # The bytes that were checked are the bytes that the worker gets.
         encoding, packed = compress(data, ZSTD_THRESHOLD_BYTES)
-        return Body(Encoding(encoding), packed)
+        return PackedInput(Body(Encoding(encoding), packed), _affinity_of(kind, wanted))
 
     def fault_of_result(self, kind: str, body: Body) -> str | None:
         if len(body.data) > LIMITS.message_bytes:
@@ -58,3 +60,11 @@ class GeneratedContract:
         except ContractError as error:
             return error.message
         return None
+
+
+def _affinity_of(kind: str, wanted: Message) -> str | None:
+    member = KINDS[kind].affinity
+    if member is None:
+        return None
+    value = getattr(wanted, member)
+    return "" if value is UNSET else value

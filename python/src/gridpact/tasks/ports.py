@@ -32,7 +32,7 @@ class Submission:
     """A task to be stored, its input checked and packed.
 
     ``task_id`` is what the task is called unless the key names one already; ``fingerprint`` is the
-    SHA-256 of the request.
+    SHA-256 of the request; tasks with the same ``affinity_key`` build on the same model.
     """
 
     task_id: str
@@ -45,7 +45,20 @@ class Submission:
     label: str | None
     timeout: timedelta
     payload: Body
+    affinity_key: str | None = None
     traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PackedInput:
+    """An input on its way to the worker.
+
+    ``affinity`` names the model that the task builds on, where its kind keeps models; empty when
+    the site does. None: the kind keeps none.
+    """
+
+    payload: Body
+    affinity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +155,7 @@ class TaskContract(Protocol):
         """What is wrong with the members of a request, its input not looked at."""
         ...
 
-    def pack_input(self, kind: str, data: bytes) -> Body:
+    def pack_input(self, kind: str, data: bytes) -> PackedInput:
         """Checks the MsgPack of an input and packs it for the way to the worker.
 
         Raises ContractError, its violations relative to the input.

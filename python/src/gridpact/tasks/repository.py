@@ -36,7 +36,7 @@ _FIXED = {*_IDENTIFIERS, "kind", "engine_choice", "label", "submitted_time", "ti
 
 _PROPERTIES = """jsonb_strip_nulls(jsonb_build_object(
     'task_id', {task}.task_id, 'kind', {task}.kind, 'encoding', {body}.encoding,
-    'traceparent', {traceparent}))"""
+    'affinity_key', {body}.affinity_key, 'traceparent', {traceparent}))"""
 
 # One statement is one transaction. A key that another transaction holds is waited for; the order
 # keeps two batches from waiting for each other.
@@ -46,10 +46,10 @@ WITH draft AS MATERIALIZED (
         json_to_recordset(%(drafts)s::json) AS (
             task_id uuid, organisation_id uuid, idempotency_key text, fingerprint text,
             kind text, engine_choice text, site_id uuid, label text, timeout_s float8,
-            encoding text, traceparent text),
+            encoding text, affinity_key text, traceparent text),
         unnest(%(bodies)b::bytea[])
     ) AS draft(task_id, organisation_id, idempotency_key, fingerprint, kind, engine_choice,
-               site_id, label, timeout_s, encoding, traceparent, body),
+               site_id, label, timeout_s, encoding, affinity_key, traceparent, body),
     clock_timestamp() AS now
 ), claimed AS (
     INSERT INTO tasks.idempotency_keys AS held
@@ -70,8 +70,9 @@ WITH draft AS MATERIALIZED (
     FROM draft JOIN claimed USING (task_id)
     RETURNING {_COLUMNS}
 ), payload AS (
-    INSERT INTO tasks.payloads (task_id, organisation_id, encoding, body)
-    SELECT task_id, organisation_id, encoding, body FROM draft JOIN claimed USING (task_id)
+    INSERT INTO tasks.payloads (task_id, organisation_id, encoding, affinity_key, body)
+    SELECT task_id, organisation_id, encoding, affinity_key, body
+    FROM draft JOIN claimed USING (task_id)
 ), message AS (
     INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
     SELECT organisation_id, 'compute-tasks-' || engine_choice, task_id::text,
@@ -363,6 +364,7 @@ def _draft(submission: Submission) -> dict[str, Any]:
         "label": submission.label,
         "timeout_s": submission.timeout.total_seconds(),
         "encoding": submission.payload.encoding,
+        "affinity_key": submission.affinity_key,
         "traceparent": submission.traceparent,
     }
 

@@ -20,6 +20,7 @@ from gridpact.tasks.domain import Body, Task, TaskState
 from gridpact.tasks.ports import (
     Batch,
     Events,
+    PackedInput,
     Request,
     Sites,
     Submission,
@@ -56,7 +57,7 @@ class TaskService:
         INVALID_ARGUMENT, MESSAGE_MALFORMED or MESSAGE_TOO_LARGE for the request, NOT_FOUND for its
         site, IDEMPOTENCY_KEY_REUSED when the key names another request.
         """
-        payload = self._checked_payload(request)
+        packed = self._checked_input(request)
         if request.site_id is not None:
             await self._sites.require(request.site_id)
         fingerprint = hashlib.sha256(msgspec.msgpack.encode(request)).digest()
@@ -72,7 +73,8 @@ class TaskService:
                 label=request.label,
                 # The clock knows nothing shorter, and a task must not end as it begins.
                 timeout=max(timedelta(seconds=request.timeout_s), timedelta.resolution),
-                payload=payload,
+                payload=packed.payload,
+                affinity_key=_affinity_key(organisation_id, request, packed),
                 traceparent=traceparent(),
             )
         )
@@ -155,18 +157,28 @@ class TaskService:
         self._events.publish([each.task for each in submitted if each.created])
         return submitted
 
-    def _checked_payload(self, request: Request) -> Body:
+    def _checked_input(self, request: Request) -> PackedInput:
         violations = self._contract.check_request(request)
         try:
             if not any(violation.field == "kind" for violation in violations):
-                payload = self._contract.pack_input(request.kind, request.input)
+                packed = self._contract.pack_input(request.kind, request.input)
                 if not violations:
-                    return payload
+                    return packed
         except ContractError as error:
             if not error.violations:
                 raise GridpactError(Reason(error.reason), f"the input: {error.message}") from error
             violations += [_of_input(violation) for violation in error.violations]
         raise GridpactError.invalid(violations)
+
+
+def _affinity_key(organisation_id: str, request: Request, packed: PackedInput) -> str | None:
+    """What tasks of one organisation and kind share that build on the same model, if any do."""
+    model = packed.affinity or request.site_id
+    if packed.affinity is None or model is None:
+        return None
+    # A digest: names may hold what a header may not.
+    parts = msgspec.msgpack.encode((organisation_id, request.kind, model))
+    return hashlib.sha256(parts).hexdigest()[:32]
 
 
 def _of_input(violation: Violation) -> Violation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gridpact.codegen.documents import Contracts
+from gridpact.codegen.documents import Contracts, Json
 
 WAY_OUT = "a kind stands in all of them (docs/how-to/add-a-task-kind.md)"
 
@@ -30,12 +30,24 @@ def faults(contracts: Contracts) -> Iterator[str]:
         given = f"schemas/{form['properties']['input']['$ref']}"
         if name in kinds and given != kinds[name]["input"]["$ref"]:
             yield f"contracts/schemas/{file}: input is {given}, x-kinds says otherwise; {WAY_OUT}"
+    for name, kind in kinds.items():
+        members = contracts.document(kind["input"]["$ref"])["properties"]
+        if (member := kind.get("affinity")) and not _is_text(contracts, members.get(member)):
+            yield f"x-kinds of asyncapi.yaml: {name} has no text {member} to be its affinity"
     results = contracts.document("schemas/task-result.yaml")["anyOf"]
     if _files(results, "schemas/") != _files([kind["result"] for kind in kinds.values()]):
         yield f"contracts/schemas/task-result.yaml and x-kinds list other results; {WAY_OUT}"
     payload = contracts.asyncapi["components"]["messages"]["computeTask"]["payload"]["oneOf"]
     if _files(payload) != _files([kind["input"] for kind in kinds.values()]):
         yield f"contracts/asyncapi.yaml: the payload of computeTask lists other inputs; {WAY_OUT}"
+
+
+def _is_text(contracts: Contracts, schema: Json | None) -> bool:
+    if schema is None:
+        return False
+    if "$ref" in schema:
+        schema = contracts.document(f"schemas/{schema['$ref']}")
+    return schema.get("type") == "string"
 
 
 def _files(references: list[dict[str, str]], folder: str = "") -> set[str]:

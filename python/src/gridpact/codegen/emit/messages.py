@@ -222,6 +222,7 @@ class TaskKind:
     summary: str
     input: str
     result: str
+    affinity: str | None
 
 
 class Channels:
@@ -240,6 +241,7 @@ class Channels:
                 kind["summary"],
                 contracts.title_of(kind["input"]["$ref"], "asyncapi.yaml"),
                 contracts.title_of(kind["result"]["$ref"], "asyncapi.yaml"),
+                kind.get("affinity"),
             )
             for name, kind in document["x-kinds"].items()
         ]
@@ -305,16 +307,21 @@ def _channels(contracts: Contracts, model: Model) -> str:
     lines += [
         "@dataclass(frozen=True, slots=True)",
         "class Kind:",
-        '    """What a task computes, and the types of its input and its result."""',
+        '    """What a task computes, and the types of its input and its result.',
+        "",
+        "    ``affinity`` is the member of the input that says which tasks share a model.",
+        '    """',
         "",
         "    name: TaskKind",
         f"    type: Literal[{', '.join(types)}]",
         "    input: type[Message]",
         "    result: type[Message]",
+        "    affinity: str | None = None",
         "",
         "KINDS: Mapping[str, Kind] = MappingProxyType({",
         *(
-            f"    {kind.name!r}: Kind({kind.name!r}, {kind.type!r}, {kind.input}, {kind.result}),"
+            f"    {kind.name!r}: Kind({kind.name!r}, {kind.type!r}, {kind.input}, {kind.result}"
+            + (f", affinity={kind.affinity!r})," if kind.affinity else "),")
             for kind in channels.kinds
         ),
         "})",

@@ -16,9 +16,10 @@ from typing import BinaryIO
 
 from msgspec import UNSET
 
-from gridpact.compute.kinds import COMPUTATIONS
+from gridpact.compute.kinds import computations
 from gridpact.compute.model.progress import Progress as Report
 from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
+from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.contracts.channels import KINDS, LIMITS, ZSTD_THRESHOLD_BYTES
 from gridpact.contracts.errors import REASONS, Reason
 from gridpact.contracts.messages import Error, Progress, Result, TaskMessage
@@ -46,11 +47,12 @@ def main() -> None:
         _limit_memory()
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)
-        _warm_up()
+        computer = Computer()
+        computer.warm_up()
         os.dup2(2, 1)
         answers.write(frame(Tag.READY))
         while (task := _next_task(tasks)) is not None:
-            answers.write(frame(Tag.LAST, _answer(task, answers.write)))
+            answers.write(frame(Tag.LAST, computer.answer(task, answers.write)))
 
 
 def _next_task(tasks: BinaryIO) -> TaskMessage | None:
@@ -61,46 +63,70 @@ def _next_task(tasks: BinaryIO) -> TaskMessage | None:
     return decode(TaskMessage, tasks.read(size), LIMITS)
 
 
-def _answer(task: TaskMessage, write: Callable[[bytes], object]) -> bytes:
-    """The last message of a task: its result, or the error that it ended with."""
-    try:
-        return _result(task, _Reports(task, write).report)
-    except GridpactError as error:
-        return encode(_error(task, error))
-    except ContractError as error:
-        return encode(_error(task, GridpactError.of(error)))
-    except MemoryError:
-        words = f"the task needs more than {MEMORY_LIMIT_BYTES >> 30} GiB; make it smaller"
-        error = GridpactError(Reason.SOLVER_FAILED, words, solver_status="out of memory")
-        return encode(_error(task, error))
-    except Exception:
-        log.exception("task-crashed", task_id=task.task_id, kind=task.kind)
-        return encode(_error(task, GridpactError(Reason.INTERNAL, "the computation crashed")))
+class Computer:
+    """Answers tasks, one after the other; keeps the models that kinds may build on."""
 
+    def __init__(self) -> None:
+        self._models = WarmModels()
+        self._computations = computations(self._models)
 
-def _result(task: TaskMessage, report: Report) -> bytes:
-    started = time.perf_counter()
-    if task.kind not in COMPUTATIONS:
-        words = f"this node does not know the kind {task.kind}"
-        raise GridpactError(Reason.KIND_UNKNOWN, words, kind=task.kind)
-    body = decompress(task.encoding, task.body, LIMITS.decoded_bytes)
-    wanted = decode(KINDS[task.kind].input, body, LIMITS)
-    result = encode(COMPUTATIONS[task.kind].compute(wanted, report))
-    if len(result) > LIMITS.decoded_bytes:
-        raise _too_large(len(result), LIMITS.decoded_bytes)
-    encoding, packed = compress(result, ZSTD_THRESHOLD_BYTES)
-    message = encode(
-        Result(
-            task_id=task.task_id,
-            fencing_token=task.fencing_token,
-            encoding=encoding,
-            solve_ms=(time.perf_counter() - started) * 1000,
-            body=packed,
+    def answer(self, task: TaskMessage, write: Callable[[bytes], object]) -> bytes:
+        """The last message of a task: its result, or the error that it ended with."""
+        try:
+            return self._result(task, _Reports(task, write).report)
+        except GridpactError as error:
+            return encode(_error(task, error))
+        except ContractError as error:
+            return encode(_error(task, GridpactError.of(error)))
+        except MemoryError:
+            words = f"the task needs more than {MEMORY_LIMIT_BYTES >> 30} GiB; make it smaller"
+            error = GridpactError(Reason.SOLVER_FAILED, words, solver_status="out of memory")
+            return encode(_error(task, error))
+        except Exception:
+            log.exception("task-crashed", task_id=task.task_id, kind=task.kind)
+            return encode(_error(task, GridpactError(Reason.INTERNAL, "the computation crashed")))
+
+    def warm_up(self) -> None:
+        """Computes every rehearsal, from bytes to bytes, so that no task is the first."""
+        for kind, computation in self._computations.items():
+            inputs = computation.rehearsals()
+            if not inputs:
+                raise AssertionError(f"the kind {kind} has no rehearsal")
+            for wanted in inputs:
+                task = TaskMessage(
+                    task_id="00000000-0000-7000-8000-000000000000",
+                    kind=kind,
+                    attempt=1,
+                    fencing_token=1,
+                    remaining_ms=60_000,
+                    encoding="identity",
+                    body=encode(wanted),
+                )
+                self._result(task, _unheard)
+
+    def _result(self, task: TaskMessage, report: Report) -> bytes:
+        started = time.perf_counter()
+        if task.kind not in self._computations:
+            words = f"this node does not know the kind {task.kind}"
+            raise GridpactError(Reason.KIND_UNKNOWN, words, kind=task.kind)
+        body = decompress(task.encoding, task.body, LIMITS.decoded_bytes)
+        wanted = decode(KINDS[task.kind].input, body, LIMITS)
+        result = encode(self._computations[task.kind].compute(wanted, report))
+        if len(result) > LIMITS.decoded_bytes:
+            raise _too_large(len(result), LIMITS.decoded_bytes)
+        encoding, packed = compress(result, ZSTD_THRESHOLD_BYTES)
+        message = encode(
+            Result(
+                task_id=task.task_id,
+                fencing_token=task.fencing_token,
+                encoding=encoding,
+                solve_ms=(time.perf_counter() - started) * 1000,
+                body=packed,
+            )
         )
-    )
-    if len(message) > LIMITS.message_bytes:
-        raise _too_large(len(message), LIMITS.message_bytes)
-    return message
+        if len(message) > LIMITS.message_bytes:
+            raise _too_large(len(message), LIMITS.message_bytes)
+        return message
 
 
 def _too_large(size: int, limit_bytes: int) -> GridpactError:
@@ -150,25 +176,6 @@ class _Reports:
             relative_gap=UNSET if relative_gap is None else relative_gap,
         )
         self._write(frame(Tag.PROGRESS, encode(message)))
-
-
-def _warm_up() -> None:
-    """Computes every rehearsal, from bytes to bytes, so that no task is the first."""
-    for kind, computation in COMPUTATIONS.items():
-        inputs = computation.rehearsals()
-        if not inputs:
-            raise AssertionError(f"the kind {kind} has no rehearsal")
-        for wanted in inputs:
-            task = TaskMessage(
-                task_id="00000000-0000-7000-8000-000000000000",
-                kind=kind,
-                attempt=1,
-                fencing_token=1,
-                remaining_ms=60_000,
-                encoding="identity",
-                body=encode(wanted),
-            )
-            _result(task, _unheard)
 
 
 def _unheard(*_: object, **__: object) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, TypeVar
-
-Model = TypeVar("Model")
 
 
-class WarmModels(Generic[Model]):
+class WarmModels:
     """Models by key, at most ``most`` of them: the one used longest ago makes room.
 
     It must not matter whether one is here: a worker is replaced at any time, and the next task of
@@ -17,9 +14,9 @@ class WarmModels(Generic[Model]):
 
     def __init__(self, most: int = 8) -> None:
         self._most = most
-        self._kept: OrderedDict[str, Model] = OrderedDict()
+        self._kept: OrderedDict[str, object] = OrderedDict()
 
-    def take(self, key: str) -> Model | None:
+    def take(self, key: str) -> object | None:
         """Takes a model out.
 
         Put it back with ``keep`` when its task has succeeded: one that failed halfway through a
@@ -27,7 +24,7 @@ class WarmModels(Generic[Model]):
         """
         return self._kept.pop(key, None)
 
-    def keep(self, key: str, model: Model) -> None:
+    def keep(self, key: str, model: object) -> None:
         """Keeps a model under ``key``, instead of what was kept there."""
         self._kept[key] = model
         self._kept.move_to_end(key)
