@@ -42,5 +42,7 @@ const KINDS = (
     "dispatch" => (input = DispatchInput, result = DispatchResult),
     "power-flow" => (input = PowerFlowInput, result = PowerFlowResult),
     "unit-commitment" => (input = UnitCommitmentInput, result = UnitCommitmentResult),
+    "replay" => (input = ReplayInput, result = ReplayResult),
+    "mpc-step" => (input = MpcStepInput, result = MpcStepResult),
     "probe" => (input = ProbeInput, result = ProbeResult),
 )

@@ -2370,6 +2370,340 @@ const RULES_OF_UNIT_COMMITMENT_RESULT = Rules.Rule[
 rules_of(::Type{UnitCommitmentResult}) = RULES_OF_UNIT_COMMITMENT_RESULT
 
 """
+    AssetSetPoints
+
+What one asset is told to do in each slot.
+"""
+Base.@kwdef struct AssetSetPoints <: Message
+    name::String
+    # Consumption and charging positive, generation and discharging negative. For PV it is a
+    # ceiling: a curtailable plant delivers what is available, but no more than this.
+    power_kw::Vector{Float64}
+    # Generators: 1 where it runs and 0 where it rests; absent means that it runs where its power is
+    # not 0.
+    running::Union{Nothing,Vector{Float64}} = nothing
+    # PV: 1 where `power_kw` is a ceiling and 0 where the plant delivers all that is available;
+    # absent means 1 in every slot.
+    limited::Union{Nothing,Vector{Float64}} = nothing
+end
+
+from_map(::Type{AssetSetPoints}, entries) = AssetSetPoints(
+    entries["name"],
+    series(entries["power_kw"]),
+    haskey(entries, "running") ? series(entries["running"]) : nothing,
+    haskey(entries, "limited") ? series(entries["limited"]) : nothing,
+)
+
+shape_of(::Type{AssetSetPoints}) = ContractShapes.ASSET_SET_POINTS
+const RULES_OF_ASSET_SET_POINTS = Rules.Rule[
+    Rules.LengthEquals(; field = "running", count = "power_kw"),
+    Rules.LengthEquals(; field = "limited", count = "power_kw"),
+]
+rules_of(::Type{AssetSetPoints}) = RULES_OF_ASSET_SET_POINTS
+
+"""
+    ReplayInput
+
+A schedule, and the site as it really was. The schedule is followed slot by slot as far as the
+assets can.
+"""
+Base.@kwdef struct ReplayInput <: Message
+    # Loads, available PV, stays, heat demand and prices as they really were. What only a plan reads
+    # (`reserve`, `previous_plan`, `uncertainty`, `on_conflict`, `options`) is not read, so that the
+    # input of a `dispatch` can stand here as it is.
+    site::DispatchInput
+    # Set-points of each slot. An asset that is not named rests; PV that is not named delivers all
+    # that is available.
+    schedule::Vector{AssetSetPoints}
+    at_limits::String = "VIOLATE"
+    # `cost` of the plan behind the schedule, for comparison.
+    plan_cost::Union{Nothing,Float64} = nothing
+end
+
+from_map(::Type{ReplayInput}, entries) = ReplayInput(
+    from_map(DispatchInput, entries["site"]),
+    AssetSetPoints[from_map(AssetSetPoints, item) for item in entries["schedule"]],
+    get(entries, "at_limits", "VIOLATE"),
+    get(entries, "plan_cost", nothing),
+)
+
+shape_of(::Type{ReplayInput}) = ContractShapes.REPLAY_INPUT
+const RULES_OF_REPLAY_INPUT = Rules.Rule[
+    Rules.LengthEquals(; field = "schedule[].power_kw", count = "site.slots"),
+    Rules.Unique(; fields = ["schedule[].name"]),
+    Rules.RefersTo(; field = "schedule[].name", to = ["site.batteries[].name", "site.pv[].name", "site.flexible_loads[].name", "site.cycles[].name", "site.electric_vehicles[].name", "site.heat_pumps[].name", "site.generators[].name"]),
+]
+rules_of(::Type{ReplayInput}) = RULES_OF_REPLAY_INPUT
+
+"""
+    ReplayAsset
+
+What one asset really did.
+"""
+Base.@kwdef struct ReplayAsset <: Message
+    name::String
+    # AC power; consumption and charging positive, generation and discharging negative.
+    power_kw::Vector{Float64}
+    # Batteries, vehicles (0 while away) and tanks: stored energy at the end of each slot.
+    energy_kwh::Union{Nothing,Vector{Float64}} = nothing
+    # Generators: 1 where it ran and 0 where it rested.
+    running::Union{Nothing,Vector{Float64}} = nothing
+    consumed_energy_kwh::Float64
+    # Generated or discharged.
+    produced_energy_kwh::Float64
+    # PV: what was available and not used.
+    curtailed_energy_kwh::Union{Nothing,Float64} = nothing
+    # The sum of its deviations.
+    not_followed_kwh::Float64
+end
+
+from_map(::Type{ReplayAsset}, entries) = ReplayAsset(
+    entries["name"],
+    series(entries["power_kw"]),
+    haskey(entries, "energy_kwh") ? series(entries["energy_kwh"]) : nothing,
+    haskey(entries, "running") ? series(entries["running"]) : nothing,
+    entries["consumed_energy_kwh"],
+    entries["produced_energy_kwh"],
+    get(entries, "curtailed_energy_kwh", nothing),
+    entries["not_followed_kwh"],
+)
+
+shape_of(::Type{ReplayAsset}) = ContractShapes.REPLAY_ASSET
+
+"""
+    ReplayDeviation
+
+By how much an asset departed from its set-points for one reason. A fixed load that was shed stands
+here too.
+"""
+Base.@kwdef struct ReplayDeviation <: Message
+    name::String
+    reason::String
+    # The first one.
+    slot::Int
+    slot_count::Int
+    # Sum of |set-point − power| over these slots, AC side.
+    energy_kwh::Float64
+end
+
+from_map(::Type{ReplayDeviation}, entries) = ReplayDeviation(
+    entries["name"],
+    entries["reason"],
+    entries["slot"],
+    entries["slot_count"],
+    entries["energy_kwh"],
+)
+
+shape_of(::Type{ReplayDeviation}) = ContractShapes.REPLAY_DEVIATION
+
+"""
+    ReplayViolation
+
+A limit or a wish of the site that the schedule did not keep.
+"""
+Base.@kwdef struct ReplayViolation <: Message
+    # The member of `site`, for instance grid.max_import_power_kw.
+    field::String
+    # Name of the asset or group.
+    name::Union{Nothing,String} = nothing
+    # The first one.
+    slot::Int
+    slot_count::Int
+    # The greatest excess (kW), or the energy that is missing (kWh), or how often (slots).
+    amount::Float64
+    unit::String
+    message::String
+end
+
+from_map(::Type{ReplayViolation}, entries) = ReplayViolation(
+    entries["field"],
+    get(entries, "name", nothing),
+    entries["slot"],
+    entries["slot_count"],
+    entries["amount"],
+    entries["unit"],
+    entries["message"],
+)
+
+shape_of(::Type{ReplayViolation}) = ContractShapes.REPLAY_VIOLATION
+
+"""
+    ReplayResult
+
+What the schedule led to, what it cost, and what could not be followed or kept.
+"""
+Base.@kwdef struct ReplayResult <: Message
+    start_time::String
+    slot_duration_s::Int
+    slots::Int
+    currency::String
+    # The sum of `costs`, as a `dispatch` computes it; negative is an income. Energy left in or
+    # taken from storage is not priced.
+    cost::Float64
+    costs::DispatchCosts
+    bill::Vector{DispatchBillLine}
+    # As given.
+    plan_cost::Union{Nothing,Float64} = nothing
+    # cost − plan_cost.
+    cost_above_plan::Union{Nothing,Float64} = nothing
+    # Cost of the same slots without flexibility, as in a `dispatch`.
+    baseline_cost::Float64
+    # False when the site could not even run so; baseline_cost then ignores the limits.
+    baseline_within_grid_limits::Bool
+    # baseline_cost − cost.
+    savings::Float64
+    # Cost with the usual rule instead of a plan, as in a `dispatch`.
+    rule_based_cost::Union{Nothing,Float64} = nothing
+    # rule_based_cost − cost.
+    rule_based_savings::Union{Nothing,Float64} = nothing
+    # Batteries, PV, flexible loads, cycles, vehicles, heat pumps and generators in the order of the
+    # input.
+    assets::Vector{ReplayAsset}
+    # Ordered as the assets are.
+    deviations::Vector{ReplayDeviation}
+    violations::Vector{ReplayViolation}
+    # Power at the grid connection: loads less what was shed, and all assets.
+    grid_power_kw::Vector{Float64}
+    # Power of fixed loads that was shed; absent where none was.
+    shed_power_kw::Union{Nothing,Vector{Float64}} = nothing
+    # Greatest import of a slot.
+    peak_import_power_kw::Float64
+    imported_energy_kwh::Float64
+    exported_energy_kwh::Float64
+    # As in a `dispatch`.
+    self_sufficiency::Float64
+    # As in a `dispatch`.
+    self_consumption::Float64
+    # Of imports and generators; absent where no emissions are given.
+    co2_kg::Union{Nothing,Float64} = nothing
+end
+
+from_map(::Type{ReplayResult}, entries) = ReplayResult(
+    entries["start_time"],
+    entries["slot_duration_s"],
+    entries["slots"],
+    entries["currency"],
+    entries["cost"],
+    from_map(DispatchCosts, entries["costs"]),
+    DispatchBillLine[from_map(DispatchBillLine, item) for item in entries["bill"]],
+    get(entries, "plan_cost", nothing),
+    get(entries, "cost_above_plan", nothing),
+    entries["baseline_cost"],
+    entries["baseline_within_grid_limits"],
+    entries["savings"],
+    get(entries, "rule_based_cost", nothing),
+    get(entries, "rule_based_savings", nothing),
+    ReplayAsset[from_map(ReplayAsset, item) for item in entries["assets"]],
+    ReplayDeviation[from_map(ReplayDeviation, item) for item in entries["deviations"]],
+    ReplayViolation[from_map(ReplayViolation, item) for item in entries["violations"]],
+    series(entries["grid_power_kw"]),
+    haskey(entries, "shed_power_kw") ? series(entries["shed_power_kw"]) : nothing,
+    entries["peak_import_power_kw"],
+    entries["imported_energy_kwh"],
+    entries["exported_energy_kwh"],
+    entries["self_sufficiency"],
+    entries["self_consumption"],
+    get(entries, "co2_kg", nothing),
+)
+
+shape_of(::Type{ReplayResult}) = ContractShapes.REPLAY_RESULT
+const RULES_OF_REPLAY_RESULT = Rules.Rule[
+    Rules.LengthEquals(; field = "assets[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "assets[].energy_kwh", count = "slots"),
+    Rules.LengthEquals(; field = "assets[].running", count = "slots"),
+    Rules.LengthEquals(; field = "grid_power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "shed_power_kw", count = "slots"),
+]
+rules_of(::Type{ReplayResult}) = RULES_OF_REPLAY_RESULT
+
+"""
+    MpcStepInput
+
+One step of a controller with a rolling horizon; what is measured now, and what is expected from
+now on.
+"""
+Base.@kwdef struct MpcStepInput <: Message
+    # Steps with the same name follow one another. A worker that has computed the last one starts
+    # from what it found; the cost of the plan does not depend on it.
+    controller_id::String
+    # The slots from now on. What is measured stands where the problem has it: `initial_energy_kwh`
+    # of batteries, stays and tanks; `initially_running`, `initial_duration_s` and
+    # `initial_power_kw` of generators; the peak and the energy so far in the tariff.
+    # `previous_plan` is the rest of the last step's plan, where departing from it shall cost.
+    problem::DispatchInput
+    # For how many slots set-points are wanted.
+    control_slots::Int = 1
+end
+
+from_map(::Type{MpcStepInput}, entries) = MpcStepInput(
+    entries["controller_id"],
+    from_map(DispatchInput, entries["problem"]),
+    get(entries, "control_slots", 1),
+)
+
+shape_of(::Type{MpcStepInput}) = ContractShapes.MPC_STEP_INPUT
+const RULES_OF_MPC_STEP_INPUT = Rules.Rule[
+    Rules.AtMost(; field = "control_slots", limit = "problem.slots"),
+]
+rules_of(::Type{MpcStepInput}) = RULES_OF_MPC_STEP_INPUT
+
+"""
+    MpcStepReason
+
+Why an asset gets its set-point for the first slot.
+"""
+Base.@kwdef struct MpcStepReason <: Message
+    name::String
+    reason::String
+end
+
+from_map(::Type{MpcStepReason}, entries) = MpcStepReason(
+    entries["name"],
+    entries["reason"],
+)
+
+shape_of(::Type{MpcStepReason}) = ContractShapes.MPC_STEP_REASON
+
+"""
+    MpcStepResult
+
+What to do now, and the plan behind it.
+"""
+Base.@kwdef struct MpcStepResult <: Message
+    controller_id::String
+    control_slots::Int
+    # For the first `control_slots` slots, of batteries, PV, flexible loads, cycles, vehicles, heat
+    # pumps and generators in the order of the problem. PV has `limited`, generators have `running`.
+    set_points::Vector{AssetSetPoints}
+    # In the same order.
+    reasons::Vector{MpcStepReason}
+    # The plan's.
+    cost::Float64
+    # Whether the worker started from what it had found in the controller's last step.
+    warm::Bool
+    # Time for the plan, from the problem to its explanation, without decoding and encoding.
+    solve_ms::Float64
+    plan::DispatchResult
+end
+
+from_map(::Type{MpcStepResult}, entries) = MpcStepResult(
+    entries["controller_id"],
+    entries["control_slots"],
+    AssetSetPoints[from_map(AssetSetPoints, item) for item in entries["set_points"]],
+    MpcStepReason[from_map(MpcStepReason, item) for item in entries["reasons"]],
+    entries["cost"],
+    entries["warm"],
+    entries["solve_ms"],
+    from_map(DispatchResult, entries["plan"]),
+)
+
+shape_of(::Type{MpcStepResult}) = ContractShapes.MPC_STEP_RESULT
+const RULES_OF_MPC_STEP_RESULT = Rules.Rule[
+    Rules.LengthEquals(; field = "set_points[].power_kw", count = "control_slots"),
+]
+rules_of(::Type{MpcStepResult}) = RULES_OF_MPC_STEP_RESULT
+
+"""
     ProbeInput
 
 A diagnostic task that does no mathematics. It shows that the way from the API to a worker and back

@@ -601,6 +601,92 @@ const UNIT_COMMITMENT_RESULT = Record([
     Field("energy_price_per_mwh", FLOAT64_SERIES),
     Field("reserve_price_per_mw_h", FLOAT64_SERIES),
 ])
+const ASSET_SET_POINTS = Record([
+    Field("name", NAME),
+    Field("power_kw", Series(min_items=1, max_items=35136, minimum=-1000000, maximum=1000000)),
+    Field("running", Series(min_items=1, max_items=35136, minimum=0, maximum=1), required=false),
+    Field("limited", Series(min_items=1, max_items=35136, minimum=0, maximum=1), required=false),
+])
+const REPLAY_LIMIT_ANSWER = Text(choices=["VIOLATE", "CURTAIL", "REDUCE"])
+const REPLAY_INPUT = Record([
+    Field("site", DISPATCH_INPUT),
+    Field("schedule", ListOf(ASSET_SET_POINTS, max_items=1000)),
+    Field("at_limits", REPLAY_LIMIT_ANSWER, required=false),
+    Field("plan_cost", Numeric(minimum=-1000000000000, maximum=1000000000000), required=false),
+])
+const REPLAY_ASSET = Record([
+    Field("name", NAME),
+    Field("power_kw", FLOAT64_SERIES),
+    Field("energy_kwh", FLOAT64_SERIES, required=false),
+    Field("running", FLOAT64_SERIES, required=false),
+    Field("consumed_energy_kwh", Numeric(minimum=0)),
+    Field("produced_energy_kwh", Numeric(minimum=0)),
+    Field("curtailed_energy_kwh", Numeric(minimum=0), required=false),
+    Field("not_followed_kwh", Numeric(minimum=0)),
+])
+const REPLAY_REASON = Text(choices=["FULL", "EMPTY", "POWER_LIMIT", "MIN_POWER", "NOT_PLUGGED_IN", "OUTSIDE", "PROFILE", "RAMP_LIMIT", "MIN_UP", "MIN_DOWN", "GRID_LIMIT", "GROUP_LIMIT"])
+const REPLAY_DEVIATION = Record([
+    Field("name", NAME),
+    Field("reason", REPLAY_REASON),
+    Field("slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("slot_count", Numeric(whole=true, minimum=1, maximum=35136)),
+    Field("energy_kwh", Numeric(minimum=0)),
+])
+const REPLAY_VIOLATION = Record([
+    Field("field", Text(min_length=1, max_length=256)),
+    Field("name", NAME, required=false),
+    Field("slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("slot_count", Numeric(whole=true, minimum=1, maximum=35136)),
+    Field("amount", Numeric(minimum=0)),
+    Field("unit", Text(choices=["kW", "kWh", "slots"])),
+    Field("message", Text(min_length=1, max_length=1024)),
+])
+const REPLAY_RESULT = Record([
+    Field("start_time", INSTANT),
+    Field("slot_duration_s", SLOT_DURATION),
+    Field("slots", Numeric(whole=true, minimum=1, maximum=35136)),
+    Field("currency", CURRENCY),
+    Field("cost", Numeric()),
+    Field("costs", DISPATCH_COSTS),
+    Field("bill", ListOf(DISPATCH_BILL_LINE, max_items=64)),
+    Field("plan_cost", Numeric(), required=false),
+    Field("cost_above_plan", Numeric(), required=false),
+    Field("baseline_cost", Numeric()),
+    Field("baseline_within_grid_limits", Flag()),
+    Field("savings", Numeric()),
+    Field("rule_based_cost", Numeric(), required=false),
+    Field("rule_based_savings", Numeric(), required=false),
+    Field("assets", ListOf(REPLAY_ASSET, max_items=1000)),
+    Field("deviations", ListOf(REPLAY_DEVIATION, max_items=10000)),
+    Field("violations", ListOf(REPLAY_VIOLATION, max_items=10000)),
+    Field("grid_power_kw", FLOAT64_SERIES),
+    Field("shed_power_kw", FLOAT64_SERIES, required=false),
+    Field("peak_import_power_kw", Numeric(minimum=0)),
+    Field("imported_energy_kwh", Numeric(minimum=0)),
+    Field("exported_energy_kwh", Numeric(minimum=0)),
+    Field("self_sufficiency", Numeric(minimum=0, maximum=1)),
+    Field("self_consumption", Numeric(minimum=0, maximum=1)),
+    Field("co2_kg", Numeric(minimum=0), required=false),
+])
+const MPC_STEP_INPUT = Record([
+    Field("controller_id", NAME),
+    Field("problem", DISPATCH_INPUT),
+    Field("control_slots", Numeric(whole=true, minimum=1, maximum=35136), required=false),
+])
+const MPC_STEP_REASON = Record([
+    Field("name", NAME),
+    Field("reason", DISPATCH_REASON),
+])
+const MPC_STEP_RESULT = Record([
+    Field("controller_id", NAME),
+    Field("control_slots", Numeric(whole=true, minimum=1, maximum=35136)),
+    Field("set_points", ListOf(ASSET_SET_POINTS, max_items=1000)),
+    Field("reasons", ListOf(MPC_STEP_REASON, max_items=1000)),
+    Field("cost", Numeric()),
+    Field("warm", Flag()),
+    Field("solve_ms", Numeric(minimum=0)),
+    Field("plan", DISPATCH_RESULT),
+])
 const PROBE_INPUT = Record([
     Field("hold_ms", Numeric(whole=true, minimum=0, maximum=600000), required=false),
     Field("result_bytes", Numeric(whole=true, minimum=0, maximum=8388608), required=false),
@@ -612,7 +698,7 @@ const PROBE_RESULT = Record([
 const ENCODING = Text(choices=["identity", "zstd"])
 const FENCING_TOKEN = Numeric(whole=true, minimum=1, maximum=9007199254740991)
 const IDENTIFIER = Text(min_length=36, max_length=36, pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\$", format="uuid")
-const TASK_KIND = Text(choices=["dispatch", "power-flow", "unit-commitment", "probe"])
+const TASK_KIND = Text(choices=["dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "probe"])
 const AFFINITY_KEY = Text(min_length=1, max_length=128, pattern="^[A-Za-z0-9_.:-]+\$")
 const TRACEPARENT = Text(max_length=55, pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\$")
 const COMPUTE_TASK_HEADERS = Record([

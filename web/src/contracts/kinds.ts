@@ -12,6 +12,8 @@ export const kinds = {
   dispatch: { type: 'OPTIMIZE', summary: 'Cheapest schedule for batteries and curtailable PV under a tariff and a grid limit.' },
   'power-flow': { type: 'SIMULATE', summary: 'Voltages, flows, losses and violations of a network, in one slot or in many.' },
   'unit-commitment': { type: 'OPTIMIZE', summary: 'Which thermal units run, and how much they produce, to meet demand and reserve at least cost.' },
+  replay: { type: 'SIMULATE', summary: 'A schedule against the loads, PV and prices that really were; what could not be followed, and what it cost.' },
+  'mpc-step': { type: 'CONTROL', summary: 'The next set-points of a controller with a rolling horizon, from what is measured now.' },
   probe: { type: 'DIAGNOSE', summary: 'Holds a worker for a while and answers; shows that the way there and back is whole.' },
 } as const satisfies Record<components['schemas']['TaskKind'], Description>
 

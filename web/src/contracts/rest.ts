@@ -440,6 +440,26 @@ export interface components {
             next_cursor?: components["schemas"]["PageCursor"];
         };
         /**
+         * AssetSetPoints
+         * @description What one asset is told to do in each slot.
+         * @example {
+         *       "name": "Home battery",
+         *       "power_kw": [
+         *         1.5,
+         *         -0.5
+         *       ]
+         *     }
+         */
+        AssetSetPoints: {
+            name: components["schemas"]["Name"];
+            /** @description Consumption and charging positive, generation and discharging negative. For PV it is a ceiling: a curtailable plant delivers what is available, but no more than this. */
+            power_kw: components["schemas"]["Float64Series"];
+            /** @description Generators: 1 where it runs and 0 where it rests; absent means that it runs where its power is not 0. */
+            running?: components["schemas"]["Float64Series"];
+            /** @description PV: 1 where `power_kw` is a ceiling and 0 where the plant delivers all that is available; absent means 1 in every slot. */
+            limited?: components["schemas"]["Float64Series"];
+        };
+        /**
          * Battery
          * @description A stationary battery as its data sheet gives it. Charging is positive, discharging negative; powers are on the AC side, energies inside the battery.
          * @example {
@@ -1992,6 +2012,265 @@ export interface components {
             password: string;
         };
         /**
+         * MpcStepInput
+         * @description One step of a controller with a rolling horizon; what is measured now, and what is expected from now on.
+         * @example {
+         *       "controller_id": "Home",
+         *       "problem": {
+         *         "start_time": "2026-06-01T00:00:00Z",
+         *         "slot_duration_s": 900,
+         *         "slots": 4,
+         *         "currency": "EUR",
+         *         "batteries": [
+         *           {
+         *             "name": "Home battery",
+         *             "battery": {
+         *               "capacity_kwh": 10,
+         *               "min_energy_kwh": 1,
+         *               "max_charge_power_kw": 5,
+         *               "max_discharge_power_kw": 5,
+         *               "charge_efficiency": 0.95,
+         *               "discharge_efficiency": 0.95
+         *             },
+         *             "initial_energy_kwh": 5
+         *           }
+         *         ],
+         *         "pv": [
+         *           {
+         *             "name": "Roof south",
+         *             "curtailable": true,
+         *             "available_power_kw": [
+         *               0,
+         *               0,
+         *               2.5,
+         *               3
+         *             ]
+         *           }
+         *         ],
+         *         "loads": [
+         *           {
+         *             "name": "House",
+         *             "power_kw": [
+         *               0.4,
+         *               0.5,
+         *               0.4,
+         *               0.6
+         *             ]
+         *           }
+         *         ],
+         *         "tariff": {
+         *           "import_price_per_kwh": [
+         *             0.3,
+         *             0.35,
+         *             0.25,
+         *             0.25
+         *           ],
+         *           "export_price_per_kwh": [
+         *             0.08,
+         *             0.08,
+         *             0.08,
+         *             0.08
+         *           ]
+         *         },
+         *         "grid": {
+         *           "max_import_power_kw": 30,
+         *           "max_export_power_kw": 20
+         *         },
+         *         "previous_plan": {
+         *           "deviation_cost_per_kwh": 0.002,
+         *           "assets": [
+         *             {
+         *               "name": "Home battery",
+         *               "power_kw": [
+         *                 -0.4,
+         *                 -0.5,
+         *                 2.1,
+         *                 2.4
+         *               ]
+         *             }
+         *           ]
+         *         }
+         *       },
+         *       "control_slots": 1
+         *     }
+         */
+        MpcStepInput: {
+            /** @description Steps with the same name follow one another. A worker that has computed the last one starts from what it found; the cost of the plan does not depend on it. */
+            controller_id: components["schemas"]["Name"];
+            /** @description The slots from now on. What is measured stands where the problem has it: `initial_energy_kwh` of batteries, stays and tanks; `initially_running`, `initial_duration_s` and `initial_power_kw` of generators; the peak and the energy so far in the tariff. `previous_plan` is the rest of the last step's plan, where departing from it shall cost. */
+            problem: components["schemas"]["DispatchInput"];
+            /**
+             * @description For how many slots set-points are wanted.
+             * @default 1
+             */
+            control_slots: number;
+        };
+        /**
+         * MpcStepReason
+         * @description Why an asset gets its set-point for the first slot.
+         * @example {
+         *       "name": "Home battery",
+         *       "reason": "DISCHARGE_TO_LOAD"
+         *     }
+         */
+        MpcStepReason: {
+            name: components["schemas"]["Name"];
+            reason: components["schemas"]["DispatchReason"];
+        };
+        /**
+         * MpcStepResult
+         * @description What to do now, and the plan behind it.
+         * @example {
+         *       "controller_id": "Home",
+         *       "control_slots": 1,
+         *       "set_points": [
+         *         {
+         *           "name": "Home battery",
+         *           "power_kw": [
+         *             -0.4
+         *           ]
+         *         }
+         *       ],
+         *       "reasons": [
+         *         {
+         *           "name": "Home battery",
+         *           "reason": "DISCHARGE_TO_LOAD"
+         *         }
+         *       ],
+         *       "cost": 0.1,
+         *       "warm": true,
+         *       "solve_ms": 0.6,
+         *       "plan": {
+         *         "status": "OPTIMAL",
+         *         "start_time": "2026-06-01T00:00:00Z",
+         *         "slot_duration_s": 900,
+         *         "slots": 2,
+         *         "currency": "EUR",
+         *         "cost": 0.1,
+         *         "baseline_cost": 0.3,
+         *         "baseline_within_grid_limits": true,
+         *         "savings": 0.2,
+         *         "energy_cost": 0.1,
+         *         "wear_cost": 0,
+         *         "relative_gap": 0,
+         *         "batteries": [
+         *           {
+         *             "name": "Home battery",
+         *             "power_kw": [
+         *               -0.4,
+         *               -0.5
+         *             ],
+         *             "energy_kwh": [
+         *               4.9,
+         *               4.8
+         *             ],
+         *             "marginal_value_per_kwh": [
+         *               0.21,
+         *               0.21
+         *             ],
+         *             "reasons": [
+         *               "DISCHARGE_TO_LOAD",
+         *               "DISCHARGE_TO_LOAD"
+         *             ]
+         *           }
+         *         ],
+         *         "pv": [],
+         *         "grid_power_kw": [
+         *           0,
+         *           0
+         *         ],
+         *         "grid_price_per_kwh": [
+         *           0.2,
+         *           0.2
+         *         ]
+         *       }
+         *     }
+         */
+        MpcStepResult: {
+            controller_id: components["schemas"]["Name"];
+            control_slots: number;
+            /** @description For the first `control_slots` slots, of batteries, PV, flexible loads, cycles, vehicles, heat pumps and generators in the order of the problem. PV has `limited`, generators have `running`. */
+            set_points: components["schemas"]["AssetSetPoints"][];
+            /** @description In the same order. */
+            reasons: components["schemas"]["MpcStepReason"][];
+            /** @description The plan's. */
+            cost: number;
+            /** @description Whether the worker started from what it had found in the controller's last step. */
+            warm: boolean;
+            /** @description Time for the plan, from the problem to its explanation, without decoding and encoding. */
+            solve_ms: number;
+            plan: components["schemas"]["DispatchResult"];
+        };
+        /**
+         * MpcStepSubmission
+         * @description An `mpc-step` task to be queued.
+         * @example {
+         *       "kind": "mpc-step",
+         *       "timeout_s": 60,
+         *       "input": {
+         *         "controller_id": "Home",
+         *         "problem": {
+         *           "start_time": "2026-06-01T00:00:00Z",
+         *           "slot_duration_s": 900,
+         *           "slots": 2,
+         *           "currency": "EUR",
+         *           "batteries": [
+         *             {
+         *               "name": "Home battery",
+         *               "battery": {
+         *                 "capacity_kwh": 10,
+         *                 "max_charge_power_kw": 5,
+         *                 "max_discharge_power_kw": 5,
+         *                 "charge_efficiency": 0.95,
+         *                 "discharge_efficiency": 0.95
+         *               },
+         *               "initial_energy_kwh": 5
+         *             }
+         *           ],
+         *           "loads": [
+         *             {
+         *               "name": "House",
+         *               "power_kw": [
+         *                 0.4,
+         *                 0.6
+         *               ]
+         *             }
+         *           ],
+         *           "tariff": {
+         *             "import_price_per_kwh": [
+         *               0.3,
+         *               0.35
+         *             ],
+         *             "export_price_per_kwh": [
+         *               0.08,
+         *               0.08
+         *             ]
+         *           },
+         *           "grid": {
+         *             "max_import_power_kw": 30,
+         *             "max_export_power_kw": 20
+         *           }
+         *         }
+         *       }
+         *     }
+         */
+        MpcStepSubmission: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "mpc-step";
+            input: components["schemas"]["MpcStepInput"];
+            engine?: components["schemas"]["EngineChoice"];
+            site_id?: components["schemas"]["Identifier"];
+            label?: components["schemas"]["Name"];
+            /**
+             * @description Time from submission after which the task fails, queued or running.
+             * @default 3600
+             */
+            timeout_s: number;
+        };
+        /**
          * Name
          * @description A display name, 1 to 120 characters, no control characters, neither starting nor ending with a space.
          * @example Home battery
@@ -2905,6 +3184,348 @@ export interface components {
             refresh_token: string;
         };
         /**
+         * ReplayAsset
+         * @description What one asset really did.
+         */
+        ReplayAsset: {
+            name: components["schemas"]["Name"];
+            /** @description AC power; consumption and charging positive, generation and discharging negative. */
+            power_kw: components["schemas"]["Float64Series"];
+            /** @description Batteries, vehicles (0 while away) and tanks: stored energy at the end of each slot. */
+            energy_kwh?: components["schemas"]["Float64Series"];
+            /** @description Generators: 1 where it ran and 0 where it rested. */
+            running?: components["schemas"]["Float64Series"];
+            consumed_energy_kwh: number;
+            /** @description Generated or discharged. */
+            produced_energy_kwh: number;
+            /** @description PV: what was available and not used. */
+            curtailed_energy_kwh?: number;
+            /** @description The sum of its deviations. */
+            not_followed_kwh: number;
+        };
+        /**
+         * ReplayDeviation
+         * @description By how much an asset departed from its set-points for one reason. A fixed load that was shed stands here too.
+         * @example {
+         *       "name": "Home battery",
+         *       "reason": "EMPTY",
+         *       "slot": 1,
+         *       "slot_count": 1,
+         *       "energy_kwh": 0.1475
+         *     }
+         */
+        ReplayDeviation: {
+            name: components["schemas"]["Name"];
+            reason: components["schemas"]["ReplayReason"];
+            /** @description The first one. */
+            slot: number;
+            slot_count: number;
+            /** @description Sum of |set-point − power| over these slots, AC side. */
+            energy_kwh: number;
+        };
+        /**
+         * ReplayInput
+         * @description A schedule, and the site as it really was. The schedule is followed slot by slot as far as the assets can.
+         * @example {
+         *       "site": {
+         *         "start_time": "2026-06-01T00:00:00Z",
+         *         "slot_duration_s": 3600,
+         *         "slots": 2,
+         *         "currency": "EUR",
+         *         "batteries": [
+         *           {
+         *             "name": "Home battery",
+         *             "battery": {
+         *               "capacity_kwh": 10,
+         *               "max_charge_power_kw": 5,
+         *               "max_discharge_power_kw": 5,
+         *               "charge_efficiency": 0.95,
+         *               "discharge_efficiency": 0.95
+         *             },
+         *             "initial_energy_kwh": 1
+         *           }
+         *         ],
+         *         "loads": [
+         *           {
+         *             "name": "House",
+         *             "power_kw": [
+         *               0.4,
+         *               1.2
+         *             ]
+         *           }
+         *         ],
+         *         "tariff": {
+         *           "import_price_per_kwh": [
+         *             0.3,
+         *             0.35
+         *           ],
+         *           "export_price_per_kwh": [
+         *             0.08,
+         *             0.08
+         *           ]
+         *         },
+         *         "grid": {
+         *           "max_import_power_kw": 30,
+         *           "max_export_power_kw": 20
+         *         }
+         *       },
+         *       "schedule": [
+         *         {
+         *           "name": "Home battery",
+         *           "power_kw": [
+         *             1,
+         *             -2
+         *           ]
+         *         }
+         *       ],
+         *       "plan_cost": 0.1
+         *     }
+         */
+        ReplayInput: {
+            /** @description Loads, available PV, stays, heat demand and prices as they really were. What only a plan reads (`reserve`, `previous_plan`, `uncertainty`, `on_conflict`, `options`) is not read, so that the input of a `dispatch` can stand here as it is. */
+            site: components["schemas"]["DispatchInput"];
+            /** @description Set-points of each slot. An asset that is not named rests; PV that is not named delivers all that is available. */
+            schedule: components["schemas"]["AssetSetPoints"][];
+            /** @default VIOLATE */
+            at_limits: components["schemas"]["ReplayLimitAnswer"];
+            /** @description `cost` of the plan behind the schedule, for comparison. */
+            plan_cost?: number;
+        };
+        /**
+         * ReplayLimitAnswer
+         * @description What happens where the schedule leads beyond a limit of the grid connection or of a group. VIOLATE: it flows all the same, and is listed as a violation. CURTAIL: curtailable PV delivers less where too much is exported; the rest is a violation. REDUCE: CURTAIL, and then the assets do less. Where too much is exported: batteries, vehicles and generators deliver less. Where too much is imported: batteries, vehicles, interruptible flexible loads and heat pumps take less, and then fixed loads are shed. What still remains is a violation.
+         * @enum {string}
+         */
+        ReplayLimitAnswer: "VIOLATE" | "CURTAIL" | "REDUCE";
+        /**
+         * ReplayReason
+         * @description Why an asset did not follow its set-point. FULL, EMPTY: no more energy fits into it, or none is left; a flexible load that has its energy is FULL. POWER_LIMIT: beyond what it can take or deliver. MIN_POWER: less than it can run with. NOT_PLUGGED_IN: the vehicle was away. OUTSIDE: the slot is outside its window, or the run no longer fits in. PROFILE: a cycle follows its profile once it has started. RAMP_LIMIT, MIN_UP, MIN_DOWN: the generator can neither change nor start and stop so fast. GRID_LIMIT, GROUP_LIMIT: reduced at a limit (`at_limits`).
+         * @enum {string}
+         */
+        ReplayReason: "FULL" | "EMPTY" | "POWER_LIMIT" | "MIN_POWER" | "NOT_PLUGGED_IN" | "OUTSIDE" | "PROFILE" | "RAMP_LIMIT" | "MIN_UP" | "MIN_DOWN" | "GRID_LIMIT" | "GROUP_LIMIT";
+        /**
+         * ReplayResult
+         * @description What the schedule led to, what it cost, and what could not be followed or kept.
+         * @example {
+         *       "start_time": "2026-06-01T00:00:00Z",
+         *       "slot_duration_s": 3600,
+         *       "slots": 2,
+         *       "currency": "EUR",
+         *       "cost": 0.3678,
+         *       "costs": {
+         *         "energy_import": 0.42,
+         *         "energy_export": -0.0522,
+         *         "grid_fees": 0,
+         *         "tiers": 0,
+         *         "demand_charges": 0,
+         *         "generation": 0,
+         *         "starts": 0,
+         *         "wear": 0,
+         *         "co2": 0
+         *       },
+         *       "bill": [
+         *         {
+         *           "item": "IMPORT",
+         *           "quantity": 1.4,
+         *           "unit": "kWh",
+         *           "amount": 0.42
+         *         },
+         *         {
+         *           "item": "EXPORT",
+         *           "quantity": 0.6525,
+         *           "unit": "kWh",
+         *           "amount": -0.0522
+         *         }
+         *       ],
+         *       "plan_cost": 0.1,
+         *       "cost_above_plan": 0.2678,
+         *       "baseline_cost": 0.54,
+         *       "baseline_within_grid_limits": true,
+         *       "savings": 0.1722,
+         *       "assets": [
+         *         {
+         *           "name": "Home battery",
+         *           "power_kw": [
+         *             1,
+         *             -1.8525
+         *           ],
+         *           "energy_kwh": [
+         *             1.95,
+         *             0
+         *           ],
+         *           "consumed_energy_kwh": 1,
+         *           "produced_energy_kwh": 1.8525,
+         *           "not_followed_kwh": 0.1475
+         *         }
+         *       ],
+         *       "deviations": [
+         *         {
+         *           "name": "Home battery",
+         *           "reason": "EMPTY",
+         *           "slot": 1,
+         *           "slot_count": 1,
+         *           "energy_kwh": 0.1475
+         *         }
+         *       ],
+         *       "violations": [],
+         *       "grid_power_kw": [
+         *         1.4,
+         *         -0.6525
+         *       ],
+         *       "peak_import_power_kw": 1.4,
+         *       "imported_energy_kwh": 1.4,
+         *       "exported_energy_kwh": 0.6525,
+         *       "self_sufficiency": 0.125,
+         *       "self_consumption": 1
+         *     }
+         */
+        ReplayResult: {
+            start_time: components["schemas"]["Instant"];
+            slot_duration_s: components["schemas"]["SlotDuration"];
+            slots: number;
+            currency: components["schemas"]["Currency"];
+            /** @description The sum of `costs`, as a `dispatch` computes it; negative is an income. Energy left in or taken from storage is not priced. */
+            cost: number;
+            costs: components["schemas"]["DispatchCosts"];
+            bill: components["schemas"]["DispatchBillLine"][];
+            /** @description As given. */
+            plan_cost?: number;
+            /** @description cost − plan_cost. */
+            cost_above_plan?: number;
+            /** @description Cost of the same slots without flexibility, as in a `dispatch`. */
+            baseline_cost: number;
+            /** @description False when the site could not even run so; baseline_cost then ignores the limits. */
+            baseline_within_grid_limits: boolean;
+            /** @description baseline_cost − cost. */
+            savings: number;
+            /** @description Cost with the usual rule instead of a plan, as in a `dispatch`. */
+            rule_based_cost?: number;
+            /** @description rule_based_cost − cost. */
+            rule_based_savings?: number;
+            /** @description Batteries, PV, flexible loads, cycles, vehicles, heat pumps and generators in the order of the input. */
+            assets: components["schemas"]["ReplayAsset"][];
+            /** @description Ordered as the assets are. */
+            deviations: components["schemas"]["ReplayDeviation"][];
+            violations: components["schemas"]["ReplayViolation"][];
+            /** @description Power at the grid connection: loads less what was shed, and all assets. */
+            grid_power_kw: components["schemas"]["Float64Series"];
+            /** @description Power of fixed loads that was shed; absent where none was. */
+            shed_power_kw?: components["schemas"]["Float64Series"];
+            /** @description Greatest import of a slot. */
+            peak_import_power_kw: number;
+            imported_energy_kwh: number;
+            exported_energy_kwh: number;
+            /** @description As in a `dispatch`. */
+            self_sufficiency: number;
+            /** @description As in a `dispatch`. */
+            self_consumption: number;
+            /** @description Of imports and generators; absent where no emissions are given. */
+            co2_kg?: number;
+        };
+        /**
+         * ReplaySubmission
+         * @description A `replay` task to be queued.
+         * @example {
+         *       "kind": "replay",
+         *       "label": "Yesterday as it was",
+         *       "input": {
+         *         "site": {
+         *           "start_time": "2026-06-01T00:00:00Z",
+         *           "slot_duration_s": 3600,
+         *           "slots": 2,
+         *           "currency": "EUR",
+         *           "batteries": [
+         *             {
+         *               "name": "Home battery",
+         *               "battery": {
+         *                 "capacity_kwh": 10,
+         *                 "max_charge_power_kw": 5,
+         *                 "max_discharge_power_kw": 5,
+         *                 "charge_efficiency": 0.95,
+         *                 "discharge_efficiency": 0.95
+         *               },
+         *               "initial_energy_kwh": 1
+         *             }
+         *           ],
+         *           "loads": [
+         *             {
+         *               "name": "House",
+         *               "power_kw": [
+         *                 0.4,
+         *                 1.2
+         *               ]
+         *             }
+         *           ],
+         *           "tariff": {
+         *             "import_price_per_kwh": [
+         *               0.3,
+         *               0.35
+         *             ],
+         *             "export_price_per_kwh": [
+         *               0.08,
+         *               0.08
+         *             ]
+         *           },
+         *           "grid": {
+         *             "max_import_power_kw": 30,
+         *             "max_export_power_kw": 20
+         *           }
+         *         },
+         *         "schedule": [
+         *           {
+         *             "name": "Home battery",
+         *             "power_kw": [
+         *               1,
+         *               -2
+         *             ]
+         *           }
+         *         ]
+         *       }
+         *     }
+         */
+        ReplaySubmission: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "replay";
+            input: components["schemas"]["ReplayInput"];
+            engine?: components["schemas"]["EngineChoice"];
+            site_id?: components["schemas"]["Identifier"];
+            label?: components["schemas"]["Name"];
+            /**
+             * @description Time from submission after which the task fails, queued or running.
+             * @default 3600
+             */
+            timeout_s: number;
+        };
+        /**
+         * ReplayViolation
+         * @description A limit or a wish of the site that the schedule did not keep.
+         * @example {
+         *       "field": "grid.max_import_power_kw",
+         *       "slot": 3,
+         *       "slot_count": 2,
+         *       "amount": 2.5,
+         *       "unit": "kW",
+         *       "message": "reached 12.5 in slot 5; the limit is 10"
+         *     }
+         */
+        ReplayViolation: {
+            /** @description The member of `site`, for instance grid.max_import_power_kw. */
+            field: string;
+            /** @description Name of the asset or group. */
+            name?: components["schemas"]["Name"];
+            /** @description The first one. */
+            slot: number;
+            slot_count: number;
+            /** @description The greatest excess (kW), or the energy that is missing (kWh), or how often (slots). */
+            amount: number;
+            /** @enum {string} */
+            unit: "kW" | "kWh" | "slots";
+            message: string;
+        };
+        /**
          * Role
          * @description Each role may do what the ones before it may. viewer reads, operator also submits and cancels tasks, engineer also creates sites, assets and series, admin also manages users.
          * @enum {string}
@@ -3205,7 +3826,7 @@ export interface components {
          * @description What is to be computed. Each kind has an input and a result schema, named in asyncapi.yaml under `x-kinds`.
          * @enum {string}
          */
-        TaskKind: "dispatch" | "power-flow" | "unit-commitment" | "probe";
+        TaskKind: "dispatch" | "power-flow" | "unit-commitment" | "replay" | "mpc-step" | "probe";
         /**
          * TaskPage
          * @description One page of a list, newest first.
@@ -3240,7 +3861,7 @@ export interface components {
          * TaskResult
          * @description The result of a task that SUCCEEDED; which of the forms it has follows from the task's kind.
          */
-        TaskResult: components["schemas"]["DispatchResult"] | components["schemas"]["UnitCommitmentResult"] | components["schemas"]["PowerFlowResult"] | components["schemas"]["ProbeResult"];
+        TaskResult: components["schemas"]["DispatchResult"] | components["schemas"]["UnitCommitmentResult"] | components["schemas"]["PowerFlowResult"] | components["schemas"]["ReplayResult"] | components["schemas"]["MpcStepResult"] | components["schemas"]["ProbeResult"];
         /**
          * TaskState
          * @description QUEUED → RUNNING → SUCCEEDED, FAILED or CANCELLED. A RUNNING task whose worker died is QUEUED again. The last three never change.
@@ -3251,7 +3872,7 @@ export interface components {
          * TaskSubmission
          * @description A task to be queued; `kind` names the schema of `input`.
          */
-        TaskSubmission: components["schemas"]["DispatchSubmission"] | components["schemas"]["PowerFlowSubmission"] | components["schemas"]["UnitCommitmentSubmission"] | components["schemas"]["ProbeSubmission"];
+        TaskSubmission: components["schemas"]["DispatchSubmission"] | components["schemas"]["PowerFlowSubmission"] | components["schemas"]["UnitCommitmentSubmission"] | components["schemas"]["ReplaySubmission"] | components["schemas"]["MpcStepSubmission"] | components["schemas"]["ProbeSubmission"];
         /**
          * TimeZone
          * @description IANA time zone name. A local day may have 92, 96 or 100 quarter hours.

@@ -15,11 +15,15 @@ from gridpact.contracts.messages import (
     Error,
     Heartbeat,
     Hello,
+    MpcStepInput,
+    MpcStepResult,
     PowerFlowInput,
     PowerFlowResult,
     ProbeInput,
     ProbeResult,
     Progress,
+    ReplayInput,
+    ReplayResult,
     Result,
     TaskKind,
     TaskMessage,
@@ -75,7 +79,7 @@ class Kind:
     """
 
     name: TaskKind
-    type: Literal["DIAGNOSE", "OPTIMIZE", "SIMULATE"]
+    type: Literal["CONTROL", "DIAGNOSE", "OPTIMIZE", "SIMULATE"]
     input: type[Message]
     result: type[Message]
     affinity: str | None = None
@@ -87,6 +91,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "power-flow": Kind("power-flow", "SIMULATE", PowerFlowInput, PowerFlowResult),
         "unit-commitment": Kind(
             "unit-commitment", "OPTIMIZE", UnitCommitmentInput, UnitCommitmentResult
+        ),
+        "replay": Kind("replay", "SIMULATE", ReplayInput, ReplayResult),
+        "mpc-step": Kind(
+            "mpc-step", "CONTROL", MpcStepInput, MpcStepResult, affinity="controller_id"
         ),
         "probe": Kind("probe", "DIAGNOSE", ProbeInput, ProbeResult),
     }

@@ -1649,6 +1649,258 @@ class UnitCommitmentResult(Message, frozen=True, kw_only=True):
     )
 
 
+class AssetSetPoints(Message, frozen=True, kw_only=True):
+    """What one asset is told to do in each slot."""
+
+    name: Name
+    # Consumption and charging positive, generation and discharging negative. For PV it is a
+    # ceiling: a curtailable plant delivers what is available, but no more than this.
+    power_kw: Float64Series
+    # Generators: 1 where it runs and 0 where it rests; absent means that it runs where its power is
+    # not 0.
+    running: Float64Series | UnsetType = UNSET
+    # PV: 1 where `power_kw` is a ceiling and 0 where the plant delivers all that is available;
+    # absent means 1 in every slot.
+    limited: Float64Series | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.ASSET_SET_POINTS
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="running", count="power_kw"),
+        LengthEquals(field="limited", count="power_kw"),
+    )
+
+
+# What happens where the schedule leads beyond a limit of the grid connection or of a group.
+# VIOLATE: it flows all the same, and is listed as a violation. CURTAIL: curtailable PV delivers
+# less where too much is exported; the rest is a violation. REDUCE: CURTAIL, and then the assets do
+# less. Where too much is exported: batteries, vehicles and generators deliver less. Where too much
+# is imported: batteries, vehicles, interruptible flexible loads and heat pumps take less, and then
+# fixed loads are shed. What still remains is a violation.
+ReplayLimitAnswer: TypeAlias = Literal["VIOLATE", "CURTAIL", "REDUCE"]
+
+
+class ReplayInput(Message, frozen=True, kw_only=True):
+    """A schedule, and the site as it really was. The schedule is followed slot by slot as far as
+    the assets can.
+    """
+
+    # Loads, available PV, stays, heat demand and prices as they really were. What only a plan reads
+    # (`reserve`, `previous_plan`, `uncertainty`, `on_conflict`, `options`) is not read, so that the
+    # input of a `dispatch` can stand here as it is.
+    site: DispatchInput
+    # Set-points of each slot. An asset that is not named rests; PV that is not named delivers all
+    # that is available.
+    schedule: list[AssetSetPoints]
+    at_limits: ReplayLimitAnswer = "VIOLATE"
+    # `cost` of the plan behind the schedule, for comparison.
+    plan_cost: float | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.REPLAY_INPUT
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="schedule[].power_kw", count="site.slots"),
+        Unique(fields=("schedule[].name",)),
+        RefersTo(
+            field="schedule[].name",
+            to=(
+                "site.batteries[].name",
+                "site.pv[].name",
+                "site.flexible_loads[].name",
+                "site.cycles[].name",
+                "site.electric_vehicles[].name",
+                "site.heat_pumps[].name",
+                "site.generators[].name",
+            ),
+        ),
+    )
+
+
+class ReplayAsset(Message, frozen=True, kw_only=True):
+    """What one asset really did."""
+
+    name: Name
+    # AC power; consumption and charging positive, generation and discharging negative.
+    power_kw: Float64Series
+    # Batteries, vehicles (0 while away) and tanks: stored energy at the end of each slot.
+    energy_kwh: Float64Series | UnsetType = UNSET
+    # Generators: 1 where it ran and 0 where it rested.
+    running: Float64Series | UnsetType = UNSET
+    consumed_energy_kwh: float
+    # Generated or discharged.
+    produced_energy_kwh: float
+    # PV: what was available and not used.
+    curtailed_energy_kwh: float | UnsetType = UNSET
+    # The sum of its deviations.
+    not_followed_kwh: float
+
+    __shape__: ClassVar[Record] = shapes.REPLAY_ASSET
+
+
+# Why an asset did not follow its set-point. FULL, EMPTY: no more energy fits into it, or none is
+# left; a flexible load that has its energy is FULL. POWER_LIMIT: beyond what it can take or
+# deliver. MIN_POWER: less than it can run with. NOT_PLUGGED_IN: the vehicle was away. OUTSIDE: the
+# slot is outside its window, or the run no longer fits in. PROFILE: a cycle follows its profile
+# once it has started. RAMP_LIMIT, MIN_UP, MIN_DOWN: the generator can neither change nor start and
+# stop so fast. GRID_LIMIT, GROUP_LIMIT: reduced at a limit (`at_limits`).
+ReplayReason: TypeAlias = Literal[
+    "FULL",
+    "EMPTY",
+    "POWER_LIMIT",
+    "MIN_POWER",
+    "NOT_PLUGGED_IN",
+    "OUTSIDE",
+    "PROFILE",
+    "RAMP_LIMIT",
+    "MIN_UP",
+    "MIN_DOWN",
+    "GRID_LIMIT",
+    "GROUP_LIMIT",
+]
+
+
+class ReplayDeviation(Message, frozen=True, kw_only=True):
+    """By how much an asset departed from its set-points for one reason. A fixed load that was
+    shed stands here too.
+    """
+
+    name: Name
+    reason: ReplayReason
+    # The first one.
+    slot: int
+    slot_count: int
+    # Sum of |set-point − power| over these slots, AC side.
+    energy_kwh: float
+
+    __shape__: ClassVar[Record] = shapes.REPLAY_DEVIATION
+
+
+class ReplayViolation(Message, frozen=True, kw_only=True):
+    """A limit or a wish of the site that the schedule did not keep."""
+
+    # The member of `site`, for instance grid.max_import_power_kw.
+    field: str
+    # Name of the asset or group.
+    name: Name | UnsetType = UNSET
+    # The first one.
+    slot: int
+    slot_count: int
+    # The greatest excess (kW), or the energy that is missing (kWh), or how often (slots).
+    amount: float
+    unit: Literal["kW", "kWh", "slots"]
+    message: str
+
+    __shape__: ClassVar[Record] = shapes.REPLAY_VIOLATION
+
+
+class ReplayResult(Message, frozen=True, kw_only=True):
+    """What the schedule led to, what it cost, and what could not be followed or kept."""
+
+    start_time: Instant
+    slot_duration_s: SlotDuration
+    slots: int
+    currency: Currency
+    # The sum of `costs`, as a `dispatch` computes it; negative is an income. Energy left in or
+    # taken from storage is not priced.
+    cost: float
+    costs: DispatchCosts
+    bill: list[DispatchBillLine]
+    # As given.
+    plan_cost: float | UnsetType = UNSET
+    # cost − plan_cost.
+    cost_above_plan: float | UnsetType = UNSET
+    # Cost of the same slots without flexibility, as in a `dispatch`.
+    baseline_cost: float
+    # False when the site could not even run so; baseline_cost then ignores the limits.
+    baseline_within_grid_limits: bool
+    # baseline_cost − cost.
+    savings: float
+    # Cost with the usual rule instead of a plan, as in a `dispatch`.
+    rule_based_cost: float | UnsetType = UNSET
+    # rule_based_cost − cost.
+    rule_based_savings: float | UnsetType = UNSET
+    # Batteries, PV, flexible loads, cycles, vehicles, heat pumps and generators in the order of the
+    # input.
+    assets: list[ReplayAsset]
+    # Ordered as the assets are.
+    deviations: list[ReplayDeviation]
+    violations: list[ReplayViolation]
+    # Power at the grid connection: loads less what was shed, and all assets.
+    grid_power_kw: Float64Series
+    # Power of fixed loads that was shed; absent where none was.
+    shed_power_kw: Float64Series | UnsetType = UNSET
+    # Greatest import of a slot.
+    peak_import_power_kw: float
+    imported_energy_kwh: float
+    exported_energy_kwh: float
+    # As in a `dispatch`.
+    self_sufficiency: float
+    # As in a `dispatch`.
+    self_consumption: float
+    # Of imports and generators; absent where no emissions are given.
+    co2_kg: float | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.REPLAY_RESULT
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="assets[].power_kw", count="slots"),
+        LengthEquals(field="assets[].energy_kwh", count="slots"),
+        LengthEquals(field="assets[].running", count="slots"),
+        LengthEquals(field="grid_power_kw", count="slots"),
+        LengthEquals(field="shed_power_kw", count="slots"),
+    )
+
+
+class MpcStepInput(Message, frozen=True, kw_only=True):
+    """One step of a controller with a rolling horizon; what is measured now, and what is
+    expected from now on.
+    """
+
+    # Steps with the same name follow one another. A worker that has computed the last one starts
+    # from what it found; the cost of the plan does not depend on it.
+    controller_id: Name
+    # The slots from now on. What is measured stands where the problem has it: `initial_energy_kwh`
+    # of batteries, stays and tanks; `initially_running`, `initial_duration_s` and
+    # `initial_power_kw` of generators; the peak and the energy so far in the tariff.
+    # `previous_plan` is the rest of the last step's plan, where departing from it shall cost.
+    problem: DispatchInput
+    # For how many slots set-points are wanted.
+    control_slots: int = 1
+
+    __shape__: ClassVar[Record] = shapes.MPC_STEP_INPUT
+    __rules__: ClassVar[tuple[Rule, ...]] = (AtMost(field="control_slots", limit="problem.slots"),)
+
+
+class MpcStepReason(Message, frozen=True, kw_only=True):
+    """Why an asset gets its set-point for the first slot."""
+
+    name: Name
+    reason: DispatchReason
+
+    __shape__: ClassVar[Record] = shapes.MPC_STEP_REASON
+
+
+class MpcStepResult(Message, frozen=True, kw_only=True):
+    """What to do now, and the plan behind it."""
+
+    controller_id: Name
+    control_slots: int
+    # For the first `control_slots` slots, of batteries, PV, flexible loads, cycles, vehicles, heat
+    # pumps and generators in the order of the problem. PV has `limited`, generators have `running`.
+    set_points: list[AssetSetPoints]
+    # In the same order.
+    reasons: list[MpcStepReason]
+    # The plan's.
+    cost: float
+    # Whether the worker started from what it had found in the controller's last step.
+    warm: bool
+    # Time for the plan, from the problem to its explanation, without decoding and encoding.
+    solve_ms: float
+    plan: DispatchResult
+
+    __shape__: ClassVar[Record] = shapes.MPC_STEP_RESULT
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="set_points[].power_kw", count="control_slots"),
+    )
+
+
 class ProbeInput(Message, frozen=True, kw_only=True):
     """A diagnostic task that does no mathematics. It shows that the way from the API to a worker
     and back is whole, and holds a worker for a stated time; operators use it to size a node
@@ -1685,7 +1937,9 @@ Identifier: TypeAlias = str
 
 # What is to be computed. Each kind has an input and a result schema, named in asyncapi.yaml under
 # `x-kinds`.
-TaskKind: TypeAlias = Literal["dispatch", "power-flow", "unit-commitment", "probe"]
+TaskKind: TypeAlias = Literal[
+    "dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "probe"
+]
 
 # Tasks with the same key build on the same model. A node gives them to the worker that served the
 # key last, which may have kept it, where that worker is idle; any other gives the same answer.

@@ -383,7 +383,9 @@ TaskState: TypeAlias = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANC
 
 # What is to be computed. Each kind has an input and a result schema, named in asyncapi.yaml under
 # `x-kinds`.
-TaskKind: TypeAlias = Literal["dispatch", "power-flow", "unit-commitment", "probe"]
+TaskKind: TypeAlias = Literal[
+    "dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "probe"
+]
 
 # Which implementation shall compute. `auto` takes Julia where a Julia node is connected and the
 # Python reference engine otherwise.
@@ -1391,6 +1393,121 @@ class UnitCommitmentSubmission(StrictModel):
     timeout_s: Annotated[float, Field(gt=0, le=86400)] = 3600.0
 
 
+class AssetSetPoints(StrictModel):
+    """What one asset is told to do in each slot."""
+
+    name: Name
+    # Consumption and charging positive, generation and discharging negative. For PV it is a
+    # ceiling: a curtailable plant delivers what is available, but no more than this.
+    power_kw: Annotated[
+        list[Annotated[float, Field(ge=-1000000, le=1000000)]],
+        Field(min_length=1, max_length=35136),
+    ]
+    # Generators: 1 where it runs and 0 where it rests; absent means that it runs where its power is
+    # not 0.
+    running: (
+        Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=35136)]
+        | None
+    ) = None
+    # PV: 1 where `power_kw` is a ceiling and 0 where the plant delivers all that is available;
+    # absent means 1 in every slot.
+    limited: (
+        Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=35136)]
+        | None
+    ) = None
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="running", count="power_kw"),
+        LengthEquals(field="limited", count="power_kw"),
+    )
+
+
+# What happens where the schedule leads beyond a limit of the grid connection or of a group.
+# VIOLATE: it flows all the same, and is listed as a violation. CURTAIL: curtailable PV delivers
+# less where too much is exported; the rest is a violation. REDUCE: CURTAIL, and then the assets do
+# less. Where too much is exported: batteries, vehicles and generators deliver less. Where too much
+# is imported: batteries, vehicles, interruptible flexible loads and heat pumps take less, and then
+# fixed loads are shed. What still remains is a violation.
+ReplayLimitAnswer: TypeAlias = Literal["VIOLATE", "CURTAIL", "REDUCE"]
+
+
+class ReplayInput(StrictModel):
+    """A schedule, and the site as it really was. The schedule is followed slot by slot as far as
+    the assets can.
+    """
+
+    # Loads, available PV, stays, heat demand and prices as they really were. What only a plan reads
+    # (`reserve`, `previous_plan`, `uncertainty`, `on_conflict`, `options`) is not read, so that the
+    # input of a `dispatch` can stand here as it is.
+    site: DispatchInput
+    # Set-points of each slot. An asset that is not named rests; PV that is not named delivers all
+    # that is available.
+    schedule: Annotated[list[AssetSetPoints], Field(max_length=1000)]
+    at_limits: ReplayLimitAnswer = "VIOLATE"
+    # `cost` of the plan behind the schedule, for comparison.
+    plan_cost: Annotated[float, Field(ge=-1000000000000, le=1000000000000)] | None = None
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="schedule[].power_kw", count="site.slots"),
+        Unique(fields=("schedule[].name",)),
+        RefersTo(
+            field="schedule[].name",
+            to=(
+                "site.batteries[].name",
+                "site.pv[].name",
+                "site.flexible_loads[].name",
+                "site.cycles[].name",
+                "site.electric_vehicles[].name",
+                "site.heat_pumps[].name",
+                "site.generators[].name",
+            ),
+        ),
+    )
+
+
+class ReplaySubmission(StrictModel):
+    """A `replay` task to be queued."""
+
+    kind: Literal["replay"]
+    input: ReplayInput
+    engine: EngineChoice = "auto"
+    site_id: Identifier | None = None
+    label: Name | None = None
+    # Time from submission after which the task fails, queued or running.
+    timeout_s: Annotated[float, Field(gt=0, le=86400)] = 3600.0
+
+
+class MpcStepInput(StrictModel):
+    """One step of a controller with a rolling horizon; what is measured now, and what is
+    expected from now on.
+    """
+
+    # Steps with the same name follow one another. A worker that has computed the last one starts
+    # from what it found; the cost of the plan does not depend on it.
+    controller_id: Name
+    # The slots from now on. What is measured stands where the problem has it: `initial_energy_kwh`
+    # of batteries, stays and tanks; `initially_running`, `initial_duration_s` and
+    # `initial_power_kw` of generators; the peak and the energy so far in the tariff.
+    # `previous_plan` is the rest of the last step's plan, where departing from it shall cost.
+    problem: DispatchInput
+    # For how many slots set-points are wanted.
+    control_slots: Annotated[WholeNumber, Field(ge=1, le=35136)] = 1
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (AtMost(field="control_slots", limit="problem.slots"),)
+
+
+class MpcStepSubmission(StrictModel):
+    """An `mpc-step` task to be queued."""
+
+    kind: Literal["mpc-step"]
+    input: MpcStepInput
+    engine: EngineChoice = "auto"
+    site_id: Identifier | None = None
+    label: Name | None = None
+    # Time from submission after which the task fails, queued or running.
+    timeout_s: Annotated[float, Field(gt=0, le=86400)] = 3600.0
+
+
 class ProbeInput(StrictModel):
     """A diagnostic task that does no mathematics. It shows that the way from the API to a worker
     and back is whole, and holds a worker for a stated time; operators use it to size a node
@@ -1420,6 +1537,8 @@ TaskSubmission: TypeAlias = Annotated[
     Annotated[DispatchSubmission, Tag("<dispatch>")]
     | Annotated[PowerFlowSubmission, Tag("<power-flow>")]
     | Annotated[UnitCommitmentSubmission, Tag("<unit-commitment>")]
+    | Annotated[ReplaySubmission, Tag("<replay>")]
+    | Annotated[MpcStepSubmission, Tag("<mpc-step>")]
     | Annotated[ProbeSubmission, Tag("<probe>")],
     Discriminator(tag_by("kind")),
 ]
@@ -2003,6 +2122,151 @@ class PowerFlowResult(AnswerModel):
     divergences: Annotated[list[PowerFlowDivergence], Field(max_length=35136)]
 
 
+class ReplayAsset(AnswerModel):
+    """What one asset really did."""
+
+    name: Name
+    # AC power; consumption and charging positive, generation and discharging negative.
+    power_kw: Float64Series
+    # Batteries, vehicles (0 while away) and tanks: stored energy at the end of each slot.
+    energy_kwh: Float64Series | None = None
+    # Generators: 1 where it ran and 0 where it rested.
+    running: Float64Series | None = None
+    consumed_energy_kwh: Annotated[float, Field(ge=0)]
+    # Generated or discharged.
+    produced_energy_kwh: Annotated[float, Field(ge=0)]
+    # PV: what was available and not used.
+    curtailed_energy_kwh: Annotated[float, Field(ge=0)] | None = None
+    # The sum of its deviations.
+    not_followed_kwh: Annotated[float, Field(ge=0)]
+
+
+# Why an asset did not follow its set-point. FULL, EMPTY: no more energy fits into it, or none is
+# left; a flexible load that has its energy is FULL. POWER_LIMIT: beyond what it can take or
+# deliver. MIN_POWER: less than it can run with. NOT_PLUGGED_IN: the vehicle was away. OUTSIDE: the
+# slot is outside its window, or the run no longer fits in. PROFILE: a cycle follows its profile
+# once it has started. RAMP_LIMIT, MIN_UP, MIN_DOWN: the generator can neither change nor start and
+# stop so fast. GRID_LIMIT, GROUP_LIMIT: reduced at a limit (`at_limits`).
+ReplayReason: TypeAlias = Literal[
+    "FULL",
+    "EMPTY",
+    "POWER_LIMIT",
+    "MIN_POWER",
+    "NOT_PLUGGED_IN",
+    "OUTSIDE",
+    "PROFILE",
+    "RAMP_LIMIT",
+    "MIN_UP",
+    "MIN_DOWN",
+    "GRID_LIMIT",
+    "GROUP_LIMIT",
+]
+
+
+class ReplayDeviation(AnswerModel):
+    """By how much an asset departed from its set-points for one reason. A fixed load that was
+    shed stands here too.
+    """
+
+    name: Name
+    reason: ReplayReason
+    # The first one.
+    slot: Annotated[WholeNumber, Field(ge=0, le=35135)]
+    slot_count: Annotated[WholeNumber, Field(ge=1, le=35136)]
+    # Sum of |set-point − power| over these slots, AC side.
+    energy_kwh: Annotated[float, Field(ge=0)]
+
+
+class ReplayViolation(AnswerModel):
+    """A limit or a wish of the site that the schedule did not keep."""
+
+    # The member of `site`, for instance grid.max_import_power_kw.
+    field: Annotated[str, Field(min_length=1, max_length=256)]
+    # Name of the asset or group.
+    name: Name | None = None
+    # The first one.
+    slot: Annotated[WholeNumber, Field(ge=0, le=35135)]
+    slot_count: Annotated[WholeNumber, Field(ge=1, le=35136)]
+    # The greatest excess (kW), or the energy that is missing (kWh), or how often (slots).
+    amount: Annotated[float, Field(ge=0)]
+    unit: Literal["kW", "kWh", "slots"]
+    message: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class ReplayResult(AnswerModel):
+    """What the schedule led to, what it cost, and what could not be followed or kept."""
+
+    start_time: Instant
+    slot_duration_s: SlotDuration
+    slots: Annotated[WholeNumber, Field(ge=1, le=35136)]
+    currency: Currency
+    # The sum of `costs`, as a `dispatch` computes it; negative is an income. Energy left in or
+    # taken from storage is not priced.
+    cost: float
+    costs: DispatchCosts
+    bill: Annotated[list[DispatchBillLine], Field(max_length=64)]
+    # As given.
+    plan_cost: float | None = None
+    # cost − plan_cost.
+    cost_above_plan: float | None = None
+    # Cost of the same slots without flexibility, as in a `dispatch`.
+    baseline_cost: float
+    # False when the site could not even run so; baseline_cost then ignores the limits.
+    baseline_within_grid_limits: bool
+    # baseline_cost − cost.
+    savings: float
+    # Cost with the usual rule instead of a plan, as in a `dispatch`.
+    rule_based_cost: float | None = None
+    # rule_based_cost − cost.
+    rule_based_savings: float | None = None
+    # Batteries, PV, flexible loads, cycles, vehicles, heat pumps and generators in the order of the
+    # input.
+    assets: Annotated[list[ReplayAsset], Field(max_length=1000)]
+    # Ordered as the assets are.
+    deviations: Annotated[list[ReplayDeviation], Field(max_length=10000)]
+    violations: Annotated[list[ReplayViolation], Field(max_length=10000)]
+    # Power at the grid connection: loads less what was shed, and all assets.
+    grid_power_kw: Float64Series
+    # Power of fixed loads that was shed; absent where none was.
+    shed_power_kw: Float64Series | None = None
+    # Greatest import of a slot.
+    peak_import_power_kw: Annotated[float, Field(ge=0)]
+    imported_energy_kwh: Annotated[float, Field(ge=0)]
+    exported_energy_kwh: Annotated[float, Field(ge=0)]
+    # As in a `dispatch`.
+    self_sufficiency: Annotated[float, Field(ge=0, le=1)]
+    # As in a `dispatch`.
+    self_consumption: Annotated[float, Field(ge=0, le=1)]
+    # Of imports and generators; absent where no emissions are given.
+    co2_kg: Annotated[float, Field(ge=0)] | None = None
+
+
+class MpcStepReason(AnswerModel):
+    """Why an asset gets its set-point for the first slot."""
+
+    name: Name
+    reason: DispatchReason
+
+
+class MpcStepResult(AnswerModel):
+    """What to do now, and the plan behind it."""
+
+    controller_id: Name
+    control_slots: Annotated[WholeNumber, Field(ge=1, le=35136)]
+    # For the first `control_slots` slots, of batteries, PV, flexible loads, cycles, vehicles, heat
+    # pumps and generators in the order of the problem. PV has `limited`, generators have `running`.
+    set_points: Annotated[list[AssetSetPoints], Field(max_length=1000)]
+    # In the same order.
+    reasons: Annotated[list[MpcStepReason], Field(max_length=1000)]
+    # The plan's.
+    cost: float
+    # Whether the worker started from what it had found in the controller's last step.
+    warm: bool
+    # Time for the plan, from the problem to its explanation, without decoding and encoding.
+    solve_ms: Annotated[float, Field(ge=0)]
+    plan: DispatchResult
+
+
 class ProbeResult(AnswerModel):
     """The answer of a probe."""
 
@@ -2013,7 +2277,14 @@ class ProbeResult(AnswerModel):
 
 
 # The result of a task that SUCCEEDED; which of the forms it has follows from the task's kind.
-TaskResult: TypeAlias = DispatchResult | UnitCommitmentResult | PowerFlowResult | ProbeResult
+TaskResult: TypeAlias = (
+    DispatchResult
+    | UnitCommitmentResult
+    | PowerFlowResult
+    | ReplayResult
+    | MpcStepResult
+    | ProbeResult
+)
 
 
 class TaskEvent(AnswerModel):

@@ -863,6 +863,129 @@ UNIT_COMMITMENT_RESULT = Record(
         Field("reserve_price_per_mw_h", FLOAT64_SERIES),
     )
 )
+ASSET_SET_POINTS = Record(
+    fields=(
+        Field("name", NAME),
+        Field("power_kw", Series(min_items=1, max_items=35136, minimum=-1000000, maximum=1000000)),
+        Field(
+            "running", Series(min_items=1, max_items=35136, minimum=0, maximum=1), required=False
+        ),
+        Field(
+            "limited", Series(min_items=1, max_items=35136, minimum=0, maximum=1), required=False
+        ),
+    )
+)
+REPLAY_LIMIT_ANSWER = Text(choices=("VIOLATE", "CURTAIL", "REDUCE"))
+REPLAY_INPUT = Record(
+    fields=(
+        Field("site", DISPATCH_INPUT),
+        Field("schedule", ListOf(ASSET_SET_POINTS, max_items=1000)),
+        Field("at_limits", REPLAY_LIMIT_ANSWER, required=False),
+        Field("plan_cost", Numeric(minimum=-1000000000000, maximum=1000000000000), required=False),
+    )
+)
+REPLAY_ASSET = Record(
+    fields=(
+        Field("name", NAME),
+        Field("power_kw", FLOAT64_SERIES),
+        Field("energy_kwh", FLOAT64_SERIES, required=False),
+        Field("running", FLOAT64_SERIES, required=False),
+        Field("consumed_energy_kwh", Numeric(minimum=0)),
+        Field("produced_energy_kwh", Numeric(minimum=0)),
+        Field("curtailed_energy_kwh", Numeric(minimum=0), required=False),
+        Field("not_followed_kwh", Numeric(minimum=0)),
+    )
+)
+REPLAY_REASON = Text(
+    choices=(
+        "FULL",
+        "EMPTY",
+        "POWER_LIMIT",
+        "MIN_POWER",
+        "NOT_PLUGGED_IN",
+        "OUTSIDE",
+        "PROFILE",
+        "RAMP_LIMIT",
+        "MIN_UP",
+        "MIN_DOWN",
+        "GRID_LIMIT",
+        "GROUP_LIMIT",
+    )
+)
+REPLAY_DEVIATION = Record(
+    fields=(
+        Field("name", NAME),
+        Field("reason", REPLAY_REASON),
+        Field("slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("slot_count", Numeric(whole=True, minimum=1, maximum=35136)),
+        Field("energy_kwh", Numeric(minimum=0)),
+    )
+)
+REPLAY_VIOLATION = Record(
+    fields=(
+        Field("field", Text(min_length=1, max_length=256)),
+        Field("name", NAME, required=False),
+        Field("slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("slot_count", Numeric(whole=True, minimum=1, maximum=35136)),
+        Field("amount", Numeric(minimum=0)),
+        Field("unit", Text(choices=("kW", "kWh", "slots"))),
+        Field("message", Text(min_length=1, max_length=1024)),
+    )
+)
+REPLAY_RESULT = Record(
+    fields=(
+        Field("start_time", INSTANT),
+        Field("slot_duration_s", SLOT_DURATION),
+        Field("slots", Numeric(whole=True, minimum=1, maximum=35136)),
+        Field("currency", CURRENCY),
+        Field("cost", Numeric()),
+        Field("costs", DISPATCH_COSTS),
+        Field("bill", ListOf(DISPATCH_BILL_LINE, max_items=64)),
+        Field("plan_cost", Numeric(), required=False),
+        Field("cost_above_plan", Numeric(), required=False),
+        Field("baseline_cost", Numeric()),
+        Field("baseline_within_grid_limits", Flag()),
+        Field("savings", Numeric()),
+        Field("rule_based_cost", Numeric(), required=False),
+        Field("rule_based_savings", Numeric(), required=False),
+        Field("assets", ListOf(REPLAY_ASSET, max_items=1000)),
+        Field("deviations", ListOf(REPLAY_DEVIATION, max_items=10000)),
+        Field("violations", ListOf(REPLAY_VIOLATION, max_items=10000)),
+        Field("grid_power_kw", FLOAT64_SERIES),
+        Field("shed_power_kw", FLOAT64_SERIES, required=False),
+        Field("peak_import_power_kw", Numeric(minimum=0)),
+        Field("imported_energy_kwh", Numeric(minimum=0)),
+        Field("exported_energy_kwh", Numeric(minimum=0)),
+        Field("self_sufficiency", Numeric(minimum=0, maximum=1)),
+        Field("self_consumption", Numeric(minimum=0, maximum=1)),
+        Field("co2_kg", Numeric(minimum=0), required=False),
+    )
+)
+MPC_STEP_INPUT = Record(
+    fields=(
+        Field("controller_id", NAME),
+        Field("problem", DISPATCH_INPUT),
+        Field("control_slots", Numeric(whole=True, minimum=1, maximum=35136), required=False),
+    )
+)
+MPC_STEP_REASON = Record(
+    fields=(
+        Field("name", NAME),
+        Field("reason", DISPATCH_REASON),
+    )
+)
+MPC_STEP_RESULT = Record(
+    fields=(
+        Field("controller_id", NAME),
+        Field("control_slots", Numeric(whole=True, minimum=1, maximum=35136)),
+        Field("set_points", ListOf(ASSET_SET_POINTS, max_items=1000)),
+        Field("reasons", ListOf(MPC_STEP_REASON, max_items=1000)),
+        Field("cost", Numeric()),
+        Field("warm", Flag()),
+        Field("solve_ms", Numeric(minimum=0)),
+        Field("plan", DISPATCH_RESULT),
+    )
+)
 PROBE_INPUT = Record(
     fields=(
         Field("hold_ms", Numeric(whole=True, minimum=0, maximum=600000), required=False),
@@ -883,7 +1006,9 @@ IDENTIFIER = Text(
     pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
     format="uuid",
 )
-TASK_KIND = Text(choices=("dispatch", "power-flow", "unit-commitment", "probe"))
+TASK_KIND = Text(
+    choices=("dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "probe")
+)
 AFFINITY_KEY = Text(min_length=1, max_length=128, pattern="^[A-Za-z0-9_.:-]+$")
 TRACEPARENT = Text(max_length=55, pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 COMPUTE_TASK_HEADERS = Record(
