@@ -641,8 +641,8 @@ shape_of(::Type{DispatchAssetPower}) = ContractShapes.DISPATCH_ASSET_POWER
 """
     DispatchPreviousPlan
 
-What the last plan said for these slots. Departing from it costs, so that plans do not flip-flop
-over nothing.
+What the last plan said for these slots, from the first one on. Departing from it costs, so that
+plans do not flip-flop over nothing; where it ends before the last slot, the later slots are free.
 """
 Base.@kwdef struct DispatchPreviousPlan <: Message
     # For each kWh more or less than the last plan; decides the plan and is not part of its cost.
@@ -824,7 +824,7 @@ const RULES_OF_DISPATCH_INPUT = Rules.Rule[
     Rules.LengthEquals(; field = "reserve.upward_power_kw", count = "slots"),
     Rules.LengthEquals(; field = "reserve.downward_power_kw", count = "slots"),
     Rules.LengthEquals(; field = "emissions.import_kg_per_kwh", count = "slots"),
-    Rules.LengthEquals(; field = "previous_plan.assets[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "previous_plan.assets[].power_kw", count = "slots", or_less = true),
     Rules.LengthEquals(; field = "uncertainty.scenarios[].loads[].power_kw", count = "slots"),
     Rules.LengthEquals(; field = "uncertainty.scenarios[].pv[].power_kw", count = "slots"),
     Rules.LengthEquals(; field = "uncertainty.scenarios[].import_price_per_kwh", count = "slots"),

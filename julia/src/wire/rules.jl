@@ -195,18 +195,23 @@ function check!(found, rule::RefersTo, @nospecialize(value))
     end
 end
 
-"Each list at `field` must have as many items as the number or the list `count` says."
+"""
+Each list at `field` must have as many items as the number or the list `count` says; `or_less` lets it
+have less.
+"""
 struct LengthEquals <: Rule
     field::String
     count::String
+    or_less::Bool
 end
-LengthEquals(; field, count) = LengthEquals(field, count)
+LengthEquals(; field, count, or_less = false) = LengthEquals(field, count, or_less)
 
 function check!(found, rule::LengthEquals, @nospecialize(value))
     for (_, item) in present(value, rule.count), (field, items) in present(value, rule.field)
         count = item isa Integer ? item : length(item)
-        length(items) == count || add!(found, field, "length-equals",
-            "must have $count values ($(rule.count)); it has $(length(items))")
+        length(items) == count || (rule.or_less && length(items) < count) ||
+            add!(found, field, "length-equals", "must have $(rule.or_less ? "at most " : "")" *
+                "$count values ($(rule.count)); it has $(length(items))")
     end
 end
 

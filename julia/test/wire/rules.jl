@@ -54,6 +54,12 @@ end
     @test blamed(rule, (from = 2, to = 4, power = [1.0, 1.0, 1.0])) == ["power"]
 end
 
+@testset "a list may be shorter where that is said" begin
+    rule = Rules.LengthEquals(field = "plan", count = "slots", or_less = true)
+    @test blamed(rule, (slots = 2, plan = [1.0])) == String[]
+    @test blamed(rule, (slots = 2, plan = [1.0, 1.0, 1.0])) == ["plan"]
+end
+
 @testset "the last value is what it must be" begin
     rule = Rules.LastEquals(field = "steps[].to", value = "most")
     @test blamed(rule, (most = 5.0, steps = [(to = 2.0,), (to = 5.0,)])) == String[]

@@ -193,6 +193,13 @@ def test_profile_fits_its_window(count: int) -> None:
     assert found == ([] if count <= 4 else [("power", "fits")])
 
 
+@given(st.integers(0, 9))
+def test_a_list_may_be_shorter_where_that_is_said(count: int) -> None:
+    value = SimpleNamespace(plan=[1.0] * count, slots=4)
+    found = blamed(LengthEquals("plan", "slots", or_less=True), value)
+    assert found == ([] if count <= 4 else [("plan", "length-equals")])
+
+
 @given(st.lists(st.floats(0, 9), min_size=1), st.floats(0, 9))
 def test_last_value_is_what_it_must_be(values: list[float], most: float) -> None:
     found = blamed(

@@ -1366,7 +1366,7 @@ export interface components {
         };
         /**
          * DispatchPreviousPlan
-         * @description What the last plan said for these slots. Departing from it costs, so that plans do not flip-flop over nothing.
+         * @description What the last plan said for these slots, from the first one on. Departing from it costs, so that plans do not flip-flop over nothing; where it ends before the last slot, the later slots are free.
          * @example {
          *       "deviation_cost_per_kwh": 0.002,
          *       "assets": [

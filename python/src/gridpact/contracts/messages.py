@@ -439,8 +439,9 @@ class DispatchAssetPower(Message, frozen=True, kw_only=True):
 
 
 class DispatchPreviousPlan(Message, frozen=True, kw_only=True):
-    """What the last plan said for these slots. Departing from it costs, so that plans do not
-    flip-flop over nothing.
+    """What the last plan said for these slots, from the first one on. Departing from it costs,
+    so that plans do not flip-flop over nothing; where it ends before the last slot, the later
+    slots are free.
     """
 
     # For each kWh more or less than the last plan; decides the plan and is not part of its cost.
@@ -550,7 +551,7 @@ class DispatchInput(Message, frozen=True, kw_only=True):
         LengthEquals(field="reserve.upward_power_kw", count="slots"),
         LengthEquals(field="reserve.downward_power_kw", count="slots"),
         LengthEquals(field="emissions.import_kg_per_kwh", count="slots"),
-        LengthEquals(field="previous_plan.assets[].power_kw", count="slots"),
+        LengthEquals(field="previous_plan.assets[].power_kw", count="slots", or_less=True),
         LengthEquals(field="uncertainty.scenarios[].loads[].power_kw", count="slots"),
         LengthEquals(field="uncertainty.scenarios[].pv[].power_kw", count="slots"),
         LengthEquals(field="uncertainty.scenarios[].import_price_per_kwh", count="slots"),

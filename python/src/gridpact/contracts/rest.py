@@ -838,8 +838,9 @@ class DispatchAssetPower(StrictModel):
 
 
 class DispatchPreviousPlan(StrictModel):
-    """What the last plan said for these slots. Departing from it costs, so that plans do not
-    flip-flop over nothing.
+    """What the last plan said for these slots, from the first one on. Departing from it costs,
+    so that plans do not flip-flop over nothing; where it ends before the last slot, the later
+    slots are free.
     """
 
     # For each kWh more or less than the last plan; decides the plan and is not part of its cost.
@@ -953,7 +954,7 @@ class DispatchInput(StrictModel):
         LengthEquals(field="reserve.upward_power_kw", count="slots"),
         LengthEquals(field="reserve.downward_power_kw", count="slots"),
         LengthEquals(field="emissions.import_kg_per_kwh", count="slots"),
-        LengthEquals(field="previous_plan.assets[].power_kw", count="slots"),
+        LengthEquals(field="previous_plan.assets[].power_kw", count="slots", or_less=True),
         LengthEquals(field="uncertainty.scenarios[].loads[].power_kw", count="slots"),
         LengthEquals(field="uncertainty.scenarios[].pv[].power_kw", count="slots"),
         LengthEquals(field="uncertainty.scenarios[].import_price_per_kwh", count="slots"),

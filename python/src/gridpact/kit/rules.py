@@ -223,17 +223,22 @@ class RefersTo:
 
 @dataclass(frozen=True, slots=True)
 class LengthEquals:
-    """Each list at ``field`` must have as many items as the number or the list ``count`` says."""
+    """Each list at ``field`` must have as many items as the number or the list ``count`` says.
+
+    ``or_less`` lets it have less.
+    """
 
     field: str
     count: str
+    or_less: bool = False
 
     def check(self, value: Any) -> Iterator[Violation]:
         for _, found in present(value, self.count):
             count = found if isinstance(found, int) else len(found)
             for field, items in present(value, self.field):
-                if len(items) != count:
-                    words = f"must have {count} values ({self.count}); it has {len(items)}"
+                if len(items) > count or (len(items) < count and not self.or_less):
+                    most = "at most " if self.or_less else ""
+                    words = f"must have {most}{count} values ({self.count}); it has {len(items)}"
                     yield Violation(field, "length-equals", words)
 
 
