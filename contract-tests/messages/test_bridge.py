@@ -59,8 +59,7 @@ PROBLEM = {
     },
     "grid": {"max_import_power_kw": 30.0, "max_export_power_kw": 20.0},
 }
-# Two hours at 4 kW do not make 9 kWh.
-OUT_OF_REACH = {**PROBLEM, "batteries": [{**BATTERY, "final_energy_kwh": 9.0}]}
+TOO_FULL = {**PROBLEM, "batteries": [{**BATTERY, "final_energy_kwh": 10.5}]}
 
 
 def task(kind: str, problem: Json) -> Json:
@@ -161,7 +160,7 @@ class Interaction:
 def interactions(engine: str) -> list[Interaction]:
     probe = [HELLO, task("probe", {"hold_ms": 0, "result_bytes": 0})]
     held = [HELLO, task("probe", {"hold_ms": 600_000, "result_bytes": 0})]
-    unreachable = {"field": "batteries[0].final_energy_kwh", "rule": "reachable-energy"}
+    too_full = {"field": "batteries[0].final_energy_kwh", "rule": "at-most"}
     probed = {"held_ms": match.number(0.5), "padding": ""}
     return [
         Interaction("welcome", [HELLO], welcome(engine), None),
@@ -176,11 +175,9 @@ def interactions(engine: str) -> list[Interaction]:
         ),
         Interaction(
             "error for an input that breaks a rule",
-            [HELLO, task("dispatch", OUT_OF_REACH)],
-            error(
-                "INVALID_ARGUMENT", violations=[{**unreachable, "message": match.str("in words")}]
-            ),
-            Failed("INVALID_ARGUMENT", "in words", (Violation(**unreachable, message="in words"),)),
+            [HELLO, task("dispatch", TOO_FULL)],
+            error("INVALID_ARGUMENT", violations=[{**too_full, "message": match.str("in words")}]),
+            Failed("INVALID_ARGUMENT", "in words", (Violation(**too_full, message="in words"),)),
         ),
         Interaction(
             "error for a kind that the node does not know",

@@ -259,42 +259,6 @@ function check!(found, rule::Unique, @nospecialize(value))
     end
 end
 
-"""
-Each battery must be able to reach its final energy from its initial one in the time given.
-
-Reads `slots` and `slot_duration_s` beside the batteries. Charging all the time adds
-`max_charge_power_kw * charge_efficiency` kWh an hour, discharging takes out
-`max_discharge_power_kw / discharge_efficiency`.
-"""
-struct ReachableEnergy <: Rule
-    field::String
-end
-ReachableEnergy(; field) = ReachableEnergy(field)
-
-function check!(found, rule::ReachableEnergy, @nospecialize(value))
-    hours = value.slots * value.slot_duration_s / 3600
-    batteries, final_energy = rsplit(rule.field, "."; limit = 2)
-    for (path, item) in present(value, String(batteries))
-        final = getproperty(item, Symbol(final_energy))
-        final === nothing && continue
-        initial, battery, field = item.initial_energy_kwh, item.battery, "$path.$final_energy"
-        gain = hours * battery.max_charge_power_kw * battery.charge_efficiency
-        loss = hours * battery.max_discharge_power_kw / battery.discharge_efficiency
-        slack = RELATIVE_TOLERANCE * max(1.0, abs(initial), abs(final))
-        if final - initial > gain + slack
-            add!(found, field, "reachable-energy",
-                "must be at most $(number(initial + gain)): charging with full power for " *
-                "$(number(hours)) h adds $(number(gain)) kWh to the initial $(number(initial)); " *
-                "it is $(number(final))")
-        elseif initial - final > loss + slack
-            add!(found, field, "reachable-energy",
-                "must be at least $(number(initial - loss)): discharging with full power for " *
-                "$(number(hours)) h takes $(number(loss)) kWh from the initial $(number(initial)); " *
-                "it is $(number(final))")
-        end
-    end
-end
-
 "Call `f` for each value at `field` with its limit: the one at the same place, or the only one."
 function each_pair(f, @nospecialize(value), field, limit)
     fields, limits = present(value, field), present(value, limit)

@@ -103,16 +103,6 @@ end
     @test blamed(rule, (a = [(name = "x",)], b = [(name = "y",), (name = "x",)])) == ["b[1].name"]
 end
 
-@testset "a final energy must be in reach, to the last bit of it" begin
-    rule = Rules.ReachableEnergy(field = "batteries[].final_energy_kwh")
-    battery = (max_charge_power_kw = 2.0, max_discharge_power_kw = 1.0, charge_efficiency = 0.5, discharge_efficiency = 0.5)
-    site(final) = (slots = 4, slot_duration_s = 1800,
-        batteries = [(battery = battery, initial_energy_kwh = 5.0, final_energy_kwh = final)])
-    for (final, expected) in (7.0 => 0, 7.001 => 1, 1.0 => 0, 0.999 => 1, nothing => 0)
-        @test length(blamed(rule, site(final))) == expected
-    end
-end
-
 @testset "convex means that no slope falls" begin
     rule = Rules.Convex(field = "curve", x = "at", y = "cost")
     curve(places...) = (curve = [(at = x, cost = y) for (x, y) in places],)

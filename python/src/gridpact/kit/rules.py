@@ -285,46 +285,6 @@ class NotAllZero:
 
 
 @dataclass(frozen=True, slots=True)
-class ReachableEnergy:
-    """Each battery must be able to reach its final energy from its initial one in the time given.
-
-    Reads ``slots`` and ``slot_duration_s`` beside the batteries. Charging all the time adds
-    ``max_charge_power_kw * charge_efficiency`` kWh an hour, discharging takes out
-    ``max_discharge_power_kw / discharge_efficiency``.
-    """
-
-    field: str
-
-    def check(self, value: Any) -> Iterator[Violation]:
-        hours = value.slots * value.slot_duration_s / 3600
-        batteries = self.field.rpartition(".")[0]
-        finals = dict(present(value, self.field))
-        for path, item in present(value, batteries):
-            final = finals.get(field := f"{path}.{self.field.rpartition('.')[2]}")
-            if final is None:
-                continue
-            initial, battery = item.initial_energy_kwh, item.battery
-            gain = hours * battery.max_charge_power_kw * battery.charge_efficiency
-            loss = hours * battery.max_discharge_power_kw / battery.discharge_efficiency
-            slack = RELATIVE_TOLERANCE * max(1.0, abs(initial), abs(final))
-            if final - initial > gain + slack:
-                words = (
-                    f"must be at most {number(initial + gain)}: charging with full power for "
-                    f"{number(hours)} h adds {number(gain)} kWh to the initial {number(initial)}; "
-                    f"it is {number(final)}"
-                )
-            elif initial - final > loss + slack:
-                words = (
-                    f"must be at least {number(initial - loss)}: discharging with full power for "
-                    f"{number(hours)} h takes {number(loss)} kWh from the initial "
-                    f"{number(initial)}; it is {number(final)}"
-                )
-            else:
-                continue
-            yield Violation(field, "reachable-energy", words)
-
-
-@dataclass(frozen=True, slots=True)
 class MemberCount:
     """Between ``least`` and ``most`` of the optional members ``fields`` must be present."""
 
