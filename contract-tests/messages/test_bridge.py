@@ -81,7 +81,7 @@ def welcome(engine: str) -> Json:
         "node_id": match.str("node-1"),
         "engine": engine,
         "engine_version": match.str("1.0"),
-        "kinds": ["dispatch", "probe"],
+        "kinds": match.each_like("dispatch"),  # whatever it computes
         "capacity": 1,
         "heartbeat_interval_ms": match.int(5000),
         "proof": proof_of_node(SECRET, NONCE),
@@ -181,7 +181,7 @@ def interactions(engine: str) -> list[Interaction]:
         ),
         Interaction(
             "error for a kind that the node does not know",
-            [HELLO, task("unit-commitment", {})],
+            [HELLO, task("kind-of-the-future", {})],
             error("KIND_UNKNOWN"),
             Failed("KIND_UNKNOWN", "in words"),
         ),
@@ -272,7 +272,7 @@ async def converse(engine: str, interaction: Interaction, message: Json) -> None
                 engine,
                 "1.0",
             )
-            assert (joined.kinds, joined.capacity) == (("dispatch", "probe"), 1)
+            assert (joined.kinds, joined.capacity) == (("dispatch",), 1)
             for said in interaction.said[1:]:
                 say(joined, said)
                 assert await node.hears() == said
