@@ -535,7 +535,7 @@ const UNIT_COMMITMENT_THERMAL_UNIT = Record([
     Field("min_up_time_h", Numeric(minimum=0, maximum=10000)),
     Field("min_down_time_h", Numeric(minimum=0, maximum=10000)),
     Field("initial_power_mw", Numeric(minimum=0, maximum=1000000), required=false),
-    Field("initial_duration_h", Numeric(maximum=10000, above=0)),
+    Field("initial_duration_h", Numeric(minimum=0, maximum=10000)),
     Field("startup_categories", ListOf(UNIT_COMMITMENT_STARTUP_CATEGORY, min_items=1, max_items=20)),
     Field("production_cost", ListOf(UNIT_COMMITMENT_COST_POINT, min_items=1, max_items=50)),
 ])

@@ -1288,7 +1288,7 @@ class UnitCommitmentThermalUnit(StrictModel):
     # unit is off.
     initial_power_mw: Annotated[float, Field(ge=0, le=1000000)] | None = None
     # How long the unit has been on (or off) when the first slot begins.
-    initial_duration_h: Annotated[float, Field(gt=0, le=10000)]
+    initial_duration_h: Annotated[float, Field(ge=0, le=10000)]
     # What a start costs, from hot to cold: the last category counts whose min_off_time_h has passed
     # since the stop. The first one counts for shorter times too.
     startup_categories: Annotated[
