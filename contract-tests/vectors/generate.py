@@ -1493,6 +1493,130 @@ def power_flow_result() -> Iterator[Vector]:
     yield refuse("missing", without(message, "islands"), "islands:required")
 
 
+def plan_check_input() -> Iterator[Vector]:
+    message = {
+        "network": village(),
+        "slots": 2,
+        "start_time": "2026-06-01T00:00:00Z",
+        "slot_duration_s": 900,
+        "profiles": [{"name": "Household", "unit": "FACTOR", "values": series(0.5, 1.0)}],
+        "schedule": [
+            {"name": "Speicher", "power_kw": series(500.0, -500.0)},
+            {"name": "屋顶", "power_kw": series(0.0, -1000.0)},
+        ],
+        "connections": [
+            {"asset": "屋顶", "bus": "村", "power_factor": 0.95, "reactive_power": "SUPPLIED"},
+            {
+                "asset": "Speicher",
+                "bus": "Substation",
+                "power_factor": 1.0,
+                "reactive_power": "CONSUMED",
+            },
+        ],
+        "options": {
+            "tolerance_pu": 1e-8,
+            "max_iterations": 30,
+            "start": "AUTO",
+            "enforce_reactive_limits": False,
+            "islands": "REFUSE",
+            "report": "EXTREMES",
+        },
+    }
+    yield accept("valid", message)
+    yield from malformations(message)
+    (battery, roof), (of_roof, of_battery) = message["schedule"], message["connections"]
+    yield accept(
+        "defaults-filled-in",
+        {
+            **message,
+            "connections": [of_roof, {"asset": "Speicher", "bus": "Substation"}],
+            "options": {},
+        },
+        message,
+    )
+    yield refuse("slots-missing", without(message, "slots"), "slots:required")
+    yield refuse(
+        "asset-not-connected",
+        {**message, "connections": [of_roof]},
+        "schedule[0].name:refers-to",
+    )
+    yield refuse(
+        "connection-without-schedule",
+        {**message, "schedule": [battery]},
+        "connections[0].asset:refers-to",
+    )
+    yield refuse(
+        "asset-connected-twice",
+        {**message, "connections": [of_roof, of_battery, {**of_roof, "bus": "Substation"}]},
+        "connections[2].asset:unique",
+    )
+    yield refuse(
+        "asset-scheduled-twice",
+        {**message, "schedule": [battery, roof, roof]},
+        "schedule[2].name:unique",
+    )
+    yield refuse(
+        "bus-unknown",
+        {**message, "connections": [of_roof, {**of_battery, "bus": "Nowhere"}]},
+        "connections[1].bus:refers-to",
+    )
+    yield refuse(
+        "schedule-too-short",
+        {**message, "schedule": [battery, {**roof, "power_kw": series(1.0)}]},
+        "schedule[1].power_kw:length-equals",
+    )
+    yield refuse(
+        "power-factor-zero",
+        {**message, "connections": [{**of_roof, "power_factor": 0}, of_battery]},
+        "connections[0].power_factor:exclusive-minimum",
+    )
+
+
+def plan_check_result() -> Iterator[Vector]:
+    (flow,) = (vector for vector in power_flow_result() if vector.name == "valid")
+    message = {
+        "within_limits": False,
+        "violated_slot_count": 1,
+        "violated_without_plan_slot_count": 0,
+        "voltage_violations": [
+            {
+                "slot": 0,
+                "bus": "村",
+                "limit": "MIN",
+                "limit_pu": 0.95,
+                "voltage_pu": 0.94,
+                "voltage_without_plan_pu": 0.99,
+                "assets": ["Speicher", "屋顶"],
+                "voltage_changes_pu": series(-0.06, 0.01),
+            }
+        ],
+        "overloads": [
+            {
+                "slot": 0,
+                "branch": "Line",
+                "loading_percent": 120.0,
+                "loading_without_plan_percent": 40.0,
+                "assets": ["Speicher"],
+                "loading_changes_percent": series(80.0),
+            }
+        ],
+        "power_flow": msgpack.unpackb(flow.data),
+    }
+    yield accept("valid", message)
+    violation = message["voltage_violations"][0]
+    yield refuse(
+        "change-without-asset",
+        {**message, "voltage_violations": [{**violation, "assets": ["Speicher"]}]},
+        "voltage_violations[0].voltage_changes_pu:length-equals",
+    )
+    yield refuse(
+        "no-assets",
+        {**message, "overloads": [{**message["overloads"][0], "assets": []}]},
+        "overloads[0].assets:min-items",
+    )
+    yield refuse("missing", without(message, "power_flow"), "power_flow:required")
+
+
 def probe_input() -> Iterator[Vector]:
     message = {"hold_ms": 10, "result_bytes": 16}
     yield accept("valid", message)
@@ -1521,6 +1645,8 @@ VECTORS = {
     "DispatchResult": dispatch_result,
     "PowerFlowInput": power_flow_input,
     "PowerFlowResult": power_flow_result,
+    "PlanCheckInput": plan_check_input,
+    "PlanCheckResult": plan_check_result,
     "ProbeInput": probe_input,
     "ProbeResult": probe_result,
 }
