@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.compute.cases import DEFAULT, OPTIONAL, Case, Entry, Maker, Setting, chosen
-from bench.compute.inputs import ROOT, house
+from bench.compute.inputs import PEER_PYTHON, ROOT, house
 from bench.compute.lane import Missing
 from bench.compute.process import Side, SideError
 from bench.compute.rounds import Report, compare, difference, order, summary
@@ -30,6 +30,8 @@ from gridpact.platform.options import PlatformOptions
 PEERS = {
     "highs": "bench.compute.peers.highs",
     "pypsa": "bench.compute.peers.pypsa_network",
+    "lightsim2grid": "bench.compute.peers.lightsim2grid_flow",
+    "pandapower": "bench.compute.peers.pandapower_flow",
 }
 RESULTS = ROOT / "bench" / "results"
 
@@ -104,9 +106,9 @@ def _is_whole(arguments: argparse.Namespace) -> bool:
 def _sides(missing: list[str]) -> dict[str, Side]:
     here = {"PYTHONPATH": str(ROOT)}
     sides = {"python": Side([sys.executable, "-m", "bench.compute.python_side"], here)}
-    python = ROOT / "bench" / ".venv" / "bin" / "python"
-    if python.exists():
-        sides |= {name: Side([str(python), "-m", module], here) for name, module in PEERS.items()}
+    if PEER_PYTHON.exists():
+        python = str(PEER_PYTHON)
+        sides |= {name: Side([python, "-m", module], here) for name, module in PEERS.items()}
     else:
         missing.append("every peer: bench/.venv is not here (scripts/setup-bench)")
     try:
@@ -169,6 +171,8 @@ def _run_case(
         for measure, times in lane.times.items():
             full = "_".join(filter(None, (case.name, each, measure)))
             report.times[full] = times
+            if case.solves > 1:
+                report.solves[full] = case.solves
             if lane.entry.side in ("julia", "python"):
                 report.peak_memory_mib[full] = lane.side.peak_memory_mib()
     report.inputs[case.name] = case.input
@@ -258,7 +262,7 @@ def _versions(sides: dict[str, Side]) -> dict[str, str]:
 
 def _show(report: Report, output: Path, wrong: Iterable[str]) -> None:
     console = Console()
-    console.width = max(console.width, 120)  # where it is no terminal too
+    console.width = max(console.width, 150)  # where it is no terminal too
     table = Table("case", "median ms", "min", "max", "peak MiB", title=_title(report))
     for name, times in report.times.items():
         peak = report.peak_memory_mib.get(name)
@@ -266,7 +270,7 @@ def _show(report: Report, output: Path, wrong: Iterable[str]) -> None:
             name, *(f"{ms:.4g}" for ms in summary(times.values())), f"{peak:.0f}" if peak else ""
         )
     console.print(table)
-    ratios = Table("ours ÷ peer", "ratio", "least", "most", "of the fastest peer", "rounds")
+    ratios = Table("ours ÷ peer", "ratio", "least", "most", "fastest peer", "rounds")
     for wanted in report.ratios:
         one = compare(wanted, report.times)
         if one is not None:

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compute.inputs import House, write_dispatch
+from bench.compute.inputs import (
+    SLOTS_A_YEAR,
+    House,
+    write_dispatch,
+    write_power_flow,
+    write_power_flow_year,
+)
 from bench.compute.lane import Answer
 from bench.compute.rounds import Ratio
 
@@ -36,6 +42,7 @@ class Case:
     reference: str
     known: Answer | None = None
     ratios: tuple[Ratio, ...] = ()
+    solves: int = 1  # in one call
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +91,81 @@ def dispatch(slots: int, rounds: int) -> Maker:
     return make
 
 
+def power_flow(buses: int, net: str, rounds: int, calls: int) -> Maker:
+    def make(setting: Setting) -> Case:
+        name = f"power_flow_{buses}"
+        ours = str(write_power_flow(setting.folder, net))
+        gridpact, lightsim, pandapower = (
+            f"{name}_{who}" for who in ("gridpact", "lightsim2grid", "pandapower")
+        )
+        return Case(
+            name=name,
+            input=f"pandapower.networks.{net}, flat start, 1e-8 p.u.",
+            entries=(
+                Entry("gridpact", "julia", "power_flow", ours, calls),
+                Entry("gridpact_python", "python", "power_flow", ours, every=3),
+                Entry("lightsim2grid", "lightsim2grid", "power_flow", net, calls),
+                Entry("pandapower", "pandapower", "power_flow", net, calls=2),
+                Entry(
+                    "pandapower_with_lightsim2grid",
+                    "pandapower",
+                    "power_flow_lightsim2grid",
+                    net,
+                    every=3,
+                ),
+            ),
+            rounds=rounds,
+            tolerance=1e-8,
+            reference="pandapower",
+            ratios=(
+                Ratio(f"{name}_vs_lightsim2grid", f"{gridpact}_solve", (lightsim,)),
+                Ratio(
+                    f"{name}_repeat_vs_lightsim2grid", f"{gridpact}_repeat", (f"{lightsim}_repeat",)
+                ),
+                Ratio(f"{name}_vs_pandapower", gridpact, (pandapower,)),
+                Ratio(f"{name}_solve_vs_pandapower", f"{gridpact}_solve", (f"{pandapower}_solve",)),
+                Ratio(
+                    f"{name}_vs_pandapower_with_lightsim2grid",
+                    gridpact,
+                    (f"{pandapower}_with_lightsim2grid",),
+                ),
+                Ratio(f"{name}_task_vs_pandapower", f"{gridpact}_task", (pandapower,)),
+            ),
+        )
+
+    return make
+
+
+def power_flow_year(setting: Setting) -> Case:
+    name, net = "power_flow_year_118", "case118"
+    files = write_power_flow_year(setting.folder, net)
+    gridpact, lightsim = f"{name}_gridpact", f"{name}_lightsim2grid"
+    return Case(
+        name=name,
+        input=f"pandapower.networks.{net}, {SLOTS_A_YEAR} quarter hours of seeded factors",
+        entries=(
+            Entry("gridpact", "julia", "power_flow_year", str(files["msgpack"])),
+            Entry("lightsim2grid", "lightsim2grid", "power_flow_year", f"{net} {files['npz']}"),
+        ),
+        rounds=6,
+        tolerance=1e-8,
+        reference="lightsim2grid",
+        ratios=(
+            Ratio(f"{name}_vs_lightsim2grid", gridpact, (lightsim,)),
+            Ratio(f"{name}_solve_vs_lightsim2grid", f"{gridpact}_solve", (f"{lightsim}_solve",)),
+        ),
+        solves=SLOTS_A_YEAR,
+    )
+
+
 DEFAULT: dict[str, Maker] = {
     "dispatch_96": dispatch(96, rounds=25),
     "dispatch_672": dispatch(672, rounds=25),
+    "power_flow_118": power_flow(118, "case118", rounds=20, calls=20),
+    "power_flow_1354": power_flow(1354, "case1354pegase", rounds=25, calls=5),
+    "power_flow_2869": power_flow(2869, "case2869pegase", rounds=25, calls=4),
+    "power_flow_9241": power_flow(9241, "case9241pegase", rounds=10, calls=2),
+    "power_flow_year_118": power_flow_year,
 }
 
 OPTIONAL: dict[str, Maker] = {}

@@ -5,12 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from bench.compute.lane import Missing
 from gridpact.cli.demo_site import read_demo_site
-from gridpact.contracts.messages import DispatchInput
+from gridpact.contracts.messages import DispatchInput, PowerFlowInput
+from gridpact.kit.series import Float64Series
 from gridpact.kit.wire import build, encode, to_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +129,87 @@ def write_dispatch(folder: Path, name: str, given: dict[str, Any]) -> dict[str, 
     packed.write_bytes(encode(message))
     plain.write_bytes(to_json(message))
     return {"msgpack": packed, "json": plain}
+
+
+PEER_PYTHON = ROOT / "bench" / ".venv" / "bin" / "python"
+SLOTS_A_YEAR = 35_040
+
+
+def network_of_pandapower(folder: Path, name: str) -> dict[str, Any]:
+    """A network of `pandapower.networks` in the form of the contract."""
+    if not PEER_PYTHON.exists():
+        raise Missing("networks come from pandapower, and bench/.venv is not here")
+    target = folder / f"{name}.json"
+    if not target.exists():
+        module = "bench.compute.peers.networks"
+        subprocess.run([PEER_PYTHON, "-m", module, name, target], cwd=ROOT, check=True)
+    return json.loads(target.read_text(encoding="utf-8"))
+
+
+def write_power_flow(folder: Path, name: str) -> Path:
+    """The task of one power flow from a flat start, as our engines take it."""
+    network = network_of_pandapower(folder, name)
+    wanted = build(PowerFlowInput, {"network": network, "options": {"start": "FLAT"}})
+    packed = folder / f"{name}.msgpack"
+    packed.write_bytes(encode(wanted))
+    return packed
+
+
+def write_power_flow_year(folder: Path, name: str) -> dict[str, Path]:
+    """The task of a year of quarter hours, and the same factors for a peer as `.npz`.
+
+    Twelve profiles of days, weeks, seasons and chance, from 45 to 105 % of each load; generators
+    follow the mean of the loads. The seed is fixed.
+    """
+    network = network_of_pandapower(folder, name)
+    profiles = _load_profiles(np.random.default_rng(20260101), count=12)
+    loads, units = network["loads"], network["generators"]
+    share = np.bincount(
+        np.arange(len(loads)) % len(profiles),
+        [load["active_power_mw"] for load in loads],
+        minlength=len(profiles),
+    )
+    generation = share @ profiles / share.sum()
+    for number, load in enumerate(loads):
+        load["profile"] = f"load {number % len(profiles)}"
+    followers = [unit for unit in units if unit["role"] == "PV"]
+    for unit in followers:
+        unit["profile"] = "generation"
+    named = {f"load {number}": values for number, values in enumerate(profiles)}
+    named["generation"] = generation
+    given = {
+        "network": network,
+        "slots": SLOTS_A_YEAR,
+        "start_time": "2026-01-01T00:00:00Z",
+        "slot_duration_s": 900,
+        "profiles": [
+            {"name": profile, "unit": "FACTOR", "values": Float64Series(values)}
+            for profile, values in named.items()
+        ],
+        "options": {"start": "FLAT", "report": "EXTREMES"},
+    }
+    packed, factors = folder / f"{name}-year.msgpack", folder / f"{name}-year.npz"
+    packed.write_bytes(encode(build(PowerFlowInput, given)))
+    np.savez(
+        factors,
+        load=profiles.T[:, np.arange(len(loads)) % len(profiles)],
+        generator=np.repeat(generation[:, None], len(followers), axis=1),
+    )
+    return {"msgpack": packed, "npz": factors}
+
+
+def _load_profiles(random: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """Factors, one row a profile."""
+    slot = np.arange(SLOTS_A_YEAR)
+    day, week, year = (2 * np.pi * slot / (96 * days) for days in (1, 7, 365))
+    rows: list[NDArray[np.float64]] = []
+    for _ in range(count):
+        late, noise = random.uniform(0, 2 * np.pi, 3), random.normal(0, 0.01, SLOTS_A_YEAR)
+        wander = np.array(lfilter([1.0], [1.0, -0.97], noise))
+        shape = 0.14 * np.sin(day + late[0]) + 0.05 * np.sin(2 * day + late[1])
+        shape += 0.04 * np.sin(week + late[2]) + 0.06 * np.cos(year)
+        rows.append(np.clip(0.75 + shape + wander, 0.45, 1.05))
+    return np.array(rows)
 
 
 def _second_column(file: Path) -> list[float]:

@@ -10,7 +10,8 @@ struct Lane
 end
 
 "Decode, compute, encode: what a worker does with the body of a task."
-whole(kind, body) = Engine.compute_body(kind, body, (arguments...; named...) -> nothing)
+whole(kind, body) = Engine.compute_body(kind, body, unheard)
+unheard(arguments...; named...) = nothing
 
 function dispatch(source)
     body = read(source)
@@ -23,7 +24,94 @@ function dispatch(source)
     return Lane(call, () -> Dict("cost" => plan.cost))
 end
 
-const LANES = Dict{String,Function}("dispatch" => dispatch)
+const Networks, Newton = Engine.PowerNetworks, Engine.Newton
+const TOLERANCE_PU, MOST_ITERATIONS = 1e-8, 30
+
+"Branches and injections in per unit to voltages and flows, everything anew; `solver` stays open."
+function solve_anew(problem)
+    given = problem.network
+    network = Networks.PowerNetwork(given.branches, Networks.admittance(given.branches, given.shunt),
+        given.shunt, given.role, given.set_voltage, given.set_angle, given.min_reactive,
+        given.max_reactive)
+    solver = Newton.Solver(network)
+    start = Newton.Start(ones(length(given.role)), Networks.flat_angles(network))
+    solve_from!(solver, problem, start)
+    return solver, start
+end
+
+"Newton-Raphson from the start and the flows, with what the solver has kept."
+function solve_from!(solver, problem, start)
+    Networks.inject!(solver.active, solver.reactive, problem.injections, 1, 1.0)
+    Newton.start!(solver, start)
+    outcome = Newton.solve!(solver; tolerance = TOLERANCE_PU, max_iterations = MOST_ITERATIONS)
+    outcome.converged || error("no solution: $outcome")
+    return Networks.flows(solver.network.branches, solver.voltage)
+end
+
+read_power_flow(body) = Engine.unpack(Engine.PowerFlowInput, body; limits = Engine.LIMITS)
+problem_of(input) = Engine.network_problem(input.network, input.profiles; de_energise = false)
+parts(voltage) = [real.(voltage); imag.(voltage)]
+voltages(state) = state.voltage_pu .* cis.(deg2rad.(state.angle_deg))
+
+function power_flow(source)
+    body = read(source)
+    input = read_power_flow(body)
+    problem = problem_of(input)
+    found = Ref{Any}()
+    solved = Ref{Any}()
+    function call(measure!)
+        measure!(() -> found[] = Engine.compute(input, unheard), "")
+        measure!(() -> solved[] = solve_anew(problem), "solve")
+        solver, start = solved[]
+        measure!(() -> solve_from!(solver, problem, start), "repeat")
+        measure!(() -> whole("power-flow", body), "task")
+        solved[] = copy(solver.voltage)
+        close(solver)
+    end
+    # Both ways to the voltages have to be right.
+    function answer()
+        result, alone = voltages(found[].states[1]), solved[]
+        maximum(abs.(result .- alone)) <= 1e-9 || error("the solver alone finds other voltages")
+        return Dict("voltage" => parts(result))
+    end
+    return Lane(call, answer)
+end
+
+"Of every so many slots the first one's voltages are compared, as in lightsim2grid_flow.py."
+const SAMPLE_INTERVAL = 1460
+
+function power_flow_year(source)
+    body = read(source)
+    input = read_power_flow(body)
+    problem = problem_of(input)
+    found = Ref{Any}()
+    sampled = Vector{ComplexF64}[]
+    function every_slot()
+        solver = Newton.Solver(problem.network)
+        empty!(sampled)
+        Engine.each_slot!(solver, problem, input.options, input.slots, unheard) do slot, iterations
+            (slot - 1) % SAMPLE_INTERVAL == 0 && push!(sampled, copy(solver.voltage))
+        end
+        close(solver)
+    end
+    function call(measure!)
+        measure!(() -> found[] = Engine.compute(input, unheard), "")
+        measure!(every_slot, "solve")
+        measure!(() -> whole("power-flow", body), "task")
+    end
+    function answer()
+        extremes, by_slot = found[].extremes, found[].by_slot
+        return Dict("lowest_by_slot" => by_slot.lowest_voltage_pu,
+            "highest_by_slot" => by_slot.highest_voltage_pu,
+            "lowest_by_bus" => extremes.lowest_voltage_pu,
+            "highest_by_bus" => extremes.highest_voltage_pu,
+            "sampled_voltage" => parts(reduce(vcat, sampled)))
+    end
+    return Lane(call, answer)
+end
+
+const LANES = Dict{String,Function}("dispatch" => dispatch, "power_flow" => power_flow,
+    "power_flow_year" => power_flow_year)
 
 json(value::Real) = repr(Float64(value))
 json(value::AbstractString) = string('"', replace(replace(value, '\\' => "\\\\"), '"' => "\\\""), '"')

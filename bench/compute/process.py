@@ -49,9 +49,7 @@ class Side:
             process.stdin.flush()
             return json.loads(self._line(process))
         except (BrokenPipeError, EOFError) as error:
-            raise SideError(
-                f"{words[0]} {words[1:2]}: the process ended: {self._said()}"
-            ) from error
+            raise SideError(f"the process ended: {self._said()}") from error
 
     def forget_peak(self) -> None:
         """Lets the peak of the process's memory begin at what it uses now."""
@@ -99,7 +97,11 @@ class Side:
 
     def _said(self) -> str:
         self._log.seek(0)
-        return self._log.read().decode(errors="replace").strip()[-2000:] or "it said nothing"
+        lines = self._log.read().decode(errors="replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        # Julia begins with the error, Python ends with it.
+        errors = [line for line in said if line.startswith("ERROR")] or said[-1:]
+        return errors[0][:300] if errors else "it said nothing"
 
     def _proc(self) -> Path:
         return Path("/proc") / str(self._started().pid)

@@ -41,6 +41,7 @@ class Report:
     command: str
     inputs: dict[str, str] = field(default_factory=dict[str, str])
     times: dict[str, Times] = field(default_factory=dict[str, Times])
+    solves: dict[str, int] = field(default_factory=dict[str, int])
     peak_memory_mib: dict[str, float] = field(default_factory=dict[str, float])
     ratios: list[Ratio] = field(default_factory=list[Ratio])
     missing: list[str] = field(default_factory=list[str])
@@ -72,6 +73,9 @@ class Report:
             "ms": [_rounded(ms) for ms in summary(times.values())],
             "rounds": len(times),
         }
+        if name in self.solves:
+            median, _, _ = summary(times.values())
+            case["us_per_solve"] = _rounded(median * 1e3 / self.solves[name])
         if name in self.peak_memory_mib:
             case["peak_memory_mib"] = round(self.peak_memory_mib[name], 1)
         return case

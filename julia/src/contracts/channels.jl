@@ -44,6 +44,5 @@ const KINDS = (
     "unit-commitment" => (input = UnitCommitmentInput, result = UnitCommitmentResult),
     "replay" => (input = ReplayInput, result = ReplayResult),
     "mpc-step" => (input = MpcStepInput, result = MpcStepResult),
-    "plan-check" => (input = PlanCheckInput, result = PlanCheckResult),
     "probe" => (input = ProbeInput, result = ProbeResult),
 )

@@ -48,6 +48,7 @@ ACROSS = {
     "length-equals",
     "not-all-zero",
     "must-run-can-start",
+    "reachable-energy",
     "refers-to",
     "spans",
     "unique",

@@ -17,8 +17,6 @@ from gridpact.contracts.messages import (
     Hello,
     MpcStepInput,
     MpcStepResult,
-    PlanCheckInput,
-    PlanCheckResult,
     PowerFlowInput,
     PowerFlowResult,
     ProbeInput,
@@ -98,7 +96,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "mpc-step": Kind(
             "mpc-step", "CONTROL", MpcStepInput, MpcStepResult, affinity="controller_id"
         ),
-        "plan-check": Kind("plan-check", "SIMULATE", PlanCheckInput, PlanCheckResult),
         "probe": Kind("probe", "DIAGNOSE", ProbeInput, ProbeResult),
     }
 )

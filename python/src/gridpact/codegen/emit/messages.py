@@ -56,6 +56,7 @@ RULES = {
     "refers-to": "RefersTo",
     "spans": "Spans",
     "unique": "Unique",
+    "reachable-energy": "ReachableEnergy",
 }
 
 

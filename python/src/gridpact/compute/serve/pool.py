@@ -6,13 +6,11 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
-from gridpact.compute.solve.warm_models import MOST_MODELS
 from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.log import Log
@@ -33,8 +31,6 @@ class Worker:
         self._process = process
         self._tasks = cast("asyncio.StreamWriter", process.stdin)
         self._answers = cast("asyncio.StreamReader", process.stdout)
-        # Of the models that it may have kept, the newest last.
-        self._keys: deque[str] = deque(maxlen=MOST_MODELS)
 
     @classmethod
     async def start(cls) -> Worker:
@@ -62,19 +58,6 @@ class Worker:
     @property
     def is_alive(self) -> bool:
         return self._process.returncode is None
-
-    def note(self, key: str) -> None:
-        """A task that builds on the model of this key comes to the worker."""
-        if key in self._keys:
-            self._keys.remove(key)
-        self._keys.append(key)
-
-    def has_served(self, key: str) -> bool:
-        return key in self._keys
-
-    @property
-    def key_count(self) -> int:
-        return len(self._keys)
 
     async def send(self, task: bytes) -> None:
         """Hands over a `task` message. Raises WorkerLostError."""
@@ -104,8 +87,7 @@ class Pool:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._warm: list[Worker] = []  # the one used last at the end
-        self._warm_changed = asyncio.Event()
+        self._warm: asyncio.Queue[Worker] = asyncio.Queue()
         self._starting: set[asyncio.Task[None]] = set()
         self._held_count = 0
 
@@ -116,11 +98,8 @@ class Pool:
         self._start_one()
 
     @asynccontextmanager
-    async def worker(self, affinity_key: str | None = None) -> AsyncGenerator[Worker]:
+    async def worker(self) -> AsyncGenerator[Worker]:
         """A warm worker. Leaving with an exception, cancellation included, kills it.
-
-        Of the idle ones it is the one that served ``affinity_key`` last, or else one that has
-        served fewest keys, so that models spread over the workers.
 
         Raises GridpactError NODE_BUSY when as many are held as the node has capacity for.
         """
@@ -128,9 +107,7 @@ class Pool:
             raise GridpactError(Reason.NODE_BUSY, "every worker of this node is busy")
         self._held_count += 1
         try:
-            worker = await self._next_alive(affinity_key)
-            if affinity_key is not None:
-                worker.note(affinity_key)
+            worker = await self._next_alive()
             try:
                 yield worker
             except BaseException:
@@ -138,7 +115,7 @@ class Pool:
                 self._start_one()
                 await asyncio.shield(worker.kill())
                 raise
-            self._put_back(worker)
+            self._warm.put_nowait(worker)
         finally:
             self._held_count -= 1
 
@@ -147,33 +124,16 @@ class Pool:
         for start in self._starting:
             start.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
-        while self._warm:
-            await self._warm.pop().kill()
+        while not self._warm.empty():
+            await self._warm.get_nowait().kill()
 
-    async def _next_alive(self, affinity_key: str | None) -> Worker:
+    async def _next_alive(self) -> Worker:
         while True:
-            while not self._warm:
-                self._warm_changed.clear()
-                await self._warm_changed.wait()
-            worker = self._choose(affinity_key)
-            self._warm.remove(worker)
+            worker = await self._warm.get()
             if worker.is_alive:
                 return worker
             log.warning("worker-lost", pid=worker.pid)
             self._start_one()
-
-    def _choose(self, affinity_key: str | None) -> Worker:
-        newest_first = self._warm[::-1]
-        if affinity_key is None:
-            return newest_first[0]
-        for worker in newest_first:
-            if worker.has_served(affinity_key):
-                return worker
-        return min(newest_first, key=lambda worker: worker.key_count)
-
-    def _put_back(self, worker: Worker) -> None:
-        self._warm.append(worker)
-        self._warm_changed.set()
 
     def _start_one(self) -> asyncio.Task[None]:
         start = asyncio.create_task(self._keep_starting())
@@ -190,7 +150,7 @@ class Pool:
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
             else:
                 log.debug("worker-warm", pid=worker.pid)
-                self._put_back(worker)
+                self._warm.put_nowait(worker)
                 return
 
 

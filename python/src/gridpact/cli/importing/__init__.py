@@ -1,1 +1,0 @@
-"""`gridpact import`: files of other programs as submissions, ready for `gridpact run`."""

@@ -1,1 +1,0 @@
-"""Unit commitment: docs/compute/unit-commitment.md."""
