@@ -46,6 +46,7 @@ include("solve/newton.jl")
 include("solve/network_survey.jl")
 include("solve/network_problem.jl")
 include("solve/power_flow.jl")
+include("solve/plan_check.jl")
 
 include("serve/log.jl")
 include("serve/process.jl")

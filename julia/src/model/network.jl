@@ -174,6 +174,8 @@ end
 Injections(bus_count::Int) =
     Injections(zeros(bus_count), zeros(bus_count), Tuple{Int,Power,Power}[])
 
+Base.copy(its::Injections) = Injections(copy(its.active), copy(its.reactive), copy(its.varying))
+
 function inject!(injections::Injections, bus::Int, active::Power, reactive::Power)
     if isempty(active.values) && isempty(reactive.values)
         injections.active[bus] += active.constant
@@ -314,6 +316,39 @@ has none.
         used = max(used, sqrt(most) / branches.max_current[m])
     end
     return 100 * used
+end
+
+"""
+    loading_gradient(branches, m, voltage) -> (angle_from, angle_to, voltage_from, voltage_to)
+
+By how much the loading of branch `m` (percent) grows with the angles (rad) and with the relative voltages
+(δV/V) of its ends: that of the end and the limit which decide it.
+"""
+function loading_gradient(branches::Branches, m::Int, voltage::Vector{ComplexF64})
+    v_from, v_to = voltage[branches.from[m]], voltage[branches.to[m]]
+    ends = ((v_from, branches.ff[m], v_to, branches.ft[m]), (v_to, branches.tt[m], v_from, branches.tf[m]))
+    most, end_, is_power = -1.0, 1, true
+    for (limit, of_power) in ((branches.max_power[m], true), (branches.max_current[m], false)), side in 1:2
+        own, its, other, mutual = ends[side]
+        used = abs(its * own + mutual * other) * (of_power ? abs(own) : 1.0) / limit
+        used > most && ((most, end_, is_power) = (used, side, of_power))
+    end
+    own, its, other, mutual = ends[end_]
+    current = its * own + mutual * other
+    amount = abs(current)
+    amount == 0 && return (0.0, 0.0, 0.0, 0.0)
+    # d|I| = Re(conj(I) dI) / |I|; an angle turns its share of the current, a voltage stretches it.
+    of_own, of_other = conj(current) * its * own / amount, conj(current) * mutual * other / amount
+    angle_own, angle_other = real(im * of_own), real(im * of_other)
+    voltage_own, voltage_other = real(of_own), real(of_other)
+    scale = 100 / (is_power ? branches.max_power[m] : branches.max_current[m])
+    if is_power
+        scale *= abs(own)
+        voltage_own += amount
+    end
+    return end_ == 1 ?
+        scale .* (angle_own, angle_other, voltage_own, voltage_other) :
+        scale .* (angle_other, angle_own, voltage_other, voltage_own)
 end
 
 "Flows into both ends of every branch (p.u.) and its loading (percent)."

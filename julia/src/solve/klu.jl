@@ -18,6 +18,7 @@ struct Library
     klu_analyze_given::Ptr{Cvoid}
     klu_factor::Ptr{Cvoid}
     klu_refactor::Ptr{Cvoid}
+    klu_solve::Ptr{Cvoid}
     klu_tsolve::Ptr{Cvoid}
     klu_rcond::Ptr{Cvoid}
     klu_free_symbolic::Ptr{Cvoid}
@@ -177,6 +178,14 @@ function solve!(its::Factors, right::Vector{Float64})
     return right
 end
 
+"The same with the transposed matrix."
+function solve_transposed!(its::Factors, right::Vector{Float64})
+    ccall(its.library.klu_solve, Cint,
+        (Ptr{Cvoid}, Ptr{Cvoid}, Cint, Cint, Ptr{Float64}, Ptr{UInt8}),
+        its.symbolic, its.numeric, length(right), 1, right, its.common)
+    return right
+end
+
 "The same by UMFPACK: several times slower, but part of every Julia."
 mutable struct UmfpackFactors
     transposed::SparseMatrixCSC{Float64,Int}
@@ -213,5 +222,7 @@ refactor!(its::UmfpackFactors, value::Vector{Float64}) = factor!(its, value)
 
 solve!(its::UmfpackFactors, right::Vector{Float64}) =
     copyto!(right, ldiv!(similar(right), transpose(its.umfpack), right))
+solve_transposed!(its::UmfpackFactors, right::Vector{Float64}) =
+    copyto!(right, ldiv!(similar(right), its.umfpack, right))
 
 end

@@ -160,6 +160,10 @@ function load!(found, injections, given::Network, bus_number, role, profile_of)
     end
 end
 
+"The problem with more fed into its buses."
+with_injections(problem::NetworkProblem, injections::PowerNetworks.Injections) = NetworkProblem(problem.given,
+    problem.network, problem.generators, injections, problem.island, problem.bus_number)
+
 "Active and reactive power of a load or a generator from slot to slot, divided by `base`."
 function powers(found, item, field::String, profile_of, base::Float64)
     active = profile_named(found, item.profile, "$field.profile", "MVAR", profile_of)

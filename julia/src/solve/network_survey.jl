@@ -159,6 +159,18 @@ function observe_generators!(survey::Survey, solver::Solver, generators::Generat
     return nothing
 end
 
+"Which limit the voltage of bus `i` breaks: `:min`, `:max` or `:none`."
+function voltage_limit(survey::Survey, network::PowerNetwork, solver::Solver, i::Int)
+    network.role[i] == DEAD && return :none
+    v = solver.magnitude[i]
+    return v < survey.min_voltage[i] - TOLERANCE_PU ? :min : v > survey.max_voltage[i] + TOLERANCE_PU ? :max : :none
+end
+
+function loading_percent(network::PowerNetwork, solver::Solver, m::Int)
+    network.branches.in_service[m] || return 0.0
+    return loading(network.branches, m, solver.voltage, flow(network.branches, m, solver.voltage)...)
+end
+
 "Bring the solver to the voltages of a snapshot, with the injections of its slot."
 function recall!(solver::Solver, snapshot::Snapshot, injections::Injections)
     inject!(solver.active, solver.reactive, injections, snapshot.slot, 1.0)

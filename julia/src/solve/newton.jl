@@ -249,6 +249,27 @@ function advance!(solver::Solver)
     return nothing
 end
 
+"""
+    linearise!(solver) -> Bool
+
+Factorise the Jacobian at the present voltages, for `sensitivity!`. False when it is singular.
+"""
+function linearise!(solver::Solver)
+    mismatch!(solver)
+    evaluate!(solver.jacobian, solver)
+    return solver.is_factorised = Klu.refactor!(solver.factors, solver.jacobian.value)
+end
+
+"""
+    sensitivity!(solver, gradient) -> gradient
+
+By how much a quantity grows with the powers fed in, where `gradient` says by how much it grows with the
+unknowns (δθ and δV/V). Both by number of the unknown: that of a bus's angle is its active power's too,
+that of its voltage its reactive power's.
+"""
+sensitivity!(solver::Solver, gradient::Vector{Float64}) =
+    Klu.solve_transposed!(solver.factors, gradient)
+
 "Beyond this a reactive limit or a set-point is exceeded, p.u."
 const LIMIT_TOLERANCE = 1e-6
 "How often a PV bus may leave its limit again."

@@ -196,7 +196,7 @@ function network_state(problem::NetworkProblem, solver, survey::Surveys.Survey, 
         generator_active_power_mw = base .* p, generator_reactive_power_mvar = base .* q)
 end
 
-function power_flow_result(input::PowerFlowInput, problem::NetworkProblem, survey::Surveys.Survey,
+function power_flow_result(input::Union{PowerFlowInput,PlanCheckInput}, problem::NetworkProblem, survey::Surveys.Survey,
         states::Vector{NetworkState}, divergences::Vector{PowerFlowDivergence})
     given = problem.given
     return PowerFlowResult(
