@@ -59,8 +59,7 @@ PROBLEM = {
     },
     "grid": {"max_import_power_kw": 30.0, "max_export_power_kw": 20.0},
 }
-# Two hours at 4 kW do not make 9 kWh.
-OUT_OF_REACH = {**PROBLEM, "batteries": [{**BATTERY, "final_energy_kwh": 9.0}]}
+TOO_FULL = {**PROBLEM, "batteries": [{**BATTERY, "final_energy_kwh": 10.5}]}
 
 
 def task(kind: str, problem: Json) -> Json:
@@ -82,7 +81,7 @@ def welcome(engine: str) -> Json:
         "node_id": match.str("node-1"),
         "engine": engine,
         "engine_version": match.str("1.0"),
-        "kinds": ["dispatch", "probe"],
+        "kinds": match.each_like("dispatch"),  # whatever it computes
         "capacity": 1,
         "heartbeat_interval_ms": match.int(5000),
         "proof": proof_of_node(SECRET, NONCE),
@@ -161,7 +160,7 @@ class Interaction:
 def interactions(engine: str) -> list[Interaction]:
     probe = [HELLO, task("probe", {"hold_ms": 0, "result_bytes": 0})]
     held = [HELLO, task("probe", {"hold_ms": 600_000, "result_bytes": 0})]
-    unreachable = {"field": "batteries[0].final_energy_kwh", "rule": "reachable-energy"}
+    too_full = {"field": "batteries[0].final_energy_kwh", "rule": "at-most"}
     probed = {"held_ms": match.number(0.5), "padding": ""}
     return [
         Interaction("welcome", [HELLO], welcome(engine), None),
@@ -176,15 +175,13 @@ def interactions(engine: str) -> list[Interaction]:
         ),
         Interaction(
             "error for an input that breaks a rule",
-            [HELLO, task("dispatch", OUT_OF_REACH)],
-            error(
-                "INVALID_ARGUMENT", violations=[{**unreachable, "message": match.str("in words")}]
-            ),
-            Failed("INVALID_ARGUMENT", "in words", (Violation(**unreachable, message="in words"),)),
+            [HELLO, task("dispatch", TOO_FULL)],
+            error("INVALID_ARGUMENT", violations=[{**too_full, "message": match.str("in words")}]),
+            Failed("INVALID_ARGUMENT", "in words", (Violation(**too_full, message="in words"),)),
         ),
         Interaction(
             "error for a kind that the node does not know",
-            [HELLO, task("unit-commitment", {})],
+            [HELLO, task("kind-of-the-future", {})],
             error("KIND_UNKNOWN"),
             Failed("KIND_UNKNOWN", "in words"),
         ),
@@ -275,7 +272,7 @@ async def converse(engine: str, interaction: Interaction, message: Json) -> None
                 engine,
                 "1.0",
             )
-            assert (joined.kinds, joined.capacity) == (("dispatch", "probe"), 1)
+            assert (joined.kinds, joined.capacity) == (("dispatch",), 1)
             for said in interaction.said[1:]:
                 say(joined, said)
                 assert await node.hears() == said

@@ -139,10 +139,15 @@ BROKEN = {
         battery_of(initial_energy_kwh=11),
         {"input.batteries[0].initial_energy_kwh": "at-most"},
     ),
-    "energy out of reach": Broken(
+    "more energy asked for than it holds": Broken(
         "/v1/tasks",
-        battery_of(final_energy_kwh=10),
-        {"input.batteries[0].final_energy_kwh": "reachable-energy"},
+        battery_of(final_energy_kwh=11),
+        {"input.batteries[0].final_energy_kwh": "at-most"},
+    ),
+    "member of a group that there is not": Broken(
+        "/v1/tasks",
+        changed(DISPATCH, "input.groups", [{"name": "Garage", "members": ["Van"]}]),
+        {"input.groups[0].members[0]": "refers-to"},
     ),
     "unknown field": Broken("/v1/sites", SITE | {"nane": "Hof"}, {"nane": "unknown-field"}),
     "a place that there is not": Broken(

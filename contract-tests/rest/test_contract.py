@@ -36,7 +36,7 @@ Json = dict[str, Any]
 # times and time zones there are, the grid of a series, and the form of CSV.
 RULES_BEYOND_SCHEMAS = frozenset(
     {"at-most", "before", "contains", "convex", "disjoint", "fits", "increasing", "last-equals"}
-    | {"length-equals", "must-run-can-start", "not-all-zero", "reachable-energy", "refers-to"}
+    | {"length-equals", "must-run-can-start", "not-all-zero", "refers-to"}
     | {"spans", "unique"}
     | {"known", "grid", "order", "range"}
     | {"header", "columns", "time", "value"}
@@ -76,7 +76,7 @@ def configuration(token: str, known: dict[str, str]) -> Json:
 
     def often(**names: str) -> Json:
         return {
-            parameter.replace("__", "."): {"dictionary": name, "probability": 0.8}
+            parameter.replace("__", "."): {"dictionary": name, "probability": 0.9}
             for parameter, name in names.items()
         }
 

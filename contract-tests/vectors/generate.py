@@ -67,8 +67,12 @@ def malformed(name: str, data: bytes) -> Vector:
 
 
 def entries(message: dict[str, Any]) -> bytes:
-    """The packed entries of a small map, without its header byte."""
-    return pack(message)[1:]
+    """The packed entries of a map, without its header."""
+    return pack(message)[len(map_header(len(message))) :]
+
+
+def map_header(count: int) -> bytes:
+    return bytes([0x80 + count]) if count < 16 else b"\xde" + struct.pack(">H", count)
 
 
 def without(message: dict[str, Any], key: str) -> dict[str, Any]:
@@ -76,12 +80,12 @@ def without(message: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def malformations(message: dict[str, Any]) -> Iterator[Vector]:
-    """What no message may be, whatever its type; ``message`` is a valid one of < 15 members."""
+    """What no message may be, whatever its type; ``message`` is a valid one, defaults filled in."""
     count = len(message)
     body = entries(message)
 
     def with_entry(entry: bytes) -> bytes:
-        return bytes([0x80 + count + 1]) + body + entry
+        return map_header(count + 1) + body + entry
 
     name = next(iter(message))
     yield malformed("empty", b"")
@@ -89,9 +93,7 @@ def malformations(message: dict[str, Any]) -> Iterator[Vector]:
     yield malformed("truncated-half", pack(message)[: len(pack(message)) // 2])
     yield malformed("trailing-byte", pack(message) + b"\x00")
     yield malformed("duplicate-key", with_entry(pack(name) + pack(message[name])))
-    yield malformed(
-        "duplicate-unknown-key", bytes([0x80 + count + 2]) + body + b"\xa1z\x01\xa1z\x01"
-    )
+    yield malformed("duplicate-unknown-key", map_header(count + 2) + body + b"\xa1z\x01\xa1z\x01")
     yield malformed("key-not-text", with_entry(b"\x01\x01"))
     yield malformed("invalid-utf8-key", with_entry(b"\xa1\xff\x01"))
     yield malformed("invalid-utf8-value", with_entry(b"\xa1z\xa1\xff"))
@@ -304,7 +306,11 @@ BATTERY = {
 }
 
 
+FLEXIBLE = ("flexible_loads", "cycles", "electric_vehicles", "heat_pumps", "generators")
+
+
 def dispatch_problem() -> dict[str, Any]:
+    """A battery, PV and a load; what may be left out is written as its default."""
     return {
         "start_time": "2026-06-01T00:00:00Z",
         "slot_duration_s": 900,
@@ -320,13 +326,178 @@ def dispatch_problem() -> dict[str, Any]:
         ],
         "pv": [{"name": "屋顶", "curtailable": True, "available_power_kw": series(0.0, 1.5)}],
         "loads": [{"name": "House", "power_kw": series(0.4, 0.5)}],
+        **{key: [] for key in FLEXIBLE},
         "tariff": {
             "import_price_per_kwh": series(0.3, -0.1),
             "export_price_per_kwh": series(0.08, 0.08),
+            "grid_fees": [],
+            "demand_charges": [],
         },
         "grid": {"max_import_power_kw": 30.0, "max_export_power_kw": 20.0},
+        "groups": [],
+        "on_conflict": "RELAX",
         "options": {"time_limit_s": 30.0, "relative_gap": 0.0001},
     }
+
+
+def whole_dispatch_problem() -> dict[str, Any]:
+    """Every member that there is."""
+    problem = dispatch_problem()
+    return {
+        **without(without(problem, "on_conflict"), "options"),
+        "flexible_loads": [
+            {
+                "name": "Pool pump",
+                "start_slot": 0,
+                "end_slot": 2,
+                "energy_kwh": 0.5,
+                "min_power_kw": 0.5,
+                "max_power_kw": 2.0,
+                "interruptible": False,
+            }
+        ],
+        "cycles": [
+            {"name": "Waschmaschine", "start_slot": 0, "end_slot": 2, "power_kw": series(2.0, 0.5)}
+        ],
+        "electric_vehicles": [
+            {
+                "name": "Van 1",
+                "battery": BATTERY,
+                "min_charge_power_kw": 1.4,
+                "stays": [
+                    {
+                        "start_slot": 0,
+                        "end_slot": 1,
+                        "initial_energy_kwh": 4.0,
+                        "required_energy_kwh": 5.0,
+                    },
+                    {"start_slot": 1, "end_slot": 2, "initial_energy_kwh": 3.0},
+                ],
+            }
+        ],
+        "heat_pumps": [
+            {
+                "name": "热泵",
+                "min_power_kw": 0.5,
+                "max_power_kw": 3.0,
+                "cop": series(3.1, 3.0),
+                "heat_demand_kw": series(4.0, 4.5),
+                "tank": {
+                    "min_energy_kwh": 1.0,
+                    "max_energy_kwh": 12.0,
+                    "initial_energy_kwh": 6.0,
+                    "final_energy_kwh": 5.0,
+                    "loss_per_h": 0.01,
+                },
+            }
+        ],
+        "generators": [
+            {
+                "name": "CHP",
+                "min_power_kw": 2.0,
+                "max_power_kw": 5.0,
+                "cost_segments": [
+                    {"up_to_power_kw": 3.0, "cost_per_kwh": 0.2},
+                    {"up_to_power_kw": 5.0, "cost_per_kwh": 0.25},
+                ],
+                "no_load_cost_per_h": 0.1,
+                "start_cost": 0.3,
+                "min_up_duration_s": 1800,
+                "min_down_duration_s": 900,
+                "ramp_up_kw_per_h": 8.0,
+                "ramp_down_kw_per_h": 12.0,
+                "initially_running": True,
+                "initial_duration_s": 7200,
+                "initial_power_kw": 2.5,
+                "co2_kg_per_kwh": 0.45,
+            }
+        ],
+        "tariff": {
+            **without(problem["tariff"], "demand_charges"),
+            "grid_fees": [{"name": "Netzentgelt", "price_per_kwh": series(0.09, -0.01)}],
+            "import_tiers": {
+                "imported_energy_kwh": 299.0,
+                "tiers": [
+                    {"from_energy_kwh": 0.0, "surcharge_per_kwh": -0.01},
+                    {"from_energy_kwh": 300.0, "surcharge_per_kwh": 0.05},
+                ],
+            },
+            "demand_charges": [
+                {
+                    "name": "Monthly peak",
+                    "price_per_kw": 11.5,
+                    "billing_interval_s": 1800,
+                    "peak_so_far_kw": 12.0,
+                    "interval_energy_so_far_kwh": 0.5,
+                    "windows": [{"start_slot": 1, "end_slot": 2}],
+                }
+            ],
+        },
+        "grid": {
+            **problem["grid"],
+            "import_limits_kw": series(30.0, 4.2),
+            "export_limits_kw": series(0.0, 20.0),
+        },
+        "groups": [
+            {
+                "name": "Garage",
+                "members": ["Van 1", "屋顶"],
+                "max_import_power_kw": 11.0,
+                "max_export_power_kw": 4.0,
+            }
+        ],
+        "reserve": {
+            "upward_power_kw": series(1.0, 0.0),
+            "downward_power_kw": series(0.0, 1.0),
+            "duration_s": 600,
+        },
+        "emissions": {"import_kg_per_kwh": series(0.35, 0.28), "price_per_kg": 0.1},
+        "previous_plan": {
+            "deviation_cost_per_kwh": 0.002,
+            "assets": [{"name": "Speicher", "power_kw": series(1.5, -0.5)}],
+        },
+        "uncertainty": {
+            "shared_slots": 2,
+            "risk_weight": 0.3,
+            "tail_probability": 0.2,
+            "scenarios": [
+                {"name": "Clear", "probability": 3.0, "loads": [], "pv": []},
+                {
+                    "name": "Cloudy",
+                    "probability": 1.0,
+                    "loads": [{"name": "House", "power_kw": series(0.5, 0.5)}],
+                    "pv": [{"name": "屋顶", "power_kw": series(0.0, 0.1)}],
+                    "import_price_per_kwh": series(0.4, 0.1),
+                    "export_price_per_kwh": series(0.0, -0.1),
+                },
+            ],
+        },
+        "on_conflict": "FAIL",
+        "options": problem["options"],
+    }
+
+
+def in_order(message: dict[str, Any], order: dict[str, Any]) -> dict[str, Any]:
+    """The members in the contract's order, which is that of ``order``."""
+    return {key: message[key] for key in order if key in message}
+
+
+def at(message: Any, path: str, value: Any) -> Any:
+    """A copy with ``value`` at ``path``, steps apart by dots; a number is the index of a list."""
+    step, _, rest = path.partition(".")
+    key: Any = int(step) if isinstance(message, list) else step
+    within = at(message[key], rest, value) if rest else value
+    if isinstance(message, list):
+        return [*message[:key], within, *message[key + 1 :]]
+    return {**message, key: within}
+
+
+def also(message: dict[str, Any], path: str) -> dict[str, Any]:
+    """A copy in which the last item of the list at ``path`` occurs twice."""
+    found: Any = message
+    for step in path.split("."):
+        found = found[int(step) if isinstance(found, list) else step]
+    return at(message, path, [*found, found[-1]])
 
 
 def dispatch_input() -> Iterator[Vector]:
@@ -385,22 +556,25 @@ def dispatch_input() -> Iterator[Vector]:
         "batteries[0].battery.capacity_kwh:exclusive-minimum",
     )
     yield refuse("no-loads", {**message, "loads": []}, "loads:min-items")
+    yield accept("initial-above-maximum", battery(initial_energy_kwh=9.6))
+    yield accept("initial-below-minimum", battery(initial_energy_kwh=0.5))
+    yield accept("initial-above-capacity-as-measured", battery(initial_energy_kwh=10.5))
     yield refuse(
-        "initial-above-maximum",
-        battery(initial_energy_kwh=9.6, final_energy_kwh=9.5),
+        "initial-above-capacity",
+        battery(initial_energy_kwh=10.6),
         "batteries[0].initial_energy_kwh:at-most",
     )
     yield refuse(
-        "initial-below-minimum",
-        battery(initial_energy_kwh=0.5, final_energy_kwh=1.0),
-        "batteries[0].initial_energy_kwh:at-most",
+        "final-below-minimum",
+        battery(final_energy_kwh=0.5),
+        "batteries[0].final_energy_kwh:at-most",
     )
     yield refuse(
-        "final-out-of-reach",
-        battery(final_energy_kwh=9.0),
-        "batteries[0].final_energy_kwh:reachable-energy",
+        "final-above-maximum",
+        battery(final_energy_kwh=9.6),
+        "batteries[0].final_energy_kwh:at-most",
     )
-    yield accept("final-just-in-reach", battery(final_energy_kwh=7.375))
+    yield accept("final-out-of-reach", battery(final_energy_kwh=9.0))
     yield refuse(
         "names-not-unique",
         {**message, "pv": [{**message["pv"][0], "name": "House"}]},
@@ -423,21 +597,325 @@ def dispatch_input() -> Iterator[Vector]:
         "loads": [{**load, "power_kw": series(*YEAR)}],
         "tariff": {"import_price_per_kwh": series(*YEAR), "export_price_per_kwh": series(*YEAR)},
     }
-    again = {key: ([] if key == "pv" else yearly[key]) for key in message}
-    yield accept("longest-series", yearly, again)
+    filled = {**yearly, "pv": [], "tariff": {**message["tariff"], **yearly["tariff"]}}
+    yield accept("longest-series", yearly, in_order(filled, message))
     longer = {**message, "slots": 35136, "loads": [{**load, "power_kw": series(*YEAR, 1.0)}]}
     yield refuse(
         "series-too-long",
         longer,
         "loads[0].power_kw:max-items",
     )
-    minimal = {key: message[key] for key in message if key not in ("pv", "options")}
-    minimal["batteries"] = []
-    yield accept(
-        "defaults-filled-in",
-        minimal,
-        {key: {**minimal, "pv": []}[key] for key in message if key != "options"},
+    yield from dispatch_defaults()
+    yield from dispatch_rules()
+
+
+def dispatch_defaults() -> Iterator[Vector]:
+    """Each member that may be left out is left out, and stands in what is encoded again."""
+    message = dispatch_problem()
+    required = ("start_time", "slot_duration_s", "slots", "currency", "loads", "grid")
+    minimal = {
+        **{key: message[key] for key in required},
+        "batteries": [],
+        "tariff": {
+            key: message["tariff"][key] for key in ("import_price_per_kwh", "export_price_per_kwh")
+        },
+    }
+    filled = {**without(message, "options"), "batteries": [], "pv": []}
+    yield accept("defaults-filled-in", minimal, filled)
+
+    whole = whole_dispatch_problem()
+    yield accept("whole", whole)
+    cell = without(
+        without(without(BATTERY, "min_energy_kwh"), "max_energy_kwh"), "wear_cost_per_kwh"
     )
+    stay = {"start_slot": 0, "end_slot": 1, "initial_energy_kwh": 4.0}
+    charge = {"name": "Peak", "price_per_kw": 10.0, "billing_interval_s": 900}
+    tier = {"from_energy_kwh": 300.0, "surcharge_per_kwh": 0.05}
+    tank = {"max_energy_kwh": 12.0, "initial_energy_kwh": 6.0}
+    little = {
+        **minimal,
+        "pv": [{"name": "Roof", "available_power_kw": series(0.0, 1.5)}],
+        "flexible_loads": [
+            {"name": "Pump", "start_slot": 0, "end_slot": 2, "energy_kwh": 1.0, "max_power_kw": 2.0}
+        ],
+        "electric_vehicles": [{"name": "Van", "battery": cell, "stays": [stay]}],
+        "heat_pumps": [
+            {
+                "name": "Heat pump",
+                "max_power_kw": 3.0,
+                "cop": series(3.1, 3.0),
+                "heat_demand_kw": series(4.0, 4.5),
+                "tank": tank,
+            }
+        ],
+        "generators": [
+            {
+                "name": "CHP",
+                "max_power_kw": 5.0,
+                "cost_segments": [{"up_to_power_kw": 5.0, "cost_per_kwh": 0.2}],
+            }
+        ],
+        "tariff": {
+            **minimal["tariff"],
+            "import_tiers": {"tiers": [tier]},
+            "demand_charges": [charge],
+        },
+        "groups": [{"name": "Garage", "members": ["Van"]}],
+        "reserve": {},
+        "emissions": {"import_kg_per_kwh": series(0.35, 0.28)},
+        "uncertainty": {
+            "scenarios": [{"name": name, "probability": 1.0} for name in ("Clear", "Cloudy")]
+        },
+        "options": {},
+    }
+    generator = {
+        **little["generators"][0],
+        **dict.fromkeys(("min_power_kw", "no_load_cost_per_h", "start_cost"), 0.0),
+        **dict.fromkeys(("initial_power_kw", "co2_kg_per_kwh"), 0.0),
+        **dict.fromkeys(("min_up_duration_s", "min_down_duration_s"), 0),
+        "initially_running": False,
+        "initial_duration_s": 31536000,
+    }
+    again = {
+        **filled,
+        "pv": [{"name": "Roof", "curtailable": False, "available_power_kw": series(0.0, 1.5)}],
+        "flexible_loads": [
+            in_order(
+                {**little["flexible_loads"][0], "min_power_kw": 0.0, "interruptible": True},
+                whole["flexible_loads"][0],
+            )
+        ],
+        "electric_vehicles": [
+            {
+                "name": "Van",
+                "battery": in_order(
+                    {**cell, "min_energy_kwh": 0.0, "wear_cost_per_kwh": 0.0}, BATTERY
+                ),
+                "min_charge_power_kw": 0.0,
+                "stays": [stay],
+            }
+        ],
+        "heat_pumps": [
+            in_order(
+                {
+                    **little["heat_pumps"][0],
+                    "min_power_kw": 0.0,
+                    "tank": {"min_energy_kwh": 0.0, **tank, "loss_per_h": 0.0},
+                },
+                whole["heat_pumps"][0],
+            )
+        ],
+        "generators": [in_order(generator, whole["generators"][0])],
+        "tariff": {
+            **minimal["tariff"],
+            "grid_fees": [],
+            "import_tiers": {"imported_energy_kwh": 0.0, "tiers": [tier]},
+            "demand_charges": [
+                {**charge, "peak_so_far_kw": 0.0, "interval_energy_so_far_kwh": 0.0, "windows": []}
+            ],
+        },
+        "groups": little["groups"],
+        "reserve": {"duration_s": 900},
+        "emissions": {**little["emissions"], "price_per_kg": 0.0},
+        "uncertainty": {
+            "shared_slots": 1,
+            "risk_weight": 0.0,
+            "tail_probability": 0.1,
+            "scenarios": [
+                {**scenario, "loads": [], "pv": []}
+                for scenario in little["uncertainty"]["scenarios"]
+            ],
+        },
+        "options": {"time_limit_s": 60.0, "relative_gap": 0.000001},
+    }
+    yield accept("defaults-of-all-filled-in", little, in_order(again, whole))
+
+
+def dispatch_rules() -> Iterator[Vector]:
+    """Every rule of the whole problem, broken by the least that breaks it."""
+    message = whole_dispatch_problem()
+
+    def broken(name: str, path: str, value: Any, *violations: str) -> Vector:
+        return refuse(name, at(message, path, value), *violations)
+
+    short = series(1.0)
+    for path in (
+        "pv.0.available_power_kw",
+        "heat_pumps.0.cop",
+        "heat_pumps.0.heat_demand_kw",
+        "tariff.import_price_per_kwh",
+        "tariff.export_price_per_kwh",
+        "tariff.grid_fees.0.price_per_kwh",
+        "grid.import_limits_kw",
+        "grid.export_limits_kw",
+        "reserve.upward_power_kw",
+        "reserve.downward_power_kw",
+        "emissions.import_kg_per_kwh",
+        "previous_plan.assets.0.power_kw",
+        "uncertainty.scenarios.1.loads.0.power_kw",
+        "uncertainty.scenarios.1.pv.0.power_kw",
+        "uncertainty.scenarios.1.import_price_per_kwh",
+        "uncertainty.scenarios.1.export_price_per_kwh",
+    ):
+        field = re.sub(r"\.(\d+)", r"[\1]", path)
+        yield broken(f"{path}-too-short", path, short, f"{field}:length-equals")
+        nan = at(message, path, series(float("nan"), 1.0))
+        yield malformed(f"{path}-with-nan", pack(nan))
+
+    for path, place in (
+        ("batteries", "batteries[1].name"),
+        ("pv", "pv[1].name"),
+        ("loads", "loads[1].name"),
+        ("flexible_loads", "flexible_loads[1].name"),
+        ("cycles", "cycles[1].name"),
+        ("electric_vehicles", "electric_vehicles[1].name"),
+        ("heat_pumps", "heat_pumps[1].name"),
+        ("generators", "generators[1].name"),
+        ("groups", "groups[1].name"),
+        ("groups.0.members", "groups[0].members[2]"),
+        ("tariff.grid_fees", "tariff.grid_fees[1].name"),
+        ("tariff.demand_charges", "tariff.demand_charges[1].name"),
+        ("previous_plan.assets", "previous_plan.assets[1].name"),
+        ("uncertainty.scenarios", "uncertainty.scenarios[2].name"),
+        ("uncertainty.scenarios.1.loads", "uncertainty.scenarios[1].loads[1].name"),
+    ):
+        yield refuse(f"{path}-named-alike", also(message, path), f"{place}:unique")
+    yield broken(
+        "fee-named-as-demand-charge",
+        "tariff.grid_fees.0.name",
+        "Monthly peak",
+        "tariff.demand_charges[0].name:unique",
+    )
+    for path, field in (
+        ("groups.0.members.1", "groups[0].members[1]"),
+        ("previous_plan.assets.0.name", "previous_plan.assets[0].name"),
+        ("uncertainty.scenarios.1.loads.0.name", "uncertainty.scenarios[1].loads[0].name"),
+        ("uncertainty.scenarios.1.pv.0.name", "uncertainty.scenarios[1].pv[0].name"),
+    ):
+        yield broken(f"{path}-unknown", path, "Nobody", f"{field}:refers-to")
+    yield broken(
+        "previous-plan-of-a-load",
+        "previous_plan.assets.0.name",
+        "House",
+        "previous_plan.assets[0].name:refers-to",
+    )
+
+    for path, rule in (
+        ("flexible_loads.0", "before"),
+        ("cycles.0", "before"),
+        ("electric_vehicles.0.stays.0", "before"),
+        ("tariff.demand_charges.0.windows.0", "before"),
+    ):
+        field = re.sub(r"\.(\d+)", r"[\1]", path)
+        fits = (f"{field}.power_kw:fits",) if path == "cycles.0" else ()
+        changed = at(at(message, f"{path}.start_slot", 1), f"{path}.end_slot", 1)
+        yield refuse(f"{path}-without-slots", changed, f"{field}.start_slot:{rule}", *fits)
+    for path in (
+        "flexible_loads.0.end_slot",
+        "cycles.0.end_slot",
+        "electric_vehicles.0.stays.1.end_slot",
+        "tariff.demand_charges.0.windows.0.end_slot",
+        "uncertainty.shared_slots",
+    ):
+        field = re.sub(r"\.(\d+)", r"[\1]", path)
+        yield broken(f"{path}-after-the-last", path, 3, f"{field}:at-most")
+    yield broken(
+        "cycle-longer-than-its-window",
+        "cycles.0.start_slot",
+        1,
+        "cycles[0].power_kw:fits",
+    )
+    yield broken(
+        "stays-overlap",
+        "electric_vehicles.0.stays.0.end_slot",
+        2,
+        "electric_vehicles[0].stays[1].start_slot:disjoint",
+    )
+    yield broken(
+        "stays-out-of-order",
+        "electric_vehicles.0.stays",
+        list(reversed(message["electric_vehicles"][0]["stays"])),
+        "electric_vehicles[0].stays[1].start_slot:disjoint",
+    )
+
+    for path, most in (
+        ("flexible_loads.0.min_power_kw", 2.0),
+        ("electric_vehicles.0.min_charge_power_kw", 5.0),
+        ("electric_vehicles.0.stays.0.required_energy_kwh", 9.5),
+        ("heat_pumps.0.min_power_kw", 3.0),
+        ("heat_pumps.0.tank.min_energy_kwh", 12.0),
+        ("heat_pumps.0.tank.final_energy_kwh", 12.0),
+        ("generators.0.initial_power_kw", 5.0),
+        ("generators.0.min_power_kw", 5.0),
+        ("electric_vehicles.0.stays.0.initial_energy_kwh", 10.5),
+        ("heat_pumps.0.tank.initial_energy_kwh", 12.6),
+    ):
+        field = re.sub(r"\.(\d+)", r"[\1]", path)
+        yield accept(f"{path}-at-most", at(message, path, most))
+        yield broken(f"{path}-above", path, most + 0.01, f"{field}:at-most")
+
+    segments = message["generators"][0]["cost_segments"]
+    yield broken(
+        "cost-curve-not-convex",
+        "generators.0.cost_segments.1.cost_per_kwh",
+        0.1999,
+        "generators[0].cost_segments[1].cost_per_kwh:increasing",
+    )
+    yield accept(
+        "cost-curve-with-equal-steps",
+        at(message, "generators.0.cost_segments.1.cost_per_kwh", 0.2),
+    )
+    yield broken(
+        "cost-curve-turns-back",
+        "generators.0.cost_segments",
+        [{**segments[0], "up_to_power_kw": 5.0}, segments[1]],
+        "generators[0].cost_segments[1].up_to_power_kw:increasing",
+    )
+    yield broken(
+        "cost-curve-too-short",
+        "generators.0.cost_segments.1.up_to_power_kw",
+        4.0,
+        "generators[0].cost_segments[1].up_to_power_kw:last-equals",
+    )
+    yield broken(
+        "cost-curve-empty",
+        "generators.0.cost_segments",
+        [],
+        "generators[0].cost_segments:min-items",
+    )
+    yield broken(
+        "tiers-not-increasing",
+        "tariff.import_tiers.tiers.1.from_energy_kwh",
+        0.0,
+        "tariff.import_tiers.tiers[1].from_energy_kwh:increasing",
+    )
+    yield broken(
+        "billing-interval-odd",
+        "tariff.demand_charges.0.billing_interval_s",
+        1000,
+        "tariff.demand_charges[0].billing_interval_s:enum",
+    )
+    yield broken("on-conflict-unknown", "on_conflict", "RETRY", "on_conflict:enum")
+    yield broken(
+        "one-scenario",
+        "uncertainty.scenarios",
+        message["uncertainty"]["scenarios"][:1],
+        "uncertainty.scenarios:min-items",
+    )
+    yield broken(
+        "scenario-without-weight",
+        "uncertainty.scenarios.0.probability",
+        0.0,
+        "uncertainty.scenarios[0].probability:exclusive-minimum",
+    )
+    yield broken(
+        "tail-of-nothing",
+        "uncertainty.tail_probability",
+        0.0,
+        "uncertainty.tail_probability:exclusive-minimum",
+    )
+    yield broken("cop-zero", "heat_pumps.0.cop", series(3.0, 0.0), "heat_pumps[0].cop[1]:minimum")
+    yield broken("group-of-nobody", "groups.0.members", [], "groups[0].members:min-items")
 
 
 def dispatch_result() -> Iterator[Vector]:
@@ -454,6 +932,8 @@ def dispatch_result() -> Iterator[Vector]:
         "energy_cost": 0.1,
         "wear_cost": 0.0,
         "relative_gap": 0.0,
+        "bill": [],
+        "violations": [],
         "batteries": [
             {
                 "name": "Home battery",
@@ -461,14 +941,25 @@ def dispatch_result() -> Iterator[Vector]:
                 "energy_kwh": series(1.95, 1.42),
                 "marginal_value_per_kwh": series(0.21, 0.21),
                 "reasons": ["CHARGE_FROM_GRID", "DISCHARGE_TO_LOAD"],
+                "full_cycles": 0.05,
+                "capacity_value_per_kwh": 0.0,
+                "charge_power_value_per_kw": 0.1,
+                "discharge_power_value_per_kw": 0.0,
             }
         ],
         "pv": [{"name": "Roof", "power_kw": series(0.0, -1.0), "curtailed_energy_kwh": 0.0}],
+        **{key: [] for key in (*FLEXIBLE, "groups")},
         "grid_power_kw": series(1.0, -0.2),
         "grid_price_per_kwh": series(0.2, 0.08),
     }
     yield accept("valid", message)
     plan = message["batteries"][0]
+    lists = [key for key, value in message.items() if value == []]
+    bare = {key: value for key, value in message.items() if key not in (*lists, "batteries")} | {
+        "batteries": [{key: plan[key] for key in list(plan)[:5]}]
+    }
+    zeros = {**dict.fromkeys(plan, 0.0), **bare["batteries"][0]}
+    yield accept("defaults-filled-in", bare, {**message, "batteries": [zeros]})
     yield refuse(
         "reason-unknown",
         {**message, "batteries": [{**plan, "reasons": ["HOLD_FULL", "BECAUSE"]}]},
@@ -481,6 +972,159 @@ def dispatch_result() -> Iterator[Vector]:
     )
     yield refuse("status-unknown", {**message, "status": "OK"}, "status:enum")
     yield refuse("missing", without(message, "savings"), "savings:required")
+    whole = whole_dispatch_result(message)
+    yield accept("whole", whole)
+    for path in (
+        "batteries.0.energy_kwh",
+        "pv.0.marginal_value_per_kwh",
+        "pv.0.reasons",
+        "flexible_loads.0.power_kw",
+        "flexible_loads.0.reasons",
+        "cycles.0.power_kw",
+        "electric_vehicles.0.energy_kwh",
+        "electric_vehicles.0.reasons",
+        "heat_pumps.0.tank_energy_kwh",
+        "heat_pumps.0.reasons",
+        "generators.0.running",
+        "generators.0.reasons",
+        "groups.0.power_kw",
+        "import_limit_value_per_kwh",
+        "export_limit_value_per_kwh",
+        "upward_reserve_price_per_kw",
+        "downward_reserve_price_per_kw",
+        "uncertainty.scenarios.0.grid_power_kw",
+    ):
+        short = ["CHEAPEST"] if path.endswith("reasons") else series(1.0)
+        field = re.sub(r"\.(\d+)", r"[\1]", path)
+        yield refuse(f"{path}-too-short", at(whole, path, short), f"{field}:length-equals")
+    yield refuse("bill-unit", at(whole, "bill.0.unit", "kVA"), "bill[0].unit:enum")
+    yield refuse(
+        "violation-negative", at(whole, "violations.0.amount", -0.1), "violations[0].amount:minimum"
+    )
+    yield refuse(
+        "self-sufficiency-above-one",
+        at(whole, "self_sufficiency", 1.1),
+        "self_sufficiency:maximum",
+    )
+    yield refuse("wear-negative", at(whole, "costs.wear", -0.1), "costs.wear:minimum")
+
+
+def whole_dispatch_result(message: dict[str, Any]) -> dict[str, Any]:
+    """Every member that there is, in the contract's order."""
+    values, reasons = series(0.1, 0.0), ["CHEAPEST", "DEARER"]
+    components = ("energy_import", "energy_export", "grid_fees", "tiers", "demand_charges")
+    whole = {
+        **message,
+        "status": "RELAXED",
+        "costs": dict.fromkeys((*components, "generation", "starts", "wear", "co2"), 0.1),
+        "rule_based_cost": 0.25,
+        "rule_based_savings": 0.15,
+        "deviation_kwh": 0.5,
+        "bill": [
+            {"item": "IMPORT", "quantity": 12.5, "unit": "kWh", "amount": 3.75},
+            {
+                "item": "DEMAND_CHARGE",
+                "name": "Monthly peak",
+                "quantity": 12.0,
+                "unit": "kW",
+                "amount": -1.0,
+            },
+        ],
+        "violations": [
+            {
+                "field": "groups[0].max_import_power_kw",
+                "name": "Garage",
+                "slot": 1,
+                "message": "must be at least 12.5; it is 10 (slot 1)",
+                "amount": 2.5,
+                "unit": "kW",
+                "price_per_unit": 0.4,
+            }
+        ],
+        "peak_import_power_kw": 1.0,
+        "imported_energy_kwh": 1.0,
+        "exported_energy_kwh": 0.2,
+        "self_sufficiency": 0.5,
+        "self_consumption": 1.0,
+        "co2_kg": 0.35,
+        "pv": [{**message["pv"][0], "marginal_value_per_kwh": values, "reasons": reasons}],
+        "flexible_loads": [
+            {"name": "Pump", "power_kw": values, "marginal_cost_per_kwh": 0.1, "reasons": reasons}
+        ],
+        "cycles": [
+            {
+                "name": "Waschmaschine",
+                "start_slot": 0,
+                "power_kw": values,
+                "energy_cost": 0.1,
+                "reason": "NO_CHOICE",
+            }
+        ],
+        "electric_vehicles": [
+            {
+                "name": "Van 1",
+                "power_kw": values,
+                "energy_kwh": values,
+                "marginal_value_per_kwh": values,
+                "charged_energy_kwh": 0.1,
+                "reasons": ["DEPARTURE", "AWAY"],
+            }
+        ],
+        "heat_pumps": [
+            {
+                "name": "热泵",
+                "power_kw": values,
+                "tank_energy_kwh": values,
+                "marginal_value_per_kwh": values,
+                "reasons": ["HEAT_DEMAND", "DEARER"],
+            }
+        ],
+        "generators": [
+            {
+                "name": "CHP",
+                "power_kw": series(-2.0, 0.0),
+                "running": series(1.0, 0.0),
+                "start_count": 1,
+                "cost": 0.5,
+                "marginal_value_per_kwh": values,
+                "reasons": ["CHEAPER_THAN_GRID", "START_COST"],
+            }
+        ],
+        "groups": [
+            {
+                "name": "Garage",
+                "power_kw": values,
+                "import_limit_value_per_kwh": values,
+                "export_limit_value_per_kwh": values,
+            }
+        ],
+        "import_limit_value_per_kwh": values,
+        "export_limit_value_per_kwh": values,
+        "upward_reserve_price_per_kw": values,
+        "downward_reserve_price_per_kw": values,
+        "uncertainty": {
+            "scenario": "Clear",
+            "shared_slots": 1,
+            "expected_cost": 0.1,
+            "cvar": 0.2,
+            "scenarios": [
+                {"name": name, "probability": 0.5, "cost": 0.1, "grid_power_kw": values}
+                for name in ("Clear", "Cloudy")
+            ],
+        },
+    }
+    order = (
+        *("status", "start_time", "slot_duration_s", "slots", "currency", "cost", "costs"),
+        *("baseline_cost", "baseline_within_grid_limits", "savings", "rule_based_cost"),
+        *("rule_based_savings", "energy_cost", "wear_cost", "relative_gap", "deviation_kwh"),
+        *("bill", "violations", "peak_import_power_kw", "imported_energy_kwh"),
+        *("exported_energy_kwh", "self_sufficiency", "self_consumption", "co2_kg", "batteries"),
+        *("pv", "flexible_loads", "cycles", "electric_vehicles", "heat_pumps", "generators"),
+        *("groups", "grid_power_kw", "grid_price_per_kwh", "import_limit_value_per_kwh"),
+        *("export_limit_value_per_kwh", "upward_reserve_price_per_kw"),
+        *("downward_reserve_price_per_kw", "uncertainty"),
+    )
+    return {key: whole[key] for key in order}
 
 
 def village() -> dict[str, Any]:
@@ -849,6 +1493,130 @@ def power_flow_result() -> Iterator[Vector]:
     yield refuse("missing", without(message, "islands"), "islands:required")
 
 
+def plan_check_input() -> Iterator[Vector]:
+    message = {
+        "network": village(),
+        "slots": 2,
+        "start_time": "2026-06-01T00:00:00Z",
+        "slot_duration_s": 900,
+        "profiles": [{"name": "Household", "unit": "FACTOR", "values": series(0.5, 1.0)}],
+        "schedule": [
+            {"name": "Speicher", "power_kw": series(500.0, -500.0)},
+            {"name": "屋顶", "power_kw": series(0.0, -1000.0)},
+        ],
+        "connections": [
+            {"asset": "屋顶", "bus": "村", "power_factor": 0.95, "reactive_power": "SUPPLIED"},
+            {
+                "asset": "Speicher",
+                "bus": "Substation",
+                "power_factor": 1.0,
+                "reactive_power": "CONSUMED",
+            },
+        ],
+        "options": {
+            "tolerance_pu": 1e-8,
+            "max_iterations": 30,
+            "start": "AUTO",
+            "enforce_reactive_limits": False,
+            "islands": "REFUSE",
+            "report": "EXTREMES",
+        },
+    }
+    yield accept("valid", message)
+    yield from malformations(message)
+    (battery, roof), (of_roof, of_battery) = message["schedule"], message["connections"]
+    yield accept(
+        "defaults-filled-in",
+        {
+            **message,
+            "connections": [of_roof, {"asset": "Speicher", "bus": "Substation"}],
+            "options": {},
+        },
+        message,
+    )
+    yield refuse("slots-missing", without(message, "slots"), "slots:required")
+    yield refuse(
+        "asset-not-connected",
+        {**message, "connections": [of_roof]},
+        "schedule[0].name:refers-to",
+    )
+    yield refuse(
+        "connection-without-schedule",
+        {**message, "schedule": [battery]},
+        "connections[0].asset:refers-to",
+    )
+    yield refuse(
+        "asset-connected-twice",
+        {**message, "connections": [of_roof, of_battery, {**of_roof, "bus": "Substation"}]},
+        "connections[2].asset:unique",
+    )
+    yield refuse(
+        "asset-scheduled-twice",
+        {**message, "schedule": [battery, roof, roof]},
+        "schedule[2].name:unique",
+    )
+    yield refuse(
+        "bus-unknown",
+        {**message, "connections": [of_roof, {**of_battery, "bus": "Nowhere"}]},
+        "connections[1].bus:refers-to",
+    )
+    yield refuse(
+        "schedule-too-short",
+        {**message, "schedule": [battery, {**roof, "power_kw": series(1.0)}]},
+        "schedule[1].power_kw:length-equals",
+    )
+    yield refuse(
+        "power-factor-zero",
+        {**message, "connections": [{**of_roof, "power_factor": 0}, of_battery]},
+        "connections[0].power_factor:exclusive-minimum",
+    )
+
+
+def plan_check_result() -> Iterator[Vector]:
+    (flow,) = (vector for vector in power_flow_result() if vector.name == "valid")
+    message = {
+        "within_limits": False,
+        "violated_slot_count": 1,
+        "violated_without_plan_slot_count": 0,
+        "voltage_violations": [
+            {
+                "slot": 0,
+                "bus": "村",
+                "limit": "MIN",
+                "limit_pu": 0.95,
+                "voltage_pu": 0.94,
+                "voltage_without_plan_pu": 0.99,
+                "assets": ["Speicher", "屋顶"],
+                "voltage_changes_pu": series(-0.06, 0.01),
+            }
+        ],
+        "overloads": [
+            {
+                "slot": 0,
+                "branch": "Line",
+                "loading_percent": 120.0,
+                "loading_without_plan_percent": 40.0,
+                "assets": ["Speicher"],
+                "loading_changes_percent": series(80.0),
+            }
+        ],
+        "power_flow": msgpack.unpackb(flow.data),
+    }
+    yield accept("valid", message)
+    violation = message["voltage_violations"][0]
+    yield refuse(
+        "change-without-asset",
+        {**message, "voltage_violations": [{**violation, "assets": ["Speicher"]}]},
+        "voltage_violations[0].voltage_changes_pu:length-equals",
+    )
+    yield refuse(
+        "no-assets",
+        {**message, "overloads": [{**message["overloads"][0], "assets": []}]},
+        "overloads[0].assets:min-items",
+    )
+    yield refuse("missing", without(message, "power_flow"), "power_flow:required")
+
+
 def probe_input() -> Iterator[Vector]:
     message = {"hold_ms": 10, "result_bytes": 16}
     yield accept("valid", message)
@@ -877,6 +1645,8 @@ VECTORS = {
     "DispatchResult": dispatch_result,
     "PowerFlowInput": power_flow_input,
     "PowerFlowResult": power_flow_result,
+    "PlanCheckInput": plan_check_input,
+    "PlanCheckResult": plan_check_result,
     "ProbeInput": probe_input,
     "ProbeResult": probe_result,
 }

@@ -44,5 +44,6 @@ const KINDS = (
     "unit-commitment" => (input = UnitCommitmentInput, result = UnitCommitmentResult),
     "replay" => (input = ReplayInput, result = ReplayResult),
     "mpc-step" => (input = MpcStepInput, result = MpcStepResult),
+    "plan-check" => (input = PlanCheckInput, result = PlanCheckResult),
     "probe" => (input = ProbeInput, result = ProbeResult),
 )

@@ -641,8 +641,8 @@ shape_of(::Type{DispatchAssetPower}) = ContractShapes.DISPATCH_ASSET_POWER
 """
     DispatchPreviousPlan
 
-What the last plan said for these slots. Departing from it costs, so that plans do not flip-flop
-over nothing.
+What the last plan said for these slots, from the first one on. Departing from it costs, so that
+plans do not flip-flop over nothing; where it ends before the last slot, the later slots are free.
 """
 Base.@kwdef struct DispatchPreviousPlan <: Message
     # For each kWh more or less than the last plan; decides the plan and is not part of its cost.
@@ -824,7 +824,7 @@ const RULES_OF_DISPATCH_INPUT = Rules.Rule[
     Rules.LengthEquals(; field = "reserve.upward_power_kw", count = "slots"),
     Rules.LengthEquals(; field = "reserve.downward_power_kw", count = "slots"),
     Rules.LengthEquals(; field = "emissions.import_kg_per_kwh", count = "slots"),
-    Rules.LengthEquals(; field = "previous_plan.assets[].power_kw", count = "slots"),
+    Rules.LengthEquals(; field = "previous_plan.assets[].power_kw", count = "slots", or_less = true),
     Rules.LengthEquals(; field = "uncertainty.scenarios[].loads[].power_kw", count = "slots"),
     Rules.LengthEquals(; field = "uncertainty.scenarios[].pv[].power_kw", count = "slots"),
     Rules.LengthEquals(; field = "uncertainty.scenarios[].import_price_per_kwh", count = "slots"),
@@ -2702,6 +2702,182 @@ const RULES_OF_MPC_STEP_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "set_points[].power_kw", count = "control_slots"),
 ]
 rules_of(::Type{MpcStepResult}) = RULES_OF_MPC_STEP_RESULT
+
+"""
+    PlanConnection
+
+Where an asset of a schedule stands in the network, and how much reactive power goes with its
+power.
+"""
+Base.@kwdef struct PlanConnection <: Message
+    asset::String
+    bus::String
+    # Active by apparent power: |Q| = |P|·tan(acos(power_factor)).
+    power_factor::Float64 = 1.0
+    # Which way the reactive power goes, whether the asset consumes or generates active power.
+    # CONSUMED is inductive, SUPPLIED capacitive.
+    reactive_power::String = "CONSUMED"
+end
+
+from_map(::Type{PlanConnection}, entries) = PlanConnection(
+    entries["asset"],
+    entries["bus"],
+    get(entries, "power_factor", 1.0),
+    get(entries, "reactive_power", "CONSUMED"),
+)
+
+shape_of(::Type{PlanConnection}) = ContractShapes.PLAN_CONNECTION
+
+"""
+    PlanCheckInput
+
+A schedule, such as `dispatch` makes it, and the network that it must not harm.
+"""
+Base.@kwdef struct PlanCheckInput <: Message
+    # Its loads and generators are the background, without the scheduled assets.
+    network::Network
+    # Number of slots; every profile and every schedule has this length.
+    slots::Int
+    # Start of the first slot; it is only repeated in the result.
+    start_time::Union{Nothing,String} = nothing
+    slot_duration_s::Union{Nothing,Int} = nothing
+    profiles::Vector{NetworkProfile} = NetworkProfile[]
+    # Powers of assets, or of whole sites; consumption positive, as in a dispatch result.
+    schedule::Vector{DispatchAssetPower}
+    # One for each asset of the schedule.
+    connections::Vector{PlanConnection}
+    options::Union{Nothing,PowerFlowOptions} = nothing
+end
+
+from_map(::Type{PlanCheckInput}, entries) = PlanCheckInput(
+    from_map(Network, entries["network"]),
+    entries["slots"],
+    get(entries, "start_time", nothing),
+    get(entries, "slot_duration_s", nothing),
+    haskey(entries, "profiles") ? NetworkProfile[from_map(NetworkProfile, item) for item in entries["profiles"]] : NetworkProfile[],
+    DispatchAssetPower[from_map(DispatchAssetPower, item) for item in entries["schedule"]],
+    PlanConnection[from_map(PlanConnection, item) for item in entries["connections"]],
+    haskey(entries, "options") ? from_map(PowerFlowOptions, entries["options"]) : nothing,
+)
+
+shape_of(::Type{PlanCheckInput}) = ContractShapes.PLAN_CHECK_INPUT
+const RULES_OF_PLAN_CHECK_INPUT = Rules.Rule[
+    Rules.Unique(; fields = ["profiles[].name"]),
+    Rules.LengthEquals(; field = "profiles[].values", count = "slots"),
+    Rules.RefersTo(; field = "network.loads[].profile", to = ["profiles[].name"]),
+    Rules.RefersTo(; field = "network.loads[].reactive_profile", to = ["profiles[].name"]),
+    Rules.RefersTo(; field = "network.generators[].profile", to = ["profiles[].name"]),
+    Rules.RefersTo(; field = "network.generators[].reactive_profile", to = ["profiles[].name"]),
+    Rules.Unique(; fields = ["schedule[].name"]),
+    Rules.LengthEquals(; field = "schedule[].power_kw", count = "slots"),
+    Rules.Unique(; fields = ["connections[].asset"]),
+    Rules.RefersTo(; field = "schedule[].name", to = ["connections[].asset"]),
+    Rules.RefersTo(; field = "connections[].asset", to = ["schedule[].name"]),
+    Rules.RefersTo(; field = "connections[].bus", to = ["network.buses[].name"]),
+]
+rules_of(::Type{PlanCheckInput}) = RULES_OF_PLAN_CHECK_INPUT
+
+"""
+    PlanVoltageViolation
+
+A bus outside its voltage limits in one slot of the plan, and the assets that take part in it.
+"""
+Base.@kwdef struct PlanVoltageViolation <: Message
+    slot::Int
+    bus::String
+    limit::String
+    limit_pu::Float64
+    voltage_pu::Float64
+    # The voltage with every scheduled asset idle; absent where that has no solution.
+    voltage_without_plan_pu::Union{Nothing,Float64} = nothing
+    # At most ten, those first that push the voltage most towards and beyond the limit.
+    assets::Vector{String}
+    # What the power of each of `assets` in the slot does to the voltage, linearised at the
+    # solution; negative lowers it.
+    voltage_changes_pu::Vector{Float64}
+end
+
+from_map(::Type{PlanVoltageViolation}, entries) = PlanVoltageViolation(
+    entries["slot"],
+    entries["bus"],
+    entries["limit"],
+    entries["limit_pu"],
+    entries["voltage_pu"],
+    get(entries, "voltage_without_plan_pu", nothing),
+    String[item for item in entries["assets"]],
+    series(entries["voltage_changes_pu"]),
+)
+
+shape_of(::Type{PlanVoltageViolation}) = ContractShapes.PLAN_VOLTAGE_VIOLATION
+const RULES_OF_PLAN_VOLTAGE_VIOLATION = Rules.Rule[
+    Rules.LengthEquals(; field = "voltage_changes_pu", count = "assets"),
+]
+rules_of(::Type{PlanVoltageViolation}) = RULES_OF_PLAN_VOLTAGE_VIOLATION
+
+"""
+    PlanOverload
+
+A branch above its limit in one slot of the plan, and the assets that take part in it.
+"""
+Base.@kwdef struct PlanOverload <: Message
+    slot::Int
+    branch::String
+    loading_percent::Float64
+    # The loading with every scheduled asset idle; absent where that has no solution.
+    loading_without_plan_percent::Union{Nothing,Float64} = nothing
+    # At most ten, those first that load the branch most.
+    assets::Vector{String}
+    # What the power of each of `assets` in the slot adds to the loading, linearised at the
+    # solution; negative relieves the branch.
+    loading_changes_percent::Vector{Float64}
+end
+
+from_map(::Type{PlanOverload}, entries) = PlanOverload(
+    entries["slot"],
+    entries["branch"],
+    entries["loading_percent"],
+    get(entries, "loading_without_plan_percent", nothing),
+    String[item for item in entries["assets"]],
+    series(entries["loading_changes_percent"]),
+)
+
+shape_of(::Type{PlanOverload}) = ContractShapes.PLAN_OVERLOAD
+const RULES_OF_PLAN_OVERLOAD = Rules.Rule[
+    Rules.LengthEquals(; field = "loading_changes_percent", count = "assets"),
+]
+rules_of(::Type{PlanOverload}) = RULES_OF_PLAN_OVERLOAD
+
+"""
+    PlanCheckResult
+
+Whether the network carries the plan, and if not when, where and because of which assets.
+"""
+Base.@kwdef struct PlanCheckResult <: Message
+    # True when every slot converged, and no voltage and no branch is outside its limits.
+    within_limits::Bool
+    # Slots in which a voltage or a branch is outside its limits.
+    violated_slot_count::Int
+    # How many of these are so with every scheduled asset idle as well.
+    violated_without_plan_slot_count::Int
+    # By slot, then in the order of the buses; the first 10,000.
+    voltage_violations::Vector{PlanVoltageViolation}
+    # By slot, then in the order of the branches; the first 10,000.
+    overloads::Vector{PlanOverload}
+    # The power flow of the network with the plan: each slot's lowest voltage and highest loading,
+    # and every bus and branch that was ever outside its limits.
+    power_flow::PowerFlowResult
+end
+
+from_map(::Type{PlanCheckResult}, entries) = PlanCheckResult(
+    entries["within_limits"],
+    entries["violated_slot_count"],
+    entries["violated_without_plan_slot_count"],
+    PlanVoltageViolation[from_map(PlanVoltageViolation, item) for item in entries["voltage_violations"]],
+    PlanOverload[from_map(PlanOverload, item) for item in entries["overloads"]],
+    from_map(PowerFlowResult, entries["power_flow"]),
+)
+
+shape_of(::Type{PlanCheckResult}) = ContractShapes.PLAN_CHECK_RESULT
 
 """
     ProbeInput

@@ -535,7 +535,7 @@ const UNIT_COMMITMENT_THERMAL_UNIT = Record([
     Field("min_up_time_h", Numeric(minimum=0, maximum=10000)),
     Field("min_down_time_h", Numeric(minimum=0, maximum=10000)),
     Field("initial_power_mw", Numeric(minimum=0, maximum=1000000), required=false),
-    Field("initial_duration_h", Numeric(maximum=10000, above=0)),
+    Field("initial_duration_h", Numeric(minimum=0, maximum=10000)),
     Field("startup_categories", ListOf(UNIT_COMMITMENT_STARTUP_CATEGORY, min_items=1, max_items=20)),
     Field("production_cost", ListOf(UNIT_COMMITMENT_COST_POINT, min_items=1, max_items=50)),
 ])
@@ -687,6 +687,48 @@ const MPC_STEP_RESULT = Record([
     Field("solve_ms", Numeric(minimum=0)),
     Field("plan", DISPATCH_RESULT),
 ])
+const PLAN_CONNECTION = Record([
+    Field("asset", NAME),
+    Field("bus", NAME),
+    Field("power_factor", Numeric(maximum=1, above=0), required=false),
+    Field("reactive_power", Text(choices=["CONSUMED", "SUPPLIED"]), required=false),
+])
+const PLAN_CHECK_INPUT = Record([
+    Field("network", NETWORK),
+    Field("slots", Numeric(whole=true, minimum=1, maximum=35136)),
+    Field("start_time", INSTANT, required=false),
+    Field("slot_duration_s", SLOT_DURATION, required=false),
+    Field("profiles", ListOf(NETWORK_PROFILE, max_items=4000), required=false),
+    Field("schedule", ListOf(DISPATCH_ASSET_POWER, min_items=1, max_items=1000)),
+    Field("connections", ListOf(PLAN_CONNECTION, min_items=1, max_items=1000)),
+    Field("options", POWER_FLOW_OPTIONS, required=false),
+])
+const PLAN_VOLTAGE_VIOLATION = Record([
+    Field("slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("bus", NAME),
+    Field("limit", Text(choices=["MIN", "MAX"])),
+    Field("limit_pu", Numeric()),
+    Field("voltage_pu", Numeric(minimum=0)),
+    Field("voltage_without_plan_pu", Numeric(minimum=0), required=false),
+    Field("assets", ListOf(NAME, min_items=1, max_items=10)),
+    Field("voltage_changes_pu", FLOAT64_SERIES),
+])
+const PLAN_OVERLOAD = Record([
+    Field("slot", Numeric(whole=true, minimum=0, maximum=35135)),
+    Field("branch", NAME),
+    Field("loading_percent", Numeric(minimum=100)),
+    Field("loading_without_plan_percent", Numeric(minimum=0), required=false),
+    Field("assets", ListOf(NAME, min_items=1, max_items=10)),
+    Field("loading_changes_percent", FLOAT64_SERIES),
+])
+const PLAN_CHECK_RESULT = Record([
+    Field("within_limits", Flag()),
+    Field("violated_slot_count", Numeric(whole=true, minimum=0, maximum=35136)),
+    Field("violated_without_plan_slot_count", Numeric(whole=true, minimum=0, maximum=35136)),
+    Field("voltage_violations", ListOf(PLAN_VOLTAGE_VIOLATION, max_items=10000)),
+    Field("overloads", ListOf(PLAN_OVERLOAD, max_items=10000)),
+    Field("power_flow", POWER_FLOW_RESULT),
+])
 const PROBE_INPUT = Record([
     Field("hold_ms", Numeric(whole=true, minimum=0, maximum=600000), required=false),
     Field("result_bytes", Numeric(whole=true, minimum=0, maximum=8388608), required=false),
@@ -698,7 +740,7 @@ const PROBE_RESULT = Record([
 const ENCODING = Text(choices=["identity", "zstd"])
 const FENCING_TOKEN = Numeric(whole=true, minimum=1, maximum=9007199254740991)
 const IDENTIFIER = Text(min_length=36, max_length=36, pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\$", format="uuid")
-const TASK_KIND = Text(choices=["dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "probe"])
+const TASK_KIND = Text(choices=["dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "plan-check", "probe"])
 const AFFINITY_KEY = Text(min_length=1, max_length=128, pattern="^[A-Za-z0-9_.:-]+\$")
 const TRACEPARENT = Text(max_length=55, pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\$")
 const COMPUTE_TASK_HEADERS = Record([

@@ -168,7 +168,7 @@ function handle(session::Session, task::TaskMessage, payload)
     node, key = session.node, (task.task_id, task.fencing_token)
     haskey(session.jobs, key) && return nothing          # the same attempt, said twice
     job = Job(task.task_id, task.fencing_token, payload, bytes -> deliver(session, bytes),
-        job -> delete!(session.jobs, key), nothing, nothing)
+        job -> delete!(session.jobs, key); affinity_key = task.affinity_key)
     if !knows_kind(task.kind)
         deliver(session, pack(error_message(unknown_kind(task.kind), task)))
     elseif live_jobs(node) >= node.pool.capacity

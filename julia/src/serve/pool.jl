@@ -7,9 +7,12 @@ mutable struct Job
     payload::Vector{UInt8}               # the task message as it came
     deliver::Function                    # deliver(bytes): to the bridge that sent it
     ended::Function                      # ended(job): once, when no more will be delivered
+    affinity_key::Union{String,Nothing}  # of the model it builds on
     worker::Any                          # the Worker at work on it, or nothing
     deadline::Union{Timer,Nothing}
 end
+Job(task_id, fencing_token, payload, deliver, ended; affinity_key = nothing) =
+    Job(task_id, fencing_token, payload, deliver, ended, affinity_key, nothing, nothing)
 
 mutable struct Worker
     id::Int
@@ -17,7 +20,9 @@ mutable struct Worker
     link::Union{IO,Nothing}              # nothing until it is ready
     job::Union{Job,Nothing}
     given_up::Bool                       # killed by us: its death is no news
+    keys::Vector{String}                 # what it served, the newest last: it may have kept the models
 end
+Worker(id, process) = Worker(id, process, nothing, nothing, false, String[])
 
 """
     Pool(capacity)
@@ -98,7 +103,7 @@ function start_worker(pool::Pool)
     # A worker solves on one core; threads of the linear algebra library would only fight for it.
     command = setenv(command, merge(ENV |> Dict{String,String}, Dict("OPENBLAS_NUM_THREADS" => "1")))
     process = run(pipeline(command; stdin = devnull, stdout = stdout, stderr = stderr); wait = false)
-    worker = Worker(id, process, nothing, nothing, false)
+    worker = Worker(id, process)
     pool.workers[id] = worker
     in_background("watch-worker") do
         wait_for_end(process)
@@ -205,14 +210,30 @@ end
 "Take on a job. The caller has made sure that fewer than `capacity` are in the pool."
 function assign!(pool::Pool, job::Job, remaining_ms::Int)
     job.deadline = Timer(_ -> expire(pool, job), remaining_ms / 1000)
-    # The worker used last is the one whose code and caches are warmest.
-    isempty(pool.idle) ? push!(pool.waiting, job) : give!(pool, pop!(pool.idle), job)
+    isempty(pool.idle) ? push!(pool.waiting, job) : give!(pool, choose!(pool, job.affinity_key), job)
     return nothing
+end
+
+"""
+Take an idle worker: the one that served `key` last, or else the one that has served fewest keys, so
+that models spread over the workers; of those the one used last, whose code and caches are warmest.
+"""
+function choose!(pool::Pool, key)
+    key === nothing && return pop!(pool.idle)
+    at = findlast(worker -> key in worker.keys, pool.idle)
+    if at === nothing
+        fewest = minimum(length(worker.keys) for worker in pool.idle)
+        at = findlast(worker -> length(worker.keys) == fewest, pool.idle)
+    end
+    worker = pool.idle[at]
+    deleteat!(pool.idle, at)
+    return worker
 end
 
 function give!(pool::Pool, worker::Worker, job::Job)
     worker.job = job
     job.worker = worker
+    job.affinity_key === nothing || served!(worker, job.affinity_key)
     job.deliver(pack(Accepted(job.task_id, job.fencing_token)))
     payload = job.payload
     job.payload = UInt8[]
@@ -224,6 +245,13 @@ function give!(pool::Pool, worker::Worker, job::Job)
             err isa Union{Base.IOError,EOFError,ArgumentError} || rethrow()   # it has died
         end
     end
+    return nothing
+end
+
+function served!(worker::Worker, key::String)
+    filter!(!=(key), worker.keys)
+    push!(worker.keys, key)
+    length(worker.keys) > WARM_MODELS.most && popfirst!(worker.keys)
     return nothing
 end
 

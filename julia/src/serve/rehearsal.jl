@@ -36,9 +36,9 @@ function rehearse(node::Node)
         foreach(_ -> hear(socket, Result), tokens)
         foreach(token -> say(socket, rehearsal_probe(token)), tokens)
         foreach(_ -> hear(socket, Result), tokens)
-        nobody = Job(REHEARSAL_TASK_ID, 1, UInt8[], identity, identity, nothing, nothing)
+        nobody = Job(REHEARSAL_TASK_ID, 1, UInt8[], identity, identity)
         end_with(node.pool, nobody, ContractError("CANCELLED", "", "cancelled"))
-        give_up(node.pool, Worker(0, run(`sleep 60`; wait = false), nothing, nobody, false))
+        give_up(node.pool, Worker(0, run(`sleep 60`; wait = false)))
         write(socket, UInt8[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8])    # a close frame: 1000
     finally
         close(deadline)

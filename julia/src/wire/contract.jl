@@ -102,25 +102,47 @@ function refuse(found::Vector{Violation})
 end
 
 "Append what breaks the rules of a message and of the messages within it."
-function check_rules!(found, @nospecialize(value), field)
-    if value isa Vector && eltype(value) <: Message
-        for i in 1:length(value)
-            check_rules!(found, value[i], "$field[$(i - 1)]")
+function check_rules!(found, @nospecialize(value), field::String)
+    T = typeof(value)
+    for rule in rules_of(T)
+        known = length(found)
+        Rules.check!(found, rule, value)
+        for i in known+1:length(found)
+            at = join(filter(!isempty, [field, found[i].field]), ".")
+            found[i] = Violation(at, found[i].rule, found[i].message)
         end
-    elseif value isa Message
-        for rule in rules_of(typeof(value))
-            own = Violation[]
-            Rules.check!(own, rule, value)
-            for violation in own
-                at = join(filter(!isempty, [field, violation.field]), ".")
-                push!(found, Violation(at, violation.rule, violation.message))
-            end
-        end
-        for (name, member) in members(value)
-            check_rules!(found, member, isempty(field) ? name : "$field.$name")
+    end
+    for index in ruled_members(T)
+        member, name = getfield(value, index), String(fieldname(T, index))
+        member === nothing && continue
+        at = isempty(field) ? name : string(field, '.', name)
+        member isa Vector ? check_items!(found, member, at) : check_rules!(found, member, at)
+    end
+    return nothing
+end
+
+"The same for each item of a list; its place is put into words only where something is wrong."
+function check_items!(found, @nospecialize(items), field::String)
+    for i in 1:length(items)
+        known = length(found)
+        check_rules!(found, items[i], "")
+        for k in known+1:length(found)
+            inner = found[k].field
+            at = string(field, '[', i - 1, isempty(inner) ? "]" : "].", inner)
+            found[k] = Violation(at, found[k].rule, found[k].message)
         end
     end
     return nothing
+end
+
+"The members that have rules, or messages with rules within them."
+ruled_members(T::Type) = get!(() -> Int[i for i in 1:fieldcount(T) if is_ruled(fieldtype(T, i))], RULED_MEMBERS, T)
+const RULED_MEMBERS = IdDict{Any,Vector{Int}}()
+
+function is_ruled(T::Type)
+    T isa Union && return is_ruled(T.a) || is_ruled(T.b)
+    T <: Vector && return is_ruled(eltype(T))
+    return T <: Message && (!isempty(rules_of(T)) || !isempty(ruled_members(T)))
 end
 
 # What `from_map` makes of a member that was checked.

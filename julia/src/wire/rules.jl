@@ -186,25 +186,32 @@ end
 RefersTo(; field, to) = RefersTo(field, to)
 
 function check!(found, rule::RefersTo, @nospecialize(value))
-    known = Set{Any}(item for path in rule.to for (_, item) in present(value, path))
+    known = Set{Any}()
+    foreach(path -> union!(known, values_at(value, path)), rule.to)
+    all(in(known), values_at(value, rule.field)) && return
     for (field, item) in present(value, rule.field)
         item in known || add!(found, field, "refers-to",
             "must be one of $(join(rule.to, ", ")); it is $(repr(item))")
     end
 end
 
-"Each list at `field` must have as many items as the number or the list `count` says."
+"""
+Each list at `field` must have as many items as the number or the list `count` says; `or_less` lets it
+have less.
+"""
 struct LengthEquals <: Rule
     field::String
     count::String
+    or_less::Bool
 end
-LengthEquals(; field, count) = LengthEquals(field, count)
+LengthEquals(; field, count, or_less = false) = LengthEquals(field, count, or_less)
 
 function check!(found, rule::LengthEquals, @nospecialize(value))
     for (_, item) in present(value, rule.count), (field, items) in present(value, rule.field)
         count = item isa Integer ? item : length(item)
-        length(items) == count || add!(found, field, "length-equals",
-            "must have $count values ($(rule.count)); it has $(length(items))")
+        length(items) == count || (rule.or_less && length(items) < count) ||
+            add!(found, field, "length-equals", "must have $(rule.or_less ? "at most " : "")" *
+                "$count values ($(rule.count)); it has $(length(items))")
     end
 end
 
@@ -241,47 +248,14 @@ end
 Unique(; fields) = Unique(fields)
 
 function check!(found, rule::Unique, @nospecialize(value))
+    all_values = Any[]
+    foreach(path -> append!(all_values, values_at(value, path)), rule.fields)
+    allunique(all_values) && return
     first_at = Dict{Any,String}()
     for path in rule.fields, (field, item) in present(value, path)
         taken_at = get!(first_at, item, field)
         taken_at == field ||
             add!(found, field, "unique", "must differ from $taken_at; both are $(repr(item))")
-    end
-end
-
-"""
-Each battery must be able to reach its final energy from its initial one in the time given.
-
-Reads `slots` and `slot_duration_s` beside the batteries. Charging all the time adds
-`max_charge_power_kw * charge_efficiency` kWh an hour, discharging takes out
-`max_discharge_power_kw / discharge_efficiency`.
-"""
-struct ReachableEnergy <: Rule
-    field::String
-end
-ReachableEnergy(; field) = ReachableEnergy(field)
-
-function check!(found, rule::ReachableEnergy, @nospecialize(value))
-    hours = value.slots * value.slot_duration_s / 3600
-    batteries, final_energy = rsplit(rule.field, "."; limit = 2)
-    for (path, item) in present(value, String(batteries))
-        final = getproperty(item, Symbol(final_energy))
-        final === nothing && continue
-        initial, battery, field = item.initial_energy_kwh, item.battery, "$path.$final_energy"
-        gain = hours * battery.max_charge_power_kw * battery.charge_efficiency
-        loss = hours * battery.max_discharge_power_kw / battery.discharge_efficiency
-        slack = RELATIVE_TOLERANCE * max(1.0, abs(initial), abs(final))
-        if final - initial > gain + slack
-            add!(found, field, "reachable-energy",
-                "must be at most $(number(initial + gain)): charging with full power for " *
-                "$(number(hours)) h adds $(number(gain)) kWh to the initial $(number(initial)); " *
-                "it is $(number(final))")
-        elseif initial - final > loss + slack
-            add!(found, field, "reachable-energy",
-                "must be at least $(number(initial - loss)): discharging with full power for " *
-                "$(number(hours)) h takes $(number(loss)) kWh from the initial $(number(initial)); " *
-                "it is $(number(final))")
-        end
     end
 end
 
@@ -292,25 +266,66 @@ function each_pair(f, @nospecialize(value), field, limit)
     foreach(f, fields, limits)
 end
 
+"One step of a path: a member, or `each` of its items."
+struct Step
+    name::String
+    member::Symbol
+    each::Bool
+end
+
 "Each value that `path` leads to, with its concrete path; what is absent is left out."
-function present(@nospecialize(value), path, at = "")
+function present(@nospecialize(value), path::String)
     found = Tuple{String,Any}[]
-    step, rest = occursin('.', path) ? split(path, "."; limit = 2) : (path, "")
-    name = replace(step, "[]" => "")
-    member = getproperty(value, Symbol(name))
-    member === nothing && return found
-    field = isempty(at) ? name : "$at.$name"
-    if endswith(step, "[]")
-        for i in 1:length(member)
-            lead!(found, member[i], rest, "$field[$(i - 1)]")
-        end
-    else
-        lead!(found, member, rest, field)
-    end
+    follow!(found, value, steps(path), 1, "")
     return found
 end
 
-lead!(found, @nospecialize(value), rest, field) =
-    isempty(rest) ? push!(found, (field, value)) : append!(found, present(value, rest, field))
+function follow!(found, @nospecialize(value), steps::Vector{Step}, depth::Int, at::String)
+    step, is_last = steps[depth], depth == length(steps)
+    member = getproperty(value, step.member)
+    member === nothing && return nothing
+    field = isempty(at) ? step.name : string(at, '.', step.name)
+    if !step.each
+        is_last ? push!(found, (field, member)) : follow!(found, member, steps, depth + 1, field)
+        return nothing
+    end
+    for i in 1:length(member)
+        its_field = string(field, '[', i - 1, ']')
+        is_last ? push!(found, (its_field, member[i])) :
+            follow!(found, member[i], steps, depth + 1, its_field)
+    end
+    return nothing
+end
+
+"""
+The values that `path` leads to. Most lists keep their rules: it is only where one does not that places
+are put into words, which takes ten times as long.
+"""
+function values_at(@nospecialize(value), path::String)
+    found = Any[]
+    follow!(found, value, steps(path), 1)
+    return found
+end
+
+function follow!(found, @nospecialize(value), steps::Vector{Step}, depth::Int)
+    step, is_last = steps[depth], depth == length(steps)
+    member = getproperty(value, step.member)
+    if member === nothing
+    elseif !step.each
+        is_last ? push!(found, member) : follow!(found, member, steps, depth + 1)
+    else
+        for i in 1:length(member)
+            is_last ? push!(found, member[i]) : follow!(found, member[i], steps, depth + 1)
+        end
+    end
+    return nothing
+end
+
+"A path is taken apart once: a large message follows it ten thousand times."
+const STEPS = Dict{String,Vector{Step}}()
+steps(path::String) = get!(STEPS, path) do
+    Step[Step(replace(step, "[]" => ""), Symbol(replace(step, "[]" => "")), endswith(step, "[]"))
+         for step in split(path, ".")]
+end
 
 end

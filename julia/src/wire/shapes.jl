@@ -184,7 +184,14 @@ function check!(found, shape::ListOf, @nospecialize(value), field)
         return wrong_type!(found, field, "a list", value)
     check_count!(found, field, length(value), shape.min_items, shape.max_items)
     for i in 1:length(value)
-        check!(found, shape.items, value[i], "$field[$(i - 1)]")
+        # Its place is put into words only where something is wrong: a list may be long.
+        known = length(found)
+        check!(found, shape.items, value[i], "")
+        for k in known+1:length(found)
+            inner = found[k].field
+            at = string(field, '[', i - 1, isempty(inner) || startswith(inner, '[') ? "]" : "].", inner)
+            found[k] = Violation(at, found[k].rule, found[k].message)
+        end
     end
     return nothing
 end

@@ -1,4 +1,4 @@
-using GridpactCompute: Error, Job, Pool, assign!, busy_count, end_with, job_count, keep_spare, stop!,
+using GridpactCompute: Error, Job, Pool, Worker, assign!, served!, busy_count, end_with, job_count, keep_spare, stop!,
     wait_until_ready, unpack, unpack_one_of, RECEIVE_FROM_NODE, LIMITS
 
 const FAKE_WORKER = joinpath(@__DIR__, "fake_worker.jl")
@@ -26,10 +26,10 @@ mutable struct Trial
     ended::Int
 end
 
-function trial(payload; token = 1)
+function trial(payload; token = 1, key = nothing)
     heard = Vector{UInt8}[]
     it = Trial(Job("01981f6e-7c00-7000-8000-000000000004", token, Vector{UInt8}(payload),
-        bytes -> push!(heard, bytes), job -> nothing, nothing, nothing), heard, 0)
+        bytes -> push!(heard, bytes), job -> nothing; affinity_key = key), heard, 0)
     it.job.ended = job -> it.ended += 1
     return it
 end
@@ -59,6 +59,37 @@ end
         @test all(it.heard[end] == Vector{UInt8}("echo $i") for (i, it) in enumerate(trials))
         @test job_count(pool) == 0
     end
+end
+
+@testset "a job goes to the worker that served its key last, and never waits for it" begin
+    with_pool(2; spare = false) do pool
+        function pid_of(key)
+            it = trial("id"; key = key)
+            assign!(pool, it.job, 60_000)
+            @test eventually(() -> it.ended == 1)
+            return String(it.heard[end])
+        end
+        first, second = pid_of("a"), pid_of("b")
+        @test first != second                       # keys spread over the workers
+        for _ in 1:3
+            @test pid_of("b") == second
+            @test pid_of("a") == first
+            pid_of(nothing)
+        end
+        busy = trial("hang"; key = "a")
+        assign!(pool, busy.job, 60_000)
+        @test pid_of("a") == second                 # the other one is idle
+        @test pid_of("b") == second
+        stop!(pool, busy.job)
+        @test eventually(() -> length(pool.idle) == 2)
+        @test pid_of("a") == second                 # the one killed has kept nothing
+    end
+end
+
+@testset "a worker's keys are as many as it may keep models" begin
+    worker = Worker(1, run(`true`))
+    foreach(i -> served!(worker, "key $i"), [1:20; 19])
+    @test worker.keys == ["key $i" for i in [13:18; 20; 19]]
 end
 
 @testset "a cancel kills the worker at once, and the spare takes its place" begin

@@ -82,9 +82,9 @@ def changed(path: str, value: object) -> bytes:
         ),
         (
             "input.batteries.0.final_energy_kwh",
-            9.9,
+            10.1,
             "input.batteries[0].final_energy_kwh",
-            "reachable-energy",
+            "at-most",
         ),
         ("kind", "nothing", "kind", "discriminator"),
         ("timeout_s", 0, "timeout_s", "exclusive-minimum"),

@@ -48,7 +48,6 @@ ACROSS = {
     "length-equals",
     "not-all-zero",
     "must-run-can-start",
-    "reachable-energy",
     "refers-to",
     "spans",
     "unique",

@@ -14,9 +14,9 @@ from gridpact.contracts.channels import LIMITS, RECEIVE_FROM_NODE
 from gridpact.contracts.messages import (
     Battery,
     DispatchGrid,
+    DispatchGridFee,
     DispatchInput,
     DispatchLoad,
-    DispatchTariff,
     Heartbeat,
     ProbeInput,
     Progress,
@@ -138,10 +138,8 @@ def test_any_bytes_are_read_or_refused_with_a_reason(data: bytes) -> None:
 
 
 def test_json_carries_series_as_numbers() -> None:
-    tariff = DispatchTariff(
-        import_price_per_kwh=Float64Series([0.5]), export_price_per_kwh=Float64Series([0.25])
-    )
-    assert to_json(tariff) == b'{"import_price_per_kwh":[0.5],"export_price_per_kwh":[0.25]}'
+    fee = DispatchGridFee(name="Netz", price_per_kwh=Float64Series([0.5, -0.25]))
+    assert to_json(fee) == b'{"name":"Netz","price_per_kwh":[0.5,-0.25]}'
 
 
 def test_decoding_keeps_nothing_of_the_message_alive() -> None:

@@ -14,6 +14,7 @@ export const kinds = {
   'unit-commitment': { type: 'OPTIMIZE', summary: 'Which thermal units run, and how much they produce, to meet demand and reserve at least cost.' },
   replay: { type: 'SIMULATE', summary: 'A schedule against the loads, PV and prices that really were; what could not be followed, and what it cost.' },
   'mpc-step': { type: 'CONTROL', summary: 'The next set-points of a controller with a rolling horizon, from what is measured now.' },
+  'plan-check': { type: 'SIMULATE', summary: 'What a schedule does to its network, by slot, and the assets that cause it.' },
   probe: { type: 'DIAGNOSE', summary: 'Holds a worker for a while and answers; shows that the way there and back is whole.' },
 } as const satisfies Record<components['schemas']['TaskKind'], Description>
 

@@ -1366,7 +1366,7 @@ export interface components {
         };
         /**
          * DispatchPreviousPlan
-         * @description What the last plan said for these slots. Departing from it costs, so that plans do not flip-flop over nothing.
+         * @description What the last plan said for these slots, from the first one on. Departing from it costs, so that plans do not flip-flop over nothing; where it ends before the last slot, the later slots are free.
          * @example {
          *       "deviation_cost_per_kwh": 0.002,
          *       "assets": [
@@ -2655,6 +2655,393 @@ export interface components {
          */
         PageCursor: string;
         /**
+         * PlanCheckInput
+         * @description A schedule, such as `dispatch` makes it, and the network that it must not harm.
+         * @example {
+         *       "network": {
+         *         "base_power_mva": 10,
+         *         "buses": [
+         *           {
+         *             "name": "Substation",
+         *             "nominal_voltage_kv": 20
+         *           },
+         *           {
+         *             "name": "Village",
+         *             "nominal_voltage_kv": 20,
+         *             "min_voltage_pu": 0.98,
+         *             "max_voltage_pu": 1.05
+         *           }
+         *         ],
+         *         "branches": [
+         *           {
+         *             "name": "Line",
+         *             "kind": "LINE",
+         *             "from_bus": "Substation",
+         *             "to_bus": "Village",
+         *             "resistance_pu": 0.1,
+         *             "reactance_pu": 0.1,
+         *             "max_current_ka": 0.2
+         *           }
+         *         ],
+         *         "generators": [
+         *           {
+         *             "name": "Grid",
+         *             "bus": "Substation",
+         *             "role": "SLACK",
+         *             "voltage_setpoint_pu": 1.02
+         *           }
+         *         ],
+         *         "loads": [
+         *           {
+         *             "name": "Houses",
+         *             "bus": "Village",
+         *             "active_power_mw": 4,
+         *             "reactive_power_mvar": 1,
+         *             "profile": "Household"
+         *           }
+         *         ]
+         *       },
+         *       "slots": 2,
+         *       "start_time": "2026-06-01T00:00:00Z",
+         *       "slot_duration_s": 3600,
+         *       "profiles": [
+         *         {
+         *           "name": "Household",
+         *           "unit": "FACTOR",
+         *           "values": [
+         *             0.4,
+         *             0.9
+         *           ]
+         *         }
+         *       ],
+         *       "schedule": [
+         *         {
+         *           "name": "Battery park",
+         *           "power_kw": [
+         *             3000,
+         *             -2000
+         *           ]
+         *         },
+         *         {
+         *           "name": "Solar park",
+         *           "power_kw": [
+         *             0,
+         *             -1000
+         *           ]
+         *         }
+         *       ],
+         *       "connections": [
+         *         {
+         *           "asset": "Battery park",
+         *           "bus": "Village",
+         *           "power_factor": 0.95
+         *         },
+         *         {
+         *           "asset": "Solar park",
+         *           "bus": "Village"
+         *         }
+         *       ]
+         *     }
+         */
+        PlanCheckInput: {
+            /** @description Its loads and generators are the background, without the scheduled assets. */
+            network: components["schemas"]["Network"];
+            /** @description Number of slots; every profile and every schedule has this length. */
+            slots: number;
+            /** @description Start of the first slot; it is only repeated in the result. */
+            start_time?: components["schemas"]["Instant"];
+            slot_duration_s?: components["schemas"]["SlotDuration"];
+            /** @default [] */
+            profiles: components["schemas"]["NetworkProfile"][];
+            /** @description Powers of assets, or of whole sites; consumption positive, as in a dispatch result. */
+            schedule: components["schemas"]["DispatchAssetPower"][];
+            /** @description One for each asset of the schedule. */
+            connections: components["schemas"]["PlanConnection"][];
+            options?: components["schemas"]["PowerFlowOptions"];
+        };
+        /**
+         * PlanCheckResult
+         * @description Whether the network carries the plan, and if not when, where and because of which assets.
+         * @example {
+         *       "within_limits": false,
+         *       "violated_slot_count": 1,
+         *       "violated_without_plan_slot_count": 0,
+         *       "voltage_violations": [
+         *         {
+         *           "slot": 0,
+         *           "bus": "Village",
+         *           "limit": "MIN",
+         *           "limit_pu": 0.98,
+         *           "voltage_pu": 0.968,
+         *           "voltage_without_plan_pu": 1.002,
+         *           "assets": [
+         *             "Battery park"
+         *           ],
+         *           "voltage_changes_pu": [
+         *             -0.036
+         *           ]
+         *         }
+         *       ],
+         *       "overloads": [
+         *         {
+         *           "slot": 0,
+         *           "branch": "Line",
+         *           "loading_percent": 104.5,
+         *           "loading_without_plan_percent": 30,
+         *           "assets": [
+         *             "Battery park"
+         *           ],
+         *           "loading_changes_percent": [
+         *             76
+         *           ]
+         *         }
+         *       ],
+         *       "power_flow": {
+         *         "slots": 1,
+         *         "bus_names": [
+         *           "Substation",
+         *           "Village"
+         *         ],
+         *         "branch_names": [
+         *           "Line"
+         *         ],
+         *         "generator_names": [
+         *           "Grid"
+         *         ],
+         *         "islands": [
+         *           {
+         *             "energised": true,
+         *             "slack_generators": [
+         *               "Grid"
+         *             ],
+         *             "buses": [
+         *               "Substation",
+         *               "Village"
+         *             ]
+         *           }
+         *         ],
+         *         "by_slot": {
+         *           "iterations": [
+         *             3
+         *           ],
+         *           "losses_mw": [
+         *             0.2
+         *           ],
+         *           "slack_power_mw": [
+         *             4.8
+         *           ],
+         *           "slack_reactive_power_mvar": [
+         *             1.6
+         *           ],
+         *           "lowest_voltage_pu": [
+         *             0.968
+         *           ],
+         *           "highest_voltage_pu": [
+         *             1.02
+         *           ],
+         *           "highest_loading_percent": [
+         *             104.5
+         *           ],
+         *           "violations": [
+         *             2
+         *           ]
+         *         },
+         *         "extremes": {
+         *           "lowest_voltage_pu": [
+         *             1.02,
+         *             0.968
+         *           ],
+         *           "lowest_voltage_slot": [
+         *             0,
+         *             0
+         *           ],
+         *           "highest_voltage_pu": [
+         *             1.02,
+         *             0.968
+         *           ],
+         *           "highest_voltage_slot": [
+         *             0,
+         *             0
+         *           ],
+         *           "highest_loading_percent": [
+         *             104.5
+         *           ],
+         *           "highest_loading_slot": [
+         *             0
+         *           ]
+         *         },
+         *         "states": [],
+         *         "voltage_violations": [
+         *           {
+         *             "bus": "Village",
+         *             "limit": "MIN",
+         *             "limit_pu": 0.98,
+         *             "worst_voltage_pu": 0.968,
+         *             "worst_slot": 0,
+         *             "first_slot": 0,
+         *             "slot_count": 1
+         *           }
+         *         ],
+         *         "overloads": [
+         *           {
+         *             "branch": "Line",
+         *             "worst_loading_percent": 104.5,
+         *             "worst_slot": 0,
+         *             "first_slot": 0,
+         *             "slot_count": 1
+         *           }
+         *         ],
+         *         "reactive_limits": [],
+         *         "divergences": []
+         *       }
+         *     }
+         */
+        PlanCheckResult: {
+            /** @description True when every slot converged, and no voltage and no branch is outside its limits. */
+            within_limits: boolean;
+            /** @description Slots in which a voltage or a branch is outside its limits. */
+            violated_slot_count: number;
+            /** @description How many of these are so with every scheduled asset idle as well. */
+            violated_without_plan_slot_count: number;
+            /** @description By slot, then in the order of the buses; the first 10,000. */
+            voltage_violations: components["schemas"]["PlanVoltageViolation"][];
+            /** @description By slot, then in the order of the branches; the first 10,000. */
+            overloads: components["schemas"]["PlanOverload"][];
+            /** @description The power flow of the network with the plan: each slot's lowest voltage and highest loading, and every bus and branch that was ever outside its limits. */
+            power_flow: components["schemas"]["PowerFlowResult"];
+        };
+        /**
+         * PlanCheckSubmission
+         * @description A `plan-check` task to be queued.
+         * @example {
+         *       "kind": "plan-check",
+         *       "label": "Does the village carry the plan?",
+         *       "input": {
+         *         "network": {
+         *           "base_power_mva": 10,
+         *           "buses": [
+         *             {
+         *               "name": "Substation",
+         *               "nominal_voltage_kv": 20
+         *             },
+         *             {
+         *               "name": "Village",
+         *               "nominal_voltage_kv": 20
+         *             }
+         *           ],
+         *           "branches": [
+         *             {
+         *               "name": "Line",
+         *               "kind": "LINE",
+         *               "from_bus": "Substation",
+         *               "to_bus": "Village",
+         *               "resistance_pu": 0.02,
+         *               "reactance_pu": 0.03,
+         *               "max_current_ka": 0.25
+         *             }
+         *           ],
+         *           "generators": [
+         *             {
+         *               "name": "Grid",
+         *               "bus": "Substation",
+         *               "role": "SLACK",
+         *               "voltage_setpoint_pu": 1.02
+         *             }
+         *           ]
+         *         },
+         *         "slots": 2,
+         *         "schedule": [
+         *           {
+         *             "name": "Battery park",
+         *             "power_kw": [
+         *               3000,
+         *               -2000
+         *             ]
+         *           }
+         *         ],
+         *         "connections": [
+         *           {
+         *             "asset": "Battery park",
+         *             "bus": "Village"
+         *           }
+         *         ]
+         *       }
+         *     }
+         */
+        PlanCheckSubmission: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "plan-check";
+            input: components["schemas"]["PlanCheckInput"];
+            engine?: components["schemas"]["EngineChoice"];
+            site_id?: components["schemas"]["Identifier"];
+            label?: components["schemas"]["Name"];
+            /**
+             * @description Time from submission after which the task fails, queued or running.
+             * @default 3600
+             */
+            timeout_s: number;
+        };
+        /**
+         * PlanConnection
+         * @description Where an asset of a schedule stands in the network, and how much reactive power goes with its power.
+         * @example {
+         *       "asset": "Home battery",
+         *       "bus": "Village",
+         *       "power_factor": 0.95
+         *     }
+         */
+        PlanConnection: {
+            asset: components["schemas"]["Name"];
+            bus: components["schemas"]["Name"];
+            /**
+             * @description Active by apparent power: |Q| = |P|·tan(acos(power_factor)).
+             * @default 1
+             */
+            power_factor: number;
+            /**
+             * @description Which way the reactive power goes, whether the asset consumes or generates active power. CONSUMED is inductive, SUPPLIED capacitive.
+             * @default CONSUMED
+             * @enum {string}
+             */
+            reactive_power: "CONSUMED" | "SUPPLIED";
+        };
+        /**
+         * PlanOverload
+         * @description A branch above its limit in one slot of the plan, and the assets that take part in it.
+         */
+        PlanOverload: {
+            slot: number;
+            branch: components["schemas"]["Name"];
+            loading_percent: number;
+            /** @description The loading with every scheduled asset idle; absent where that has no solution. */
+            loading_without_plan_percent?: number;
+            /** @description At most ten, those first that load the branch most. */
+            assets: components["schemas"]["Name"][];
+            /** @description What the power of each of `assets` in the slot adds to the loading, linearised at the solution; negative relieves the branch. */
+            loading_changes_percent: components["schemas"]["Float64Series"];
+        };
+        /**
+         * PlanVoltageViolation
+         * @description A bus outside its voltage limits in one slot of the plan, and the assets that take part in it.
+         */
+        PlanVoltageViolation: {
+            slot: number;
+            bus: components["schemas"]["Name"];
+            /** @enum {string} */
+            limit: "MIN" | "MAX";
+            limit_pu: number;
+            voltage_pu: number;
+            /** @description The voltage with every scheduled asset idle; absent where that has no solution. */
+            voltage_without_plan_pu?: number;
+            /** @description At most ten, those first that push the voltage most towards and beyond the limit. */
+            assets: components["schemas"]["Name"][];
+            /** @description What the power of each of `assets` in the slot does to the voltage, linearised at the solution; negative lowers it. */
+            voltage_changes_pu: components["schemas"]["Float64Series"];
+        };
+        /**
          * PowerFlowDivergence
          * @description A slot whose equations were not solved, and where it went wrong.
          */
@@ -3826,7 +4213,7 @@ export interface components {
          * @description What is to be computed. Each kind has an input and a result schema, named in asyncapi.yaml under `x-kinds`.
          * @enum {string}
          */
-        TaskKind: "dispatch" | "power-flow" | "unit-commitment" | "replay" | "mpc-step" | "probe";
+        TaskKind: "dispatch" | "power-flow" | "unit-commitment" | "replay" | "mpc-step" | "plan-check" | "probe";
         /**
          * TaskPage
          * @description One page of a list, newest first.
@@ -3861,7 +4248,7 @@ export interface components {
          * TaskResult
          * @description The result of a task that SUCCEEDED; which of the forms it has follows from the task's kind.
          */
-        TaskResult: components["schemas"]["DispatchResult"] | components["schemas"]["UnitCommitmentResult"] | components["schemas"]["PowerFlowResult"] | components["schemas"]["ReplayResult"] | components["schemas"]["MpcStepResult"] | components["schemas"]["ProbeResult"];
+        TaskResult: components["schemas"]["DispatchResult"] | components["schemas"]["UnitCommitmentResult"] | components["schemas"]["PowerFlowResult"] | components["schemas"]["ReplayResult"] | components["schemas"]["MpcStepResult"] | components["schemas"]["PlanCheckResult"] | components["schemas"]["ProbeResult"];
         /**
          * TaskState
          * @description QUEUED → RUNNING → SUCCEEDED, FAILED or CANCELLED. A RUNNING task whose worker died is QUEUED again. The last three never change.
@@ -3872,7 +4259,7 @@ export interface components {
          * TaskSubmission
          * @description A task to be queued; `kind` names the schema of `input`.
          */
-        TaskSubmission: components["schemas"]["DispatchSubmission"] | components["schemas"]["PowerFlowSubmission"] | components["schemas"]["UnitCommitmentSubmission"] | components["schemas"]["ReplaySubmission"] | components["schemas"]["MpcStepSubmission"] | components["schemas"]["ProbeSubmission"];
+        TaskSubmission: components["schemas"]["DispatchSubmission"] | components["schemas"]["PowerFlowSubmission"] | components["schemas"]["UnitCommitmentSubmission"] | components["schemas"]["ReplaySubmission"] | components["schemas"]["MpcStepSubmission"] | components["schemas"]["PlanCheckSubmission"] | components["schemas"]["ProbeSubmission"];
         /**
          * TimeZone
          * @description IANA time zone name. A local day may have 92, 96 or 100 quarter hours.

@@ -27,6 +27,7 @@ from gridpact.compute.model.progress import Progress
 from gridpact.compute.model.site import Battery, Pv, Series, Site
 from gridpact.compute.power_flow import power_flow, power_flow_rehearsals
 from gridpact.compute.solve.warm_models import WarmModels
+from gridpact.compute.unit_commitment import unit_commitment, unit_commitment_rehearsals
 from gridpact.contracts.messages import (
     DispatchBattery,
     DispatchBatteryPlan,
@@ -120,6 +121,9 @@ def computations(models: WarmModels) -> Mapping[str, Computation]:
     return {
         "dispatch": Computation(cast("_Compute", dispatch), _dispatch_rehearsals),
         "power-flow": Computation(cast("_Compute", power_flow), power_flow_rehearsals),
+        "unit-commitment": Computation(
+            cast("_Compute", unit_commitment), unit_commitment_rehearsals
+        ),
         "probe": Computation(cast("_Compute", probe), lambda: [ProbeInput(hold_ms=1)]),
     }
 

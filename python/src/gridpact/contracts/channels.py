@@ -17,6 +17,8 @@ from gridpact.contracts.messages import (
     Hello,
     MpcStepInput,
     MpcStepResult,
+    PlanCheckInput,
+    PlanCheckResult,
     PowerFlowInput,
     PowerFlowResult,
     ProbeInput,
@@ -96,6 +98,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "mpc-step": Kind(
             "mpc-step", "CONTROL", MpcStepInput, MpcStepResult, affinity="controller_id"
         ),
+        "plan-check": Kind("plan-check", "SIMULATE", PlanCheckInput, PlanCheckResult),
         "probe": Kind("probe", "DIAGNOSE", ProbeInput, ProbeResult),
     }
 )

@@ -439,8 +439,9 @@ class DispatchAssetPower(Message, frozen=True, kw_only=True):
 
 
 class DispatchPreviousPlan(Message, frozen=True, kw_only=True):
-    """What the last plan said for these slots. Departing from it costs, so that plans do not
-    flip-flop over nothing.
+    """What the last plan said for these slots, from the first one on. Departing from it costs,
+    so that plans do not flip-flop over nothing; where it ends before the last slot, the later
+    slots are free.
     """
 
     # For each kWh more or less than the last plan; decides the plan and is not part of its cost.
@@ -550,7 +551,7 @@ class DispatchInput(Message, frozen=True, kw_only=True):
         LengthEquals(field="reserve.upward_power_kw", count="slots"),
         LengthEquals(field="reserve.downward_power_kw", count="slots"),
         LengthEquals(field="emissions.import_kg_per_kwh", count="slots"),
-        LengthEquals(field="previous_plan.assets[].power_kw", count="slots"),
+        LengthEquals(field="previous_plan.assets[].power_kw", count="slots", or_less=True),
         LengthEquals(field="uncertainty.scenarios[].loads[].power_kw", count="slots"),
         LengthEquals(field="uncertainty.scenarios[].pv[].power_kw", count="slots"),
         LengthEquals(field="uncertainty.scenarios[].import_price_per_kwh", count="slots"),
@@ -1901,6 +1902,120 @@ class MpcStepResult(Message, frozen=True, kw_only=True):
     )
 
 
+class PlanConnection(Message, frozen=True, kw_only=True):
+    """Where an asset of a schedule stands in the network, and how much reactive power goes with
+    its power.
+    """
+
+    asset: Name
+    bus: Name
+    # Active by apparent power: |Q| = |P|·tan(acos(power_factor)).
+    power_factor: float = 1.0
+    # Which way the reactive power goes, whether the asset consumes or generates active power.
+    # CONSUMED is inductive, SUPPLIED capacitive.
+    reactive_power: Literal["CONSUMED", "SUPPLIED"] = "CONSUMED"
+
+    __shape__: ClassVar[Record] = shapes.PLAN_CONNECTION
+
+
+class PlanCheckInput(Message, frozen=True, kw_only=True):
+    """A schedule, such as `dispatch` makes it, and the network that it must not harm."""
+
+    # Its loads and generators are the background, without the scheduled assets.
+    network: Network
+    # Number of slots; every profile and every schedule has this length.
+    slots: int
+    # Start of the first slot; it is only repeated in the result.
+    start_time: Instant | UnsetType = UNSET
+    slot_duration_s: SlotDuration | UnsetType = UNSET
+    profiles: list[NetworkProfile] = []
+    # Powers of assets, or of whole sites; consumption positive, as in a dispatch result.
+    schedule: list[DispatchAssetPower]
+    # One for each asset of the schedule.
+    connections: list[PlanConnection]
+    options: PowerFlowOptions | UnsetType = UNSET
+
+    __shape__: ClassVar[Record] = shapes.PLAN_CHECK_INPUT
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Unique(fields=("profiles[].name",)),
+        LengthEquals(field="profiles[].values", count="slots"),
+        RefersTo(field="network.loads[].profile", to=("profiles[].name",)),
+        RefersTo(field="network.loads[].reactive_profile", to=("profiles[].name",)),
+        RefersTo(field="network.generators[].profile", to=("profiles[].name",)),
+        RefersTo(field="network.generators[].reactive_profile", to=("profiles[].name",)),
+        Unique(fields=("schedule[].name",)),
+        LengthEquals(field="schedule[].power_kw", count="slots"),
+        Unique(fields=("connections[].asset",)),
+        RefersTo(field="schedule[].name", to=("connections[].asset",)),
+        RefersTo(field="connections[].asset", to=("schedule[].name",)),
+        RefersTo(field="connections[].bus", to=("network.buses[].name",)),
+    )
+
+
+class PlanVoltageViolation(Message, frozen=True, kw_only=True):
+    """A bus outside its voltage limits in one slot of the plan, and the assets that take part in
+    it.
+    """
+
+    slot: int
+    bus: Name
+    limit: Literal["MIN", "MAX"]
+    limit_pu: float
+    voltage_pu: float
+    # The voltage with every scheduled asset idle; absent where that has no solution.
+    voltage_without_plan_pu: float | UnsetType = UNSET
+    # At most ten, those first that push the voltage most towards and beyond the limit.
+    assets: list[Name]
+    # What the power of each of `assets` in the slot does to the voltage, linearised at the
+    # solution; negative lowers it.
+    voltage_changes_pu: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.PLAN_VOLTAGE_VIOLATION
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="voltage_changes_pu", count="assets"),
+    )
+
+
+class PlanOverload(Message, frozen=True, kw_only=True):
+    """A branch above its limit in one slot of the plan, and the assets that take part in it."""
+
+    slot: int
+    branch: Name
+    loading_percent: float
+    # The loading with every scheduled asset idle; absent where that has no solution.
+    loading_without_plan_percent: float | UnsetType = UNSET
+    # At most ten, those first that load the branch most.
+    assets: list[Name]
+    # What the power of each of `assets` in the slot adds to the loading, linearised at the
+    # solution; negative relieves the branch.
+    loading_changes_percent: Float64Series
+
+    __shape__: ClassVar[Record] = shapes.PLAN_OVERLOAD
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        LengthEquals(field="loading_changes_percent", count="assets"),
+    )
+
+
+class PlanCheckResult(Message, frozen=True, kw_only=True):
+    """Whether the network carries the plan, and if not when, where and because of which assets."""
+
+    # True when every slot converged, and no voltage and no branch is outside its limits.
+    within_limits: bool
+    # Slots in which a voltage or a branch is outside its limits.
+    violated_slot_count: int
+    # How many of these are so with every scheduled asset idle as well.
+    violated_without_plan_slot_count: int
+    # By slot, then in the order of the buses; the first 10,000.
+    voltage_violations: list[PlanVoltageViolation]
+    # By slot, then in the order of the branches; the first 10,000.
+    overloads: list[PlanOverload]
+    # The power flow of the network with the plan: each slot's lowest voltage and highest loading,
+    # and every bus and branch that was ever outside its limits.
+    power_flow: PowerFlowResult
+
+    __shape__: ClassVar[Record] = shapes.PLAN_CHECK_RESULT
+
+
 class ProbeInput(Message, frozen=True, kw_only=True):
     """A diagnostic task that does no mathematics. It shows that the way from the API to a worker
     and back is whole, and holds a worker for a stated time; operators use it to size a node
@@ -1938,7 +2053,7 @@ Identifier: TypeAlias = str
 # What is to be computed. Each kind has an input and a result schema, named in asyncapi.yaml under
 # `x-kinds`.
 TaskKind: TypeAlias = Literal[
-    "dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "probe"
+    "dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "plan-check", "probe"
 ]
 
 # Tasks with the same key build on the same model. A node gives them to the worker that served the

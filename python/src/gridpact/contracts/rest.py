@@ -384,7 +384,7 @@ TaskState: TypeAlias = Literal["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANC
 # What is to be computed. Each kind has an input and a result schema, named in asyncapi.yaml under
 # `x-kinds`.
 TaskKind: TypeAlias = Literal[
-    "dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "probe"
+    "dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "plan-check", "probe"
 ]
 
 # Which implementation shall compute. `auto` takes Julia where a Julia node is connected and the
@@ -838,8 +838,9 @@ class DispatchAssetPower(StrictModel):
 
 
 class DispatchPreviousPlan(StrictModel):
-    """What the last plan said for these slots. Departing from it costs, so that plans do not
-    flip-flop over nothing.
+    """What the last plan said for these slots, from the first one on. Departing from it costs,
+    so that plans do not flip-flop over nothing; where it ends before the last slot, the later
+    slots are free.
     """
 
     # For each kWh more or less than the last plan; decides the plan and is not part of its cost.
@@ -953,7 +954,7 @@ class DispatchInput(StrictModel):
         LengthEquals(field="reserve.upward_power_kw", count="slots"),
         LengthEquals(field="reserve.downward_power_kw", count="slots"),
         LengthEquals(field="emissions.import_kg_per_kwh", count="slots"),
-        LengthEquals(field="previous_plan.assets[].power_kw", count="slots"),
+        LengthEquals(field="previous_plan.assets[].power_kw", count="slots", or_less=True),
         LengthEquals(field="uncertainty.scenarios[].loads[].power_kw", count="slots"),
         LengthEquals(field="uncertainty.scenarios[].pv[].power_kw", count="slots"),
         LengthEquals(field="uncertainty.scenarios[].import_price_per_kwh", count="slots"),
@@ -1287,7 +1288,7 @@ class UnitCommitmentThermalUnit(StrictModel):
     # unit is off.
     initial_power_mw: Annotated[float, Field(ge=0, le=1000000)] | None = None
     # How long the unit has been on (or off) when the first slot begins.
-    initial_duration_h: Annotated[float, Field(gt=0, le=10000)]
+    initial_duration_h: Annotated[float, Field(ge=0, le=10000)]
     # What a start costs, from hot to cold: the last category counts whose min_off_time_h has passed
     # since the stop. The first one counts for shorter times too.
     startup_categories: Annotated[
@@ -1508,6 +1509,65 @@ class MpcStepSubmission(StrictModel):
     timeout_s: Annotated[float, Field(gt=0, le=86400)] = 3600.0
 
 
+class PlanConnection(StrictModel):
+    """Where an asset of a schedule stands in the network, and how much reactive power goes with
+    its power.
+    """
+
+    asset: Name
+    bus: Name
+    # Active by apparent power: |Q| = |P|·tan(acos(power_factor)).
+    power_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    # Which way the reactive power goes, whether the asset consumes or generates active power.
+    # CONSUMED is inductive, SUPPLIED capacitive.
+    reactive_power: Literal["CONSUMED", "SUPPLIED"] = "CONSUMED"
+
+
+class PlanCheckInput(StrictModel):
+    """A schedule, such as `dispatch` makes it, and the network that it must not harm."""
+
+    # Its loads and generators are the background, without the scheduled assets.
+    network: Network
+    # Number of slots; every profile and every schedule has this length.
+    slots: Annotated[WholeNumber, Field(ge=1, le=35136)]
+    # Start of the first slot; it is only repeated in the result.
+    start_time: Instant | None = None
+    slot_duration_s: SlotDuration | None = None
+    profiles: Annotated[list[NetworkProfile], Field(max_length=4000)] = []
+    # Powers of assets, or of whole sites; consumption positive, as in a dispatch result.
+    schedule: Annotated[list[DispatchAssetPower], Field(min_length=1, max_length=1000)]
+    # One for each asset of the schedule.
+    connections: Annotated[list[PlanConnection], Field(min_length=1, max_length=1000)]
+    options: PowerFlowOptions | None = None
+
+    __rules__: ClassVar[tuple[Rule, ...]] = (
+        Unique(fields=("profiles[].name",)),
+        LengthEquals(field="profiles[].values", count="slots"),
+        RefersTo(field="network.loads[].profile", to=("profiles[].name",)),
+        RefersTo(field="network.loads[].reactive_profile", to=("profiles[].name",)),
+        RefersTo(field="network.generators[].profile", to=("profiles[].name",)),
+        RefersTo(field="network.generators[].reactive_profile", to=("profiles[].name",)),
+        Unique(fields=("schedule[].name",)),
+        LengthEquals(field="schedule[].power_kw", count="slots"),
+        Unique(fields=("connections[].asset",)),
+        RefersTo(field="schedule[].name", to=("connections[].asset",)),
+        RefersTo(field="connections[].asset", to=("schedule[].name",)),
+        RefersTo(field="connections[].bus", to=("network.buses[].name",)),
+    )
+
+
+class PlanCheckSubmission(StrictModel):
+    """A `plan-check` task to be queued."""
+
+    kind: Literal["plan-check"]
+    input: PlanCheckInput
+    engine: EngineChoice = "auto"
+    site_id: Identifier | None = None
+    label: Name | None = None
+    # Time from submission after which the task fails, queued or running.
+    timeout_s: Annotated[float, Field(gt=0, le=86400)] = 3600.0
+
+
 class ProbeInput(StrictModel):
     """A diagnostic task that does no mathematics. It shows that the way from the API to a worker
     and back is whole, and holds a worker for a stated time; operators use it to size a node
@@ -1539,6 +1599,7 @@ TaskSubmission: TypeAlias = Annotated[
     | Annotated[UnitCommitmentSubmission, Tag("<unit-commitment>")]
     | Annotated[ReplaySubmission, Tag("<replay>")]
     | Annotated[MpcStepSubmission, Tag("<mpc-step>")]
+    | Annotated[PlanCheckSubmission, Tag("<plan-check>")]
     | Annotated[ProbeSubmission, Tag("<probe>")],
     Discriminator(tag_by("kind")),
 ]
@@ -2267,6 +2328,58 @@ class MpcStepResult(AnswerModel):
     plan: DispatchResult
 
 
+class PlanVoltageViolation(AnswerModel):
+    """A bus outside its voltage limits in one slot of the plan, and the assets that take part in
+    it.
+    """
+
+    slot: Annotated[WholeNumber, Field(ge=0, le=35135)]
+    bus: Name
+    limit: Literal["MIN", "MAX"]
+    limit_pu: float
+    voltage_pu: Annotated[float, Field(ge=0)]
+    # The voltage with every scheduled asset idle; absent where that has no solution.
+    voltage_without_plan_pu: Annotated[float, Field(ge=0)] | None = None
+    # At most ten, those first that push the voltage most towards and beyond the limit.
+    assets: Annotated[list[Name], Field(min_length=1, max_length=10)]
+    # What the power of each of `assets` in the slot does to the voltage, linearised at the
+    # solution; negative lowers it.
+    voltage_changes_pu: Float64Series
+
+
+class PlanOverload(AnswerModel):
+    """A branch above its limit in one slot of the plan, and the assets that take part in it."""
+
+    slot: Annotated[WholeNumber, Field(ge=0, le=35135)]
+    branch: Name
+    loading_percent: Annotated[float, Field(ge=100)]
+    # The loading with every scheduled asset idle; absent where that has no solution.
+    loading_without_plan_percent: Annotated[float, Field(ge=0)] | None = None
+    # At most ten, those first that load the branch most.
+    assets: Annotated[list[Name], Field(min_length=1, max_length=10)]
+    # What the power of each of `assets` in the slot adds to the loading, linearised at the
+    # solution; negative relieves the branch.
+    loading_changes_percent: Float64Series
+
+
+class PlanCheckResult(AnswerModel):
+    """Whether the network carries the plan, and if not when, where and because of which assets."""
+
+    # True when every slot converged, and no voltage and no branch is outside its limits.
+    within_limits: bool
+    # Slots in which a voltage or a branch is outside its limits.
+    violated_slot_count: Annotated[WholeNumber, Field(ge=0, le=35136)]
+    # How many of these are so with every scheduled asset idle as well.
+    violated_without_plan_slot_count: Annotated[WholeNumber, Field(ge=0, le=35136)]
+    # By slot, then in the order of the buses; the first 10,000.
+    voltage_violations: Annotated[list[PlanVoltageViolation], Field(max_length=10000)]
+    # By slot, then in the order of the branches; the first 10,000.
+    overloads: Annotated[list[PlanOverload], Field(max_length=10000)]
+    # The power flow of the network with the plan: each slot's lowest voltage and highest loading,
+    # and every bus and branch that was ever outside its limits.
+    power_flow: PowerFlowResult
+
+
 class ProbeResult(AnswerModel):
     """The answer of a probe."""
 
@@ -2283,6 +2396,7 @@ TaskResult: TypeAlias = (
     | PowerFlowResult
     | ReplayResult
     | MpcStepResult
+    | PlanCheckResult
     | ProbeResult
 )
 

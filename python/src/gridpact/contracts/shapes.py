@@ -751,7 +751,7 @@ UNIT_COMMITMENT_THERMAL_UNIT = Record(
         Field("min_up_time_h", Numeric(minimum=0, maximum=10000)),
         Field("min_down_time_h", Numeric(minimum=0, maximum=10000)),
         Field("initial_power_mw", Numeric(minimum=0, maximum=1000000), required=False),
-        Field("initial_duration_h", Numeric(maximum=10000, above=0)),
+        Field("initial_duration_h", Numeric(minimum=0, maximum=10000)),
         Field(
             "startup_categories",
             ListOf(UNIT_COMMITMENT_STARTUP_CATEGORY, min_items=1, max_items=20),
@@ -986,6 +986,58 @@ MPC_STEP_RESULT = Record(
         Field("plan", DISPATCH_RESULT),
     )
 )
+PLAN_CONNECTION = Record(
+    fields=(
+        Field("asset", NAME),
+        Field("bus", NAME),
+        Field("power_factor", Numeric(maximum=1, above=0), required=False),
+        Field("reactive_power", Text(choices=("CONSUMED", "SUPPLIED")), required=False),
+    )
+)
+PLAN_CHECK_INPUT = Record(
+    fields=(
+        Field("network", NETWORK),
+        Field("slots", Numeric(whole=True, minimum=1, maximum=35136)),
+        Field("start_time", INSTANT, required=False),
+        Field("slot_duration_s", SLOT_DURATION, required=False),
+        Field("profiles", ListOf(NETWORK_PROFILE, max_items=4000), required=False),
+        Field("schedule", ListOf(DISPATCH_ASSET_POWER, min_items=1, max_items=1000)),
+        Field("connections", ListOf(PLAN_CONNECTION, min_items=1, max_items=1000)),
+        Field("options", POWER_FLOW_OPTIONS, required=False),
+    )
+)
+PLAN_VOLTAGE_VIOLATION = Record(
+    fields=(
+        Field("slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("bus", NAME),
+        Field("limit", Text(choices=("MIN", "MAX"))),
+        Field("limit_pu", Numeric()),
+        Field("voltage_pu", Numeric(minimum=0)),
+        Field("voltage_without_plan_pu", Numeric(minimum=0), required=False),
+        Field("assets", ListOf(NAME, min_items=1, max_items=10)),
+        Field("voltage_changes_pu", FLOAT64_SERIES),
+    )
+)
+PLAN_OVERLOAD = Record(
+    fields=(
+        Field("slot", Numeric(whole=True, minimum=0, maximum=35135)),
+        Field("branch", NAME),
+        Field("loading_percent", Numeric(minimum=100)),
+        Field("loading_without_plan_percent", Numeric(minimum=0), required=False),
+        Field("assets", ListOf(NAME, min_items=1, max_items=10)),
+        Field("loading_changes_percent", FLOAT64_SERIES),
+    )
+)
+PLAN_CHECK_RESULT = Record(
+    fields=(
+        Field("within_limits", Flag()),
+        Field("violated_slot_count", Numeric(whole=True, minimum=0, maximum=35136)),
+        Field("violated_without_plan_slot_count", Numeric(whole=True, minimum=0, maximum=35136)),
+        Field("voltage_violations", ListOf(PLAN_VOLTAGE_VIOLATION, max_items=10000)),
+        Field("overloads", ListOf(PLAN_OVERLOAD, max_items=10000)),
+        Field("power_flow", POWER_FLOW_RESULT),
+    )
+)
 PROBE_INPUT = Record(
     fields=(
         Field("hold_ms", Numeric(whole=True, minimum=0, maximum=600000), required=False),
@@ -1007,7 +1059,15 @@ IDENTIFIER = Text(
     format="uuid",
 )
 TASK_KIND = Text(
-    choices=("dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "probe")
+    choices=(
+        "dispatch",
+        "power-flow",
+        "unit-commitment",
+        "replay",
+        "mpc-step",
+        "plan-check",
+        "probe",
+    )
 )
 AFFINITY_KEY = Text(min_length=1, max_length=128, pattern="^[A-Za-z0-9_.:-]+$")
 TRACEPARENT = Text(max_length=55, pattern="^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")

@@ -223,17 +223,22 @@ class RefersTo:
 
 @dataclass(frozen=True, slots=True)
 class LengthEquals:
-    """Each list at ``field`` must have as many items as the number or the list ``count`` says."""
+    """Each list at ``field`` must have as many items as the number or the list ``count`` says.
+
+    ``or_less`` lets it have less.
+    """
 
     field: str
     count: str
+    or_less: bool = False
 
     def check(self, value: Any) -> Iterator[Violation]:
         for _, found in present(value, self.count):
             count = found if isinstance(found, int) else len(found)
             for field, items in present(value, self.field):
-                if len(items) != count:
-                    words = f"must have {count} values ({self.count}); it has {len(items)}"
+                if len(items) > count or (len(items) < count and not self.or_less):
+                    most = "at most " if self.or_less else ""
+                    words = f"must have {most}{count} values ({self.count}); it has {len(items)}"
                     yield Violation(field, "length-equals", words)
 
 
@@ -277,46 +282,6 @@ class NotAllZero:
         if all(abs(item) <= self.tolerance for item in found):
             words = f"must not be 0 together with {', '.join(self.fields[1:])}"
             yield Violation(self.fields[0], "not-all-zero", words)
-
-
-@dataclass(frozen=True, slots=True)
-class ReachableEnergy:
-    """Each battery must be able to reach its final energy from its initial one in the time given.
-
-    Reads ``slots`` and ``slot_duration_s`` beside the batteries. Charging all the time adds
-    ``max_charge_power_kw * charge_efficiency`` kWh an hour, discharging takes out
-    ``max_discharge_power_kw / discharge_efficiency``.
-    """
-
-    field: str
-
-    def check(self, value: Any) -> Iterator[Violation]:
-        hours = value.slots * value.slot_duration_s / 3600
-        batteries = self.field.rpartition(".")[0]
-        finals = dict(present(value, self.field))
-        for path, item in present(value, batteries):
-            final = finals.get(field := f"{path}.{self.field.rpartition('.')[2]}")
-            if final is None:
-                continue
-            initial, battery = item.initial_energy_kwh, item.battery
-            gain = hours * battery.max_charge_power_kw * battery.charge_efficiency
-            loss = hours * battery.max_discharge_power_kw / battery.discharge_efficiency
-            slack = RELATIVE_TOLERANCE * max(1.0, abs(initial), abs(final))
-            if final - initial > gain + slack:
-                words = (
-                    f"must be at most {number(initial + gain)}: charging with full power for "
-                    f"{number(hours)} h adds {number(gain)} kWh to the initial {number(initial)}; "
-                    f"it is {number(final)}"
-                )
-            elif initial - final > loss + slack:
-                words = (
-                    f"must be at least {number(initial - loss)}: discharging with full power for "
-                    f"{number(hours)} h takes {number(loss)} kWh from the initial "
-                    f"{number(initial)}; it is {number(final)}"
-                )
-            else:
-                continue
-            yield Violation(field, "reachable-energy", words)
 
 
 @dataclass(frozen=True, slots=True)

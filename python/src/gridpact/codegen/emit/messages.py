@@ -56,7 +56,6 @@ RULES = {
     "refers-to": "RefersTo",
     "spans": "Spans",
     "unique": "Unique",
-    "reachable-energy": "ReachableEnergy",
 }
 
 

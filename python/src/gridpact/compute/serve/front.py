@@ -13,6 +13,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from uuid import uuid4
 
+from msgspec import UNSET
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -242,7 +243,8 @@ class Conversation:
             # Before anything else: trying again, as NODE_BUSY would ask for, does not help.
             words = f"this node does not know the kind {task.kind}"
             raise GridpactError(Reason.KIND_UNKNOWN, words, kind=task.kind)
-        async with self._pool.worker() as worker:
+        key = None if task.affinity_key is UNSET else task.affinity_key
+        async with self._pool.worker(key) as worker:
             accepted = Accepted(task_id=task.task_id, fencing_token=task.fencing_token)
             await self._socket.send(encode(accepted))
             await worker.send(data)

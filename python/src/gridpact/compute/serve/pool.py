@@ -6,11 +6,13 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
+from gridpact.compute.solve.warm_models import MOST_MODELS
 from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.log import Log
@@ -31,6 +33,8 @@ class Worker:
         self._process = process
         self._tasks = cast("asyncio.StreamWriter", process.stdin)
         self._answers = cast("asyncio.StreamReader", process.stdout)
+        # Of the models that it may have kept, the newest last.
+        self._keys: deque[str] = deque(maxlen=MOST_MODELS)
 
     @classmethod
     async def start(cls) -> Worker:
@@ -58,6 +62,19 @@ class Worker:
     @property
     def is_alive(self) -> bool:
         return self._process.returncode is None
+
+    def note(self, key: str) -> None:
+        """A task that builds on the model of this key comes to the worker."""
+        if key in self._keys:
+            self._keys.remove(key)
+        self._keys.append(key)
+
+    def has_served(self, key: str) -> bool:
+        return key in self._keys
+
+    @property
+    def key_count(self) -> int:
+        return len(self._keys)
 
     async def send(self, task: bytes) -> None:
         """Hands over a `task` message. Raises WorkerLostError."""
@@ -87,7 +104,8 @@ class Pool:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._warm: asyncio.Queue[Worker] = asyncio.Queue()
+        self._warm: list[Worker] = []  # the one used last at the end
+        self._warm_changed = asyncio.Event()
         self._starting: set[asyncio.Task[None]] = set()
         self._held_count = 0
 
@@ -98,8 +116,11 @@ class Pool:
         self._start_one()
 
     @asynccontextmanager
-    async def worker(self) -> AsyncGenerator[Worker]:
+    async def worker(self, affinity_key: str | None = None) -> AsyncGenerator[Worker]:
         """A warm worker. Leaving with an exception, cancellation included, kills it.
+
+        Of the idle ones it is the one that served ``affinity_key`` last, or else one that has
+        served fewest keys, so that models spread over the workers.
 
         Raises GridpactError NODE_BUSY when as many are held as the node has capacity for.
         """
@@ -107,7 +128,9 @@ class Pool:
             raise GridpactError(Reason.NODE_BUSY, "every worker of this node is busy")
         self._held_count += 1
         try:
-            worker = await self._next_alive()
+            worker = await self._next_alive(affinity_key)
+            if affinity_key is not None:
+                worker.note(affinity_key)
             try:
                 yield worker
             except BaseException:
@@ -115,7 +138,7 @@ class Pool:
                 self._start_one()
                 await asyncio.shield(worker.kill())
                 raise
-            self._warm.put_nowait(worker)
+            self._put_back(worker)
         finally:
             self._held_count -= 1
 
@@ -124,16 +147,33 @@ class Pool:
         for start in self._starting:
             start.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
-        while not self._warm.empty():
-            await self._warm.get_nowait().kill()
+        while self._warm:
+            await self._warm.pop().kill()
 
-    async def _next_alive(self) -> Worker:
+    async def _next_alive(self, affinity_key: str | None) -> Worker:
         while True:
-            worker = await self._warm.get()
+            while not self._warm:
+                self._warm_changed.clear()
+                await self._warm_changed.wait()
+            worker = self._choose(affinity_key)
+            self._warm.remove(worker)
             if worker.is_alive:
                 return worker
             log.warning("worker-lost", pid=worker.pid)
             self._start_one()
+
+    def _choose(self, affinity_key: str | None) -> Worker:
+        newest_first = self._warm[::-1]
+        if affinity_key is None:
+            return newest_first[0]
+        for worker in newest_first:
+            if worker.has_served(affinity_key):
+                return worker
+        return min(newest_first, key=lambda worker: worker.key_count)
+
+    def _put_back(self, worker: Worker) -> None:
+        self._warm.append(worker)
+        self._warm_changed.set()
 
     def _start_one(self) -> asyncio.Task[None]:
         start = asyncio.create_task(self._keep_starting())
@@ -150,7 +190,7 @@ class Pool:
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
             else:
                 log.debug("worker-warm", pid=worker.pid)
-                self._warm.put_nowait(worker)
+                self._put_back(worker)
                 return
 
 

@@ -116,6 +116,12 @@ class LinearProgram:
         ]
         return block
 
+    def extend(self, rows: Block, *terms: Term) -> None:
+        """Adds terms with other variables to rows that stand already, one item a row."""
+        self._entries += [
+            (rows, variables, _each(len(rows), coefficient)) for coefficient, variables in terms
+        ]
+
     def equal(self, right: Coefficient, *terms: Term) -> Block:
         """Rows with Σ coefficient·variables = right."""
         return self.rows(right, right, *terms)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+MOST_MODELS = 8
+
 
 class WarmModels:
     """Models by key, at most ``most`` of them: the one used longest ago makes room.
@@ -12,7 +14,7 @@ class WarmModels:
     the same key may go to another.
     """
 
-    def __init__(self, most: int = 8) -> None:
+    def __init__(self, most: int = MOST_MODELS) -> None:
         self._most = most
         self._kept: OrderedDict[str, object] = OrderedDict()
 

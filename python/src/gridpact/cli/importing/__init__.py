@@ -1,0 +1,1 @@
+"""`gridpact import`: files of other programs as submissions, ready for `gridpact run`."""

@@ -1,0 +1,1 @@
+"""Unit commitment: docs/compute/unit-commitment.md."""
