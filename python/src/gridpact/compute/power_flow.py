@@ -85,6 +85,7 @@ def power_flow(wanted: PowerFlowInput, progress: Progress) -> PowerFlowResult:
     """
     progress(0.0, "build")
     options = PowerFlowOptions() if wanted.options is UNSET else wanted.options
+    _refuse_large_report(wanted, options)
     network = network_of(wanted.network, wanted.profiles)
     parts = islands(network)
     if refused := list(_refusals(wanted, options, network, parts)):
@@ -100,7 +101,7 @@ def power_flow(wanted: PowerFlowInput, progress: Progress) -> PowerFlowResult:
         found = flow.solve(values[slot], before)
         report.iterations[slot] = found.iterations
         if found.converged:
-            before = found.point
+            before = found
             report.see(slot, flow.state(found, values[slot]))
         else:
             factor = None if report.divergences else flow.convergent_factor(values[slot])
@@ -297,20 +298,23 @@ def _refusals(
     wanted: PowerFlowInput, options: PowerFlowOptions, network: Network, parts: Islands
 ) -> Iterator[Violation]:
     """What no schema can say: docs/compute/power-flow.md, "Refused"."""
+    if not parts.energised.any():
+        words = "must have one with role SLACK in service"
+        yield Violation("network.generators", "contains", words)
+    if options.islands == "REFUSE":
+        yield from _unconnected(network, parts)
+    yield from _contradicting_setpoints(wanted.network, network, ~parts.dead_buses)
     yield from _wrong_units(wanted)
+
+
+def _refuse_large_report(wanted: PowerFlowInput, options: PowerFlowOptions) -> None:
+    network = wanted.network
     values = wanted.slots * (
         2 * len(network.buses) + 5 * len(network.branches) + 2 * len(network.generators)
     )
-    if options.report == "ALL" and values > MOST_VALUES:
+    if options.report == "ALL" and wanted.slots > 1 and values > MOST_VALUES:
         words = f"must be EXTREMES: ALL would be {values} numbers, at most {MOST_VALUES} are sent"
-        yield Violation("options.report", "most-values", words)
-    if not network.generators.having(Role.SLACK).any():
-        words = "must have one with role SLACK in service"
-        yield Violation("network.generators", "contains", words)
-        return
-    yield from _contradicting_setpoints(wanted.network, network)
-    if options.islands == "REFUSE":
-        yield from _unconnected(network, parts)
+        raise GridpactError.invalid([Violation("options.report", "most-values", words)])
 
 
 def _wrong_units(wanted: PowerFlowInput) -> Iterator[Violation]:
@@ -327,8 +331,10 @@ def _wrong_units(wanted: PowerFlowInput) -> Iterator[Violation]:
                     yield Violation(f"network.{group}[{i}].{member}", "unit", words)
 
 
-def _contradicting_setpoints(given: messages.Network, network: Network) -> Iterator[Violation]:
-    roles = network.bus_roles()
+def _contradicting_setpoints(
+    given: messages.Network, network: Network, live: Mask
+) -> Iterator[Violation]:
+    roles = np.where(live, network.bus_roles(), -1)
     first_at: dict[int, int] = {}
     for i, generator in enumerate(given.generators):
         bus, role = int(network.generators.bus[i]), Role[generator.role]
@@ -420,10 +426,9 @@ class Report:
         """Takes a slot that converged."""
         base, buses = self._network.base_power_mva, self._network.buses
         voltage, loading = state.voltage_pu, state.loading_percent
-        every_bus, every_branch = np.ones_like(self._live), np.ones(len(loading), dtype=np.bool_)
-        self.lowest.see(slot, voltage, every_bus)
-        self.highest.see(slot, voltage, every_bus)
-        self.loading.see(slot, loading, every_branch)
+        self.lowest.see(slot, voltage, self._live)
+        self.highest.see(slot, voltage, self._live)
+        self.loading.see(slot, loading, self._network.branches.in_service)
         below = self._live & (voltage < buses.min_voltage_pu - LIMIT_TOLERANCE_PU)
         above = self._live & (voltage > buses.max_voltage_pu + LIMIT_TOLERANCE_PU)
         overloaded = loading > OVERLOAD_PERCENT

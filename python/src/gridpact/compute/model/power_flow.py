@@ -6,7 +6,7 @@ Formulas and rules: docs/compute/power-flow.md.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -101,16 +101,21 @@ class PowerFlow:
         self._setpoint, self._slack_angle = _setpoints(network)
         self._limits = _reactive_limits(network)
 
-    def solve(self, profile_values: Real, before: Point | None = None) -> Outcome:
+    def solve(self, profile_values: Real, before: Outcome | None = None) -> Outcome:
         """The slot with these values of the profiles, beginning where the last one ended."""
-        starts = [self._from(before)] if before else []
-        starts += self._starts(profile_values)
         spent = 0
-        while True:
-            found = self._from_start(starts.pop(0), profile_values)
-            spent += found.iterations
-            if found.converged or not starts:
-                return Outcome(found.point, found.at_limit, spent)
+        if before:
+            found = self._from_start(_end_of(before), profile_values, before.at_limit)
+            if found.converged:
+                return found
+            spent = found.iterations
+        first, *others = self._starts(profile_values)
+        found = self._from_start(first, profile_values)
+        for start in others:
+            if not found.converged:
+                spent += found.iterations
+                found = self._from_start(start, profile_values)
+        return replace(found, iterations=spent + found.iterations)
 
     def convergent_factor(self, profile_values: Real) -> float | None:
         """The largest part of all loads and generators that converges, below the whole.
@@ -120,16 +125,13 @@ class PowerFlow:
 
         def converges(steps: int) -> bool:
             scaled = profile_values * (steps / FACTOR_STEPS)
-            starts = self._starts(scaled)
-            return any(self._from_start(start, scaled).converged for start in starts)
+            return self.solve(scaled).converged
 
-        if not converges(0):
-            return None
-        lowest, beyond = 0, FACTOR_STEPS
-        while beyond - lowest > 1:
-            middle = (lowest + beyond) // 2
-            lowest, beyond = (middle, beyond) if converges(middle) else (lowest, middle)
-        return lowest / FACTOR_STEPS
+        highest, beyond = -1, FACTOR_STEPS
+        while beyond - highest > 1:
+            middle = (highest + beyond) // 2
+            highest, beyond = (middle, beyond) if converges(middle) else (highest, middle)
+        return None if highest < 0 else highest / FACTOR_STEPS
 
     def state(self, found: Outcome, profile_values: Real) -> State:
         """The flows at a point that has converged."""
@@ -155,11 +157,14 @@ class PowerFlow:
             found.at_limit,
         )
 
-    def _from_start(self, start: Place, profile_values: Real) -> Outcome:
+    def _from_start(
+        self, start: Place, profile_values: Real, at_limit: NDArray[np.int8] | None = None
+    ) -> Outcome:
         """Newton-Raphson, and again after each change of a bus's role at its reactive limits."""
         given = self._given_power(profile_values)
         lowest, highest = self._limits
-        at_limit = np.zeros(len(self._role), dtype=np.int8)
+        if at_limit is None:
+            at_limit = np.zeros(len(self._role), dtype=np.int8)
         returns = np.zeros(len(self._role), dtype=np.intp)
         spent = 0
         while True:
@@ -172,7 +177,7 @@ class PowerFlow:
                 angle_free=self._angle_free,
                 voltage_free=self._live & ~holds_voltage,
                 tolerance_pu=self.options.tolerance_pu,
-                max_iterations=self.options.max_iterations - spent,
+                max_iterations=self.options.max_iterations,
             )
             spent += point.iterations
             outcome = Outcome(point, at_limit, spent)
@@ -229,11 +234,6 @@ class PowerFlow:
             case Start.AUTO:
                 return [self._flat(), self._linear(profile_values)]
 
-    def _from(self, before: Point) -> Place:
-        """Where the slot before ended, with the voltages held that are to be held."""
-        held = self._role != Role.PQ
-        return np.where(held, self._setpoint, before.voltage_pu), before.angle_rad
-
     def _flat(self) -> Place:
         return np.where(self._live, self._setpoint, 0.0), self._flat_angle()
 
@@ -272,9 +272,10 @@ class PowerFlow:
         """The flat start with the angles of the linear power flow; the flat ones if it has none."""
         voltage, angle = self._flat()
         branches, free = self.network.branches, np.flatnonzero(self._angle_free)
-        reactance = branches.impedance_pu.imag * branches.tap_ratio
-        on = branches.in_service & (reactance != 0)
-        susceptance = np.where(on, 1 / np.where(on, reactance, 1.0), 0.0)
+        impedance = branches.impedance_pu
+        # Without a reactance the linear power flow takes the resistance for one.
+        reactance = np.where(impedance.imag == 0, np.abs(impedance.real), impedance.imag)
+        susceptance = branches.in_service / (reactance * branches.tap_ratio)
         ends = (branches.from_bus, branches.to_bus)
         rows = np.concatenate([ends[0], ends[1], ends[0], ends[1]])
         columns = np.concatenate([ends[0], ends[1], ends[1], ends[0]])
@@ -323,6 +324,10 @@ def shared(generators: Generators, sharing: Mask, needed_pu: Real) -> Real:
     supplied = np.zeros(len(sharing))
     supplied[sharing] = np.where(free_count == 0, in_range, np.where(bounded, equal, rest))
     return supplied
+
+
+def _end_of(before: Outcome) -> Place:
+    return before.point.voltage_pu, before.point.angle_rad
 
 
 def _setpoints(network: Network) -> tuple[Real, Real]:

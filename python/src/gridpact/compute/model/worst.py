@@ -32,5 +32,5 @@ class Worst:
 
     @property
     def value(self) -> Real:
-        """The worst values; meaningful where something has counted."""
-        return self._direction * self._worst
+        """The worst values, 0 where nothing has counted."""
+        return np.where(self.slots > 0, self._direction * self._worst, 0.0)
