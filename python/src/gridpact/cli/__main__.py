@@ -16,6 +16,7 @@ from gridpact.cli.access import Access, NoPlatformError
 from gridpact.cli.client import ApiError, UnreachableError
 from gridpact.cli.demo import demonstrate
 from gridpact.cli.demo_site import default_demo_folder
+from gridpact.cli.importing.commands import importing
 from gridpact.cli.report import (
     PlanView,
     plan_report,
@@ -55,6 +56,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+app.add_typer(importing)
 
 
 @app.command()
