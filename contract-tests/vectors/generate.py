@@ -751,7 +751,6 @@ def dispatch_rules() -> Iterator[Vector]:
         "reserve.upward_power_kw",
         "reserve.downward_power_kw",
         "emissions.import_kg_per_kwh",
-        "previous_plan.assets.0.power_kw",
         "uncertainty.scenarios.1.loads.0.power_kw",
         "uncertainty.scenarios.1.pv.0.power_kw",
         "uncertainty.scenarios.1.import_price_per_kwh",
@@ -762,6 +761,16 @@ def dispatch_rules() -> Iterator[Vector]:
         nan = at(message, path, series(float("nan"), 1.0))
         yield malformed(f"{path}-with-nan", pack(nan))
 
+    # A previous plan may end before the horizon does, and not after it.
+    yield accept(
+        "previous-plan-that-ends-early", at(message, "previous_plan.assets.0.power_kw", short)
+    )
+    yield broken(
+        "previous-plan-too-long",
+        "previous_plan.assets.0.power_kw",
+        series(*[0.0] * (message["slots"] + 1)),
+        "previous_plan.assets[0].power_kw:length-equals",
+    )
     for path, place in (
         ("batteries", "batteries[1].name"),
         ("pv", "pv[1].name"),
