@@ -751,26 +751,22 @@ def dispatch_rules() -> Iterator[Vector]:
         "reserve.upward_power_kw",
         "reserve.downward_power_kw",
         "emissions.import_kg_per_kwh",
+        "previous_plan.assets.0.power_kw",
         "uncertainty.scenarios.1.loads.0.power_kw",
         "uncertainty.scenarios.1.pv.0.power_kw",
         "uncertainty.scenarios.1.import_price_per_kwh",
         "uncertainty.scenarios.1.export_price_per_kwh",
     ):
         field = re.sub(r"\.(\d+)", r"[\1]", path)
-        yield broken(f"{path}-too-short", path, short, f"{field}:length-equals")
+        if path == "previous_plan.assets.0.power_kw":  # may end before the horizon does
+            yield accept(f"{path}-shorter", at(message, path, short))
+            long = series(1.0, 1.0, 1.0)
+            yield broken(f"{path}-too-long", path, long, f"{field}:length-equals")
+        else:
+            yield broken(f"{path}-too-short", path, short, f"{field}:length-equals")
         nan = at(message, path, series(float("nan"), 1.0))
         yield malformed(f"{path}-with-nan", pack(nan))
 
-    # A previous plan may end before the horizon does, and not after it.
-    yield accept(
-        "previous-plan-that-ends-early", at(message, "previous_plan.assets.0.power_kw", short)
-    )
-    yield broken(
-        "previous-plan-too-long",
-        "previous_plan.assets.0.power_kw",
-        series(*[0.0] * (message["slots"] + 1)),
-        "previous_plan.assets[0].power_kw:length-equals",
-    )
     for path, place in (
         ("batteries", "batteries[1].name"),
         ("pv", "pv[1].name"),
@@ -1626,6 +1622,207 @@ def plan_check_result() -> Iterator[Vector]:
     yield refuse("missing", without(message, "power_flow"), "power_flow:required")
 
 
+def replay_input() -> Iterator[Vector]:
+    site = whole_dispatch_problem()
+    message = {
+        "site": site,
+        "schedule": [
+            {"name": "Speicher", "power_kw": series(1.5, -0.5)},
+            {"name": "屋顶", "power_kw": series(0.0, -1.0), "limited": series(0.0, 1.0)},
+            {"name": "CHP", "power_kw": series(-2.5, 0.0), "running": series(1.0, 1.0)},
+        ],
+        "at_limits": "REDUCE",
+        "plan_cost": -0.1,
+    }
+    yield accept("valid", message)
+    yield from malformations(message)
+    bare = {"site": dispatch_problem(), "schedule": []}
+    yield accept("defaults-filled-in", bare, {**bare, "at_limits": "VIOLATE"})
+    yield refuse("without-schedule", without(message, "schedule"), "schedule:required")
+    yield refuse("answer-unknown", {**message, "at_limits": "SHED"}, "at_limits:enum")
+    battery = message["schedule"][0]
+    for name in ("Nowhere", "House"):  # a fixed load has no set-points
+        yield refuse(
+            f"set-points-of-{name}",
+            at(message, "schedule.0.name", name),
+            "schedule[0].name:refers-to",
+        )
+    yield refuse(
+        "scheduled-twice",
+        {**message, "schedule": [battery, battery]},
+        "schedule[1].name:unique",
+    )
+    yield refuse(
+        "set-points-too-few",
+        at(message, "schedule.0.power_kw", series(1.5)),
+        "schedule[0].power_kw:length-equals",
+    )
+    for member, place in (("running", 2), ("limited", 1)):
+        yield refuse(
+            f"{member}-too-long",
+            at(message, f"schedule.{place}.{member}", series(1.0, 1.0, 1.0)),
+            f"schedule[{place}].{member}:length-equals",
+        )
+        yield refuse(
+            f"{member}-above-one",
+            at(message, f"schedule.{place}.{member}", series(1.0, 2.0)),
+            f"schedule[{place}].{member}[1]:maximum",
+        )
+    yield refuse(
+        "set-point-too-great",
+        at(message, "schedule.0.power_kw", series(1.5, -1000000.5)),
+        "schedule[0].power_kw[1]:minimum",
+    )
+    yield malformed(
+        "set-point-nan", pack(at(message, "schedule.0.power_kw", series(1.5, float("nan"))))
+    )
+    yield malformed("plan-cost-nan", pack({**message, "plan_cost": float("nan")}))
+    yield refuse(
+        "load-of-the-site-too-short",
+        at(message, "site.loads.0.power_kw", series(0.4)),
+        "site.loads[0].power_kw:length-equals",
+    )
+
+
+def replay_result() -> Iterator[Vector]:
+    parts = ("energy_import", "energy_export", "grid_fees", "tiers", "demand_charges")
+    message = {
+        "start_time": "2026-06-01T00:00:00Z",
+        "slot_duration_s": 3600,
+        "slots": 2,
+        "currency": "EUR",
+        "cost": 0.42,
+        "costs": dict.fromkeys((*parts, "generation", "starts", "wear", "co2"), 0.0)
+        | {"energy_import": 0.42},
+        "bill": [{"item": "IMPORT", "quantity": 1.4, "unit": "kWh", "amount": 0.42}],
+        "plan_cost": 0.1,
+        "cost_above_plan": 0.32,
+        "baseline_cost": 0.54,
+        "baseline_within_grid_limits": True,
+        "savings": 0.12,
+        "rule_based_cost": 0.5,
+        "rule_based_savings": 0.08,
+        "assets": [
+            {
+                "name": "Speicher",
+                "power_kw": series(1.0, -1.8),
+                "energy_kwh": series(1.95, 0.0),
+                "consumed_energy_kwh": 1.0,
+                "produced_energy_kwh": 1.8,
+                "not_followed_kwh": 0.2,
+            },
+            {
+                "name": "CHP",
+                "power_kw": series(0.0, -2.0),
+                "running": series(0.0, 1.0),
+                "consumed_energy_kwh": 0.0,
+                "produced_energy_kwh": 2.0,
+                "not_followed_kwh": 0.0,
+            },
+            {
+                "name": "屋顶",
+                "power_kw": series(0.0, 0.0),
+                "consumed_energy_kwh": 0.0,
+                "produced_energy_kwh": 0.0,
+                "curtailed_energy_kwh": 0.5,
+                "not_followed_kwh": 0.0,
+            },
+        ],
+        "deviations": [
+            {"name": "Speicher", "reason": "EMPTY", "slot": 1, "slot_count": 1, "energy_kwh": 0.2}
+        ],
+        "violations": [
+            {
+                "field": "groups[0].max_import_power_kw",
+                "name": "Garage",
+                "slot": 0,
+                "slot_count": 2,
+                "amount": 0.5,
+                "unit": "kW",
+                "message": "reached 11.5 kW in slot 1; the limit is 11",
+            }
+        ],
+        "grid_power_kw": series(1.4, 0.0),
+        "shed_power_kw": series(0.0, 0.1),
+        "peak_import_power_kw": 1.4,
+        "imported_energy_kwh": 1.4,
+        "exported_energy_kwh": 0.0,
+        "self_sufficiency": 0.1,
+        "self_consumption": 1.0,
+        "co2_kg": 0.4,
+    }
+    yield accept("valid", message)
+    least = ("plan_cost", "cost_above_plan", "rule_based_cost", "rule_based_savings")
+    left_out = (*least, "shed_power_kw", "co2_kg")
+    yield accept("least", {key: message[key] for key in message if key not in left_out})
+    yield refuse(
+        "reason-unknown",
+        at(message, "deviations.0.reason", "TIRED"),
+        "deviations[0].reason:enum",
+    )
+    for path in ("assets.0.power_kw", "assets.0.energy_kwh", "assets.1.running"):
+        place = path.replace(".0", "[0]").replace(".1", "[1]")
+        yield refuse(f"{path}-short", at(message, path, series(0.0)), f"{place}:length-equals")
+    for name in ("grid_power_kw", "shed_power_kw"):
+        yield refuse(f"{name}-short", {**message, name: series(0.0)}, f"{name}:length-equals")
+    yield refuse("missing", without(message, "violations"), "violations:required")
+
+
+def mpc_step_input() -> Iterator[Vector]:
+    problem = whole_dispatch_problem()
+    message = {"controller_id": "Größe 电", "problem": problem, "control_slots": 2}
+    yield accept("valid", message)
+    yield from malformations(message)
+    bare = {"controller_id": "Home", "problem": dispatch_problem()}
+    yield accept("defaults-filled-in", bare, {**bare, "control_slots": 1})
+    yield refuse(
+        "nobody",
+        {**message, "controller_id": ""},
+        "controller_id:min-length",
+        "controller_id:pattern",
+    )
+    yield refuse("no-slot", {**message, "control_slots": 0}, "control_slots:minimum")
+    yield refuse(
+        "more-slots-than-planned", {**message, "control_slots": 3}, "control_slots:at-most"
+    )
+    yield refuse(
+        "measured-energy-above-capacity",
+        at(message, "problem.batteries.0.initial_energy_kwh", 10.6),
+        "problem.batteries[0].initial_energy_kwh:at-most",
+    )
+    yield malformed(
+        "measured-energy-nan",
+        pack(at(message, "problem.batteries.0.initial_energy_kwh", float("nan"))),
+    )
+
+
+def mpc_step_result() -> Iterator[Vector]:
+    (plan,) = (vector for vector in dispatch_result() if vector.name == "valid")
+    message = {
+        "controller_id": "Home",
+        "control_slots": 1,
+        "set_points": [
+            {"name": "Home battery", "power_kw": series(1.0)},
+            {"name": "Roof", "power_kw": series(-1.0), "limited": series(0.0)},
+        ],
+        "reasons": [{"name": "Home battery", "reason": "CHARGE_FROM_GRID"}],
+        "cost": 0.1,
+        "warm": True,
+        "solve_ms": 0.6,
+        "plan": msgpack.unpackb(plan.data),
+    }
+    yield accept("valid", message)
+    yield refuse(
+        "set-points-too-many",
+        at(message, "set_points.0.power_kw", series(1.0, 1.0)),
+        "set_points[0].power_kw:length-equals",
+    )
+    yield refuse(
+        "reason-unknown", at(message, "reasons.0.reason", "BECAUSE"), "reasons[0].reason:enum"
+    )
+    yield refuse("missing", without(message, "warm"), "warm:required")
+
+
 def probe_input() -> Iterator[Vector]:
     message = {"hold_ms": 10, "result_bytes": 16}
     yield accept("valid", message)
@@ -1656,6 +1853,10 @@ VECTORS = {
     "PowerFlowResult": power_flow_result,
     "PlanCheckInput": plan_check_input,
     "PlanCheckResult": plan_check_result,
+    "ReplayInput": replay_input,
+    "ReplayResult": replay_result,
+    "MpcStepInput": mpc_step_input,
+    "MpcStepResult": mpc_step_result,
     "ProbeInput": probe_input,
     "ProbeResult": probe_result,
 }
