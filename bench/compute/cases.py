@@ -12,6 +12,7 @@ from bench.compute.inputs import (
     write_dispatch,
     write_power_flow,
     write_power_flow_year,
+    write_steps,
 )
 from bench.compute.lane import Answer
 from bench.compute.rounds import Ratio
@@ -26,6 +27,7 @@ class Entry:
     lane: str
     source: str
     calls: int = 1  # in a row, in one round; the fastest is the round's time
+    differing: bool = False  # the calls are not alike, so their median is the round's time
     every: int = 1  # takes part in every n-th round only, because it is slow
 
 
@@ -85,6 +87,38 @@ def dispatch(slots: int, rounds: int) -> Maker:
                 Ratio(f"{name}_task_vs_highs", f"{name}_gridpact_task", highs),
                 Ratio(f"{name}_python_task_vs_highs", f"{name}_gridpact_python_task", highs),
                 Ratio(f"{name}_task_vs_pypsa", f"{name}_gridpact_task", (f"{name}_pypsa",)),
+            ),
+        )
+
+    return make
+
+
+def mpc_step(slots: int, rounds: int) -> Maker:
+    def make(setting: Setting) -> Case:
+        name, step_count = f"mpc_step_{slots}", 10
+        files = write_steps(setting.folder, setting.house.dispatch(672), slots, 240)
+        ours, json = str(files["msgpack"]), str(files["json"])
+        warm = (f"{name}_highs_warm",)
+
+        def entry(who: str, side: str, lane: str, source: str) -> Entry:
+            return Entry(who, side, lane, source, step_count, differing=True)
+
+        return Case(
+            name=name,
+            input=f"{setting.house.words}, rolling horizon of {slots} slots, measured with errors",
+            entries=(
+                entry("gridpact", "julia", "mpc_step", ours),
+                entry("gridpact_python", "python", "mpc_step", ours),
+                entry("highs_warm", "highs", "mpc_step_warm", json),
+                entry("highs_cold", "highs", "mpc_step_cold", json),
+            ),
+            rounds=rounds,
+            tolerance=1e-6,
+            reference="highs_cold",
+            ratios=(
+                Ratio(f"{name}_vs_highs_warm", f"{name}_gridpact", warm),
+                Ratio(f"{name}_compute_vs_highs_warm", f"{name}_gridpact_compute", warm),
+                Ratio(f"{name}_vs_highs_cold", f"{name}_gridpact", (f"{name}_highs_cold",)),
             ),
         )
 
@@ -161,6 +195,7 @@ def power_flow_year(setting: Setting) -> Case:
 DEFAULT: dict[str, Maker] = {
     "dispatch_96": dispatch(96, rounds=25),
     "dispatch_672": dispatch(672, rounds=25),
+    "mpc_step_96": mpc_step(96, rounds=25),
     "power_flow_118": power_flow(118, "case118", rounds=20, calls=20),
     "power_flow_1354": power_flow(1354, "case1354pegase", rounds=25, calls=5),
     "power_flow_2869": power_flow(2869, "case2869pegase", rounds=25, calls=4),

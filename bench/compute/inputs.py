@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import struct
 import subprocess
-from datetime import UTC, datetime
+import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,9 @@ from scipy.signal import lfilter
 
 from bench.compute.lane import Missing
 from gridpact.cli.demo_site import read_demo_site
-from gridpact.contracts.messages import DispatchInput, PowerFlowInput
+from gridpact.compute.kinds import computations
+from gridpact.compute.solve.warm_models import WarmModels
+from gridpact.contracts.messages import DispatchInput, DispatchResult, MpcStepInput, PowerFlowInput
 from gridpact.kit.series import Float64Series
 from gridpact.kit.wire import build, encode, to_json
 
@@ -129,6 +133,59 @@ def write_dispatch(folder: Path, name: str, given: dict[str, Any]) -> dict[str, 
     packed.write_bytes(encode(message))
     plain.write_bytes(to_json(message))
     return {"msgpack": packed, "json": plain}
+
+
+def write_steps(folder: Path, given: dict[str, Any], slots: int, count: int) -> dict[str, Path]:
+    """The steps of a controller with a horizon of ``slots`` over a longer problem, in both forms.
+
+    What is measured at each step is what the plan before it meant to reach, and a seeded error.
+    """
+    random = np.random.default_rng(96)
+    battery = given["batteries"][0]
+    least = battery["battery"].get("min_energy_kwh", 0.0)
+    most = battery["battery"]["capacity_kwh"]
+    energy_kwh, problems, steps = battery["initial_energy_kwh"], [], []
+    for first in range(count):
+        window = slice(first, first + slots)
+        start = datetime.fromisoformat(given["start_time"])
+        start += timedelta(seconds=first * given["slot_duration_s"])
+        problem = {
+            **given,
+            "start_time": f"{start:%Y-%m-%dT%H:%M:%SZ}",
+            "slots": slots,
+            "batteries": [{**battery, "initial_energy_kwh": energy_kwh}],
+            "pv": [
+                {**pv, "available_power_kw": pv["available_power_kw"][window]} for pv in given["pv"]
+            ],
+            "loads": [{**load, "power_kw": load["power_kw"][window]} for load in given["loads"]],
+            "tariff": {
+                price: given["tariff"][price][window]
+                for price in ("import_price_per_kwh", "export_price_per_kwh")
+            },
+        }
+        message = build(DispatchInput, problem)
+        problems.append(json.loads(to_json(message)))
+        steps.append(encode(MpcStepInput(controller_id="Home", problem=message)))
+        reached = _planned(message).batteries[0].energy_kwh[0]
+        energy_kwh = float(np.clip(reached + random.normal(0, 0.005 * most), least, most))
+    packed, plain = folder / f"mpc_step_{slots}.steps", folder / f"mpc_step_{slots}.json"
+    packed.write_bytes(b"".join(struct.pack("<q", len(step)) + step for step in steps))
+    plain.write_text(json.dumps(problems), encoding="utf-8")
+    return {"msgpack": packed, "json": plain}
+
+
+def _planned(problem: DispatchInput) -> DispatchResult:
+    """The plan of the Python engine, without the line that HiGHS prints when it is first used."""
+    sys.stdout.flush()
+    printed = os.dup(1)
+    with open(os.devnull, "w", encoding="ascii") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        plan = computations(WarmModels())["dispatch"].compute(problem, lambda *_, **__: None)
+        return cast("DispatchResult", plan)
+    finally:
+        os.dup2(printed, 1)
+        os.close(printed)
 
 
 PEER_PYTHON = ROOT / "bench" / ".venv" / "bin" / "python"

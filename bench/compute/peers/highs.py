@@ -7,6 +7,7 @@ which is the fastest way in. One thread.
 from __future__ import annotations
 
 import json
+from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -185,8 +186,56 @@ class Dispatch:
         return {"cost": self._objective}
 
 
+class Steps:
+    """A controller's steps, one in each call; each has other prices, loads and measured energy.
+
+    Warm, one model stays in HiGHS: costs, bounds and right-hand sides change in place, and each run
+    begins at the basis of the one before. Cold, each step is built and solved as in `Dispatch`.
+    """
+
+    def __init__(self, source: str, *, warm: bool) -> None:
+        given = json.loads(Path(source).read_text(encoding="utf-8"))
+        self._sites = [site_of(step) for step in given]
+        self._warm = warm
+        self._next = 0
+        self._last_costs: deque[float] = deque(maxlen=10)
+        self._highs = solver(presolve="off")
+        if warm:
+            hand_over(self._highs, formulate(self._sites[0]))
+            solved(self._highs)
+
+    def call(self, measure: Measure) -> None:
+        site = self._sites[self._next % len(self._sites)]
+        self._next += 1
+        with measure():
+            if self._warm:
+                self._change(site)
+            else:
+                self._highs = solver(presolve="off")
+                hand_over(self._highs, formulate(site))
+            self._values = solved(self._highs)
+        self._last_costs.append(self._highs.getInfo().objective_function_value)
+
+    def _change(self, site: Site) -> None:
+        slots, highs = len(site.load_kw), self._highs
+        columns = np.arange(2 * slots, dtype=np.int32)
+        prices = np.concatenate([site.import_price, -site.export_price])
+        highs.changeColsCost(2 * slots, columns, site.hours * prices)
+        right = site.load_kw
+        highs.changeRowsBounds(slots, columns[:slots], right, right)
+        highs.changeRowBounds(slots, site.initial_kwh, site.initial_kwh)
+        if site.curtailable_kw.any():
+            plants = columns[:slots] + 5 * slots
+            highs.changeColsBounds(slots, plants, np.zeros(slots), site.curtailable_kw)
+
+    def answer(self) -> Answer:
+        return {"cost_of_last_steps": list(self._last_costs)}
+
+
 def main() -> None:
     lanes: dict[str, partial[Lane]] = {
+        "mpc_step_warm": partial(Steps, warm=True),
+        "mpc_step_cold": partial(Steps, warm=False),
         "dispatch": partial(Dispatch),
         "dispatch_no_presolve": partial(Dispatch, presolve="off"),
     }
