@@ -18,6 +18,7 @@ from scipy.signal import lfilter
 
 from bench.compute.lane import Missing
 from gridpact.cli.demo_site import read_demo_site
+from gridpact.cli.importing.pandapower import submission_of
 from gridpact.compute.kinds import computations
 from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.contracts.messages import DispatchInput, DispatchResult, MpcStepInput, PowerFlowInput
@@ -193,14 +194,15 @@ SLOTS_A_YEAR = 35_040
 
 
 def network_of_pandapower(folder: Path, name: str) -> dict[str, Any]:
-    """A network of `pandapower.networks` in the form of the contract."""
+    """A network of `pandapower.networks`, as `gridpact import pandapower` reads it."""
     if not PEER_PYTHON.exists():
         raise Missing("networks come from pandapower, and bench/.venv is not here")
     target = folder / f"{name}.json"
     if not target.exists():
         module = "bench.compute.peers.networks"
         subprocess.run([PEER_PYTHON, "-m", module, name, target], cwd=ROOT, check=True)
-    return json.loads(target.read_text(encoding="utf-8"))
+    submission, _ = submission_of(target.read_bytes())
+    return submission["input"]["network"]
 
 
 def write_power_flow(folder: Path, name: str) -> Path:
