@@ -209,7 +209,7 @@ end
 
 "Take on a job. The caller has made sure that fewer than `capacity` are in the pool."
 function assign!(pool::Pool, job::Job, remaining_ms::Int)
-    job.deadline = Timer(_ -> expire(pool, job), remaining_ms / 1000)
+    job.deadline = Timer(_ -> expire(pool, job, remaining_ms), remaining_ms / 1000)
     isempty(pool.idle) ? push!(pool.waiting, job) : give!(pool, choose!(pool, job.affinity_key), job)
     return nothing
 end
@@ -263,8 +263,9 @@ function stop!(pool::Pool, job::Job)
     return nothing
 end
 
-expire(pool::Pool, job::Job) = end_with(pool, job,
-    ContractError("TASK_TIMEOUT", "", "the task ran out of time"))
+expire(pool::Pool, job::Job, remaining_ms::Int) = end_with(pool, job, ContractError("TASK_TIMEOUT", "",
+    "the task was not done within the $(Shapes.number(remaining_ms / 1000)) s that it had left; " *
+    "raise timeout_s or make it smaller"))
 
 "Stop a job and say why."
 function end_with(pool::Pool, job::Job, err::ContractError)

@@ -47,6 +47,7 @@ end
 function answer(@nospecialize(link::IO), payload::Vector{UInt8})
     started_ns = time_ns()
     task = unpack_one_of(SEND_TO_NODE, payload; limits = LIMITS)::TaskMessage
+    Highs.DEADLINE_NS[] = started_ns + UInt64(task.remaining_ms) * 1_000_000
     try
         encoding, body = encoded(compute_body(task.kind, decoded(task), Report(link, task, -Inf)))
         write_link(link, RESULT, pack(Result(task_id = task.task_id,
@@ -54,6 +55,8 @@ function answer(@nospecialize(link::IO), payload::Vector{UInt8})
             solve_ms = (time_ns() - started_ns) / 1e6, body = body)))
     catch err
         write_link(link, ERROR, pack(error_message(failure(err), task)))
+    finally
+        Highs.DEADLINE_NS[] = typemax(UInt64)
     end
     return nothing
 end

@@ -227,17 +227,34 @@ end
 change_basis!(model::Model, ::Nothing) =
     check(ccall(entry(:Highs_clearSolver), Int32, (Ptr{Cvoid},), model.highs), "to start anew")
 
+# ------------------------------------------------------------------------------------- time
+
+"When the task at hand is stopped, by `time_ns`. A worker sets it; no run of HiGHS goes on beyond it."
+const DEADLINE_NS = Ref(typemax(UInt64))
+
+"""
+How long a run may take. A search for integers ends some time before the deadline, so that its best plan
+can still be priced, explained and sent.
+"""
+function allowed_s(time_limit_s::Float64, is_mixed::Bool)
+    DEADLINE_NS[] == typemax(UInt64) && return time_limit_s
+    left_s = (Float64(DEADLINE_NS[]) - Float64(time_ns())) / 1e9
+    reserve_s = is_mixed ? clamp(0.1 * left_s, 0.2, 10.0) : clamp(0.05 * left_s, 0.05, 1.0)
+    return clamp(left_s - reserve_s, 1e-3, time_limit_s)
+end
+
 """
     solve!(model; time_limit_s, relative_gap = 0.0, on_progress = nothing) -> Solution
 
 Minimise. While HiGHS searches for integers, `on_progress(objective, bound, relative_gap)` hears ten
 times a second of the best plan so far and of what no plan can undercut; each is `nothing` until it is
-known. Throws `ContractError("SOLVER_FAILED")` when HiGHS fails, and whatever `on_progress` throws.
+known. The deadline of the task ends it too, with the status `:time_limit`. Throws
+`ContractError("SOLVER_FAILED")` when HiGHS fails, and whatever `on_progress` throws.
 """
 function solve!(model::Model; time_limit_s::Float64, relative_gap::Float64 = 0.0,
         on_progress = nothing)
     model.highs == C_NULL && throw(ArgumentError("the model is closed"))
-    set_option(model.highs, "time_limit", time_limit_s)
+    set_option(model.highs, "time_limit", allowed_s(time_limit_s, model.is_mixed))
     set_option(model.highs, "mip_rel_gap", relative_gap)
     # The limit counts from when the clocks were last set to zero, not from the start of a run.
     check(ccall(entry(:Highs_zeroAllClocks), Int32, (Ptr{Cvoid},), model.highs), "to count time")

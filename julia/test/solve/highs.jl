@@ -165,6 +165,24 @@ end
     close(model)
 end
 
+@testset "the deadline of the task ends a search before it, with the best plan" begin
+    try
+        for left_s in (0.6, 1.5)
+            started = time_ns()
+            Highs.DEADLINE_NS[] = started + round(UInt64, 1e9 * left_s)
+            found = solve(knapsack(60); time_limit_s = 60.0)
+            took_s = (time_ns() - started) / 1e9
+            @test found.status == :time_limit && found.has_plan
+            @test left_s / 2 < took_s < left_s
+        end
+        Highs.DEADLINE_NS[] = time_ns() - UInt64(1)         # it has passed
+        @test solve(knapsack(60); time_limit_s = 60.0).status == :time_limit
+    finally
+        Highs.DEADLINE_NS[] = typemax(UInt64)
+    end
+    @test Highs.allowed_s(7.0, true) == 7.0
+end
+
 @testset "what is beyond a model is refused, and so is a closed one" begin
     model = Highs.Model(transport(Dice(6)))
     @test_throws BoundsError Highs.change_costs!(model, 48, [1.0, 2.0])

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from gridpact.compute.solve.deadline import allowed_s, stopped_in
 from gridpact.compute.solve.highs import Block, LinearProgram, Outcome, SolverError
 
 
@@ -131,6 +132,23 @@ def test_model_has_its_time_limit_again_in_every_run() -> None:
         assert found.outcome is Outcome.TIME_LIMIT
         assert found.has_values
         assert 0.3 < time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("left_s", [0.6, 1.5])
+def test_deadline_of_the_task_ends_a_search_before_it_with_the_best_point(left_s: float) -> None:
+    started = time.monotonic()
+    with stopped_in(left_s):
+        found = knapsack(60).solve(time_limit_s=60.0)
+    took_s = time.monotonic() - started
+    assert found.outcome is Outcome.TIME_LIMIT
+    assert found.has_values
+    assert left_s / 2 < took_s < left_s
+
+
+def test_deadline_that_has_passed_leaves_next_to_no_time() -> None:
+    with stopped_in(-1.0):
+        assert allowed_s(60.0, is_search=True) == allowed_s(60.0, is_search=False) == 0.001
+    assert allowed_s(60.0, is_search=True) == 60.0
 
 
 def test_nothing_is_told_to_whoever_listened_to_another_run() -> None:

@@ -220,10 +220,12 @@ class Conversation:
             async with asyncio.timeout(task.remaining_ms / 1000):
                 last = await self._compute(task, data)
         except TimeoutError:
-            words = f"the task was not done within its remaining {task.remaining_ms / 1000:g} s"
-            last = self._error(
-                task, GridpactError(Reason.TASK_TIMEOUT, words, timeout_s=task.remaining_ms / 1000)
+            left_s = task.remaining_ms / 1000
+            words = (
+                f"the task was not done within the {left_s:g} s that it had left; "
+                "raise timeout_s or make it smaller"
             )
+            last = self._error(task, GridpactError(Reason.TASK_TIMEOUT, words, timeout_s=left_s))
         except WorkerLostError:
             log.warning("worker-lost", task_id=task.task_id)
             last = self._error(task, GridpactError(Reason.WORKER_LOST, "the worker died"))

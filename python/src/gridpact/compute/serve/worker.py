@@ -19,6 +19,7 @@ from msgspec import UNSET
 from gridpact.compute.kinds import computations
 from gridpact.compute.model.progress import Progress as Report
 from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
+from gridpact.compute.solve.deadline import stopped_in
 from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.contracts.channels import KINDS, LIMITS, ZSTD_THRESHOLD_BYTES
 from gridpact.contracts.errors import REASONS, Reason
@@ -73,7 +74,8 @@ class Computer:
     def answer(self, task: TaskMessage, write: Callable[[bytes], object]) -> bytes:
         """The last message of a task: its result, or the error that it ended with."""
         try:
-            return self._result(task, _Reports(task, write).report)
+            with stopped_in(task.remaining_ms / 1000):
+                return self._result(task, _Reports(task, write).report)
         except GridpactError as error:
             return encode(_error(task, error))
         except ContractError as error:

@@ -22,6 +22,8 @@ import numpy as np
 from highspy import HighsCallbackEvent, HighsModelStatus
 from numpy.typing import NDArray
 
+from gridpact.compute.solve.deadline import allowed_s
+
 Floats = NDArray[np.float64]
 Coefficient = float | Floats
 Block = NDArray[np.int32]
@@ -223,10 +225,11 @@ class Model:
         relative_gap: float = 0.0,
         on_progress: Listener | None = None,
     ) -> Solution:
-        """As LinearProgram.solve."""
+        """As LinearProgram.solve; ends with TIME_LIMIT at the deadline of the task, too."""
         highs = self._highs
         # The limit counts from the first run of the model, not from the start of this one.
-        highs.setOptionValue("time_limit", highs.getRunTime() + time_limit_s)
+        allowed = allowed_s(time_limit_s, is_search=self._is_mixed)
+        highs.setOptionValue("time_limit", highs.getRunTime() + allowed)
         highs.setOptionValue("mip_rel_gap", relative_gap)
         if on_progress is not None and self._is_mixed:
             ear = _Ear(on_progress)
