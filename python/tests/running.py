@@ -19,7 +19,7 @@ _STOP_SECONDS = 10.0
 
 @contextmanager
 def running(command: Sequence[str], settings: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Runs a process while entered; gives the facts of its ``event=ready`` line.
+    """Runs a process while entered; gives the facts of its ``event=ready`` line, and its ``pid``.
 
     ``settings`` come on top of this process's environment. A process that ends before it is ready,
     or that does not end cleanly on SIGTERM, fails the test with all that it wrote.
@@ -43,7 +43,8 @@ def running(command: Sequence[str], settings: Mapping[str, str]) -> Iterator[dic
         else:
             raise AssertionError(f"{command} never was ready:\n{''.join(written)}")
         emptying.start()
-        yield {name: value.strip('"') for name, value in _FACT.findall(line)}
+        facts = {name: value.strip('"') for name, value in _FACT.findall(line)}
+        yield facts | {"pid": str(process.pid)}
     finally:
         process.terminate()
         try:

@@ -10,9 +10,10 @@ mutable struct Job
     affinity_key::Union{String,Nothing}  # of the model it builds on
     worker::Any                          # the Worker at work on it, or nothing
     deadline::Union{Timer,Nothing}
+    is_over::Bool
 end
 Job(task_id, fencing_token, payload, deliver, ended; affinity_key = nothing) =
-    Job(task_id, fencing_token, payload, deliver, ended, affinity_key, nothing, nothing)
+    Job(task_id, fencing_token, payload, deliver, ended, affinity_key, nothing, nothing, false)
 
 mutable struct Worker
     id::Int
@@ -263,12 +264,11 @@ function stop!(pool::Pool, job::Job)
     return nothing
 end
 
-expire(pool::Pool, job::Job, remaining_ms::Int) = end_with(pool, job, ContractError("TASK_TIMEOUT", "",
-    "the task was not done within the $(Shapes.number(remaining_ms / 1000)) s that it had left; " *
-    "raise timeout_s or make it smaller"))
+expire(pool::Pool, job::Job, remaining_ms::Int) = end_with(pool, job, out_of_time(remaining_ms))
 
-"Stop a job and say why."
+"Stop a job and say why. One that is over stays as it is: a timer may strike as its result arrives."
 function end_with(pool::Pool, job::Job, err::ContractError)
+    job.is_over && return nothing
     stop!(pool, job)
     job.deliver(pack(error_message(err, job)))
     return nothing
@@ -281,6 +281,7 @@ function fail(job::Job, err::ContractError)
 end
 
 function finish(job::Job)
+    job.is_over = true
     job.deadline === nothing || close(job.deadline)
     job.ended(job)
     return nothing

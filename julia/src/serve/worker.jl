@@ -48,18 +48,26 @@ function answer(@nospecialize(link::IO), payload::Vector{UInt8})
     started_ns = time_ns()
     task = unpack_one_of(SEND_TO_NODE, payload; limits = LIMITS)::TaskMessage
     Highs.DEADLINE_NS[] = started_ns + UInt64(task.remaining_ms) * 1_000_000
+    Highs.CUT_SHORT[] = false
     try
         encoding, body = encoded(compute_body(task.kind, decoded(task), Report(link, task, -Inf)))
         write_link(link, RESULT, pack(Result(task_id = task.task_id,
             fencing_token = task.fencing_token, encoding = encoding,
             solve_ms = (time_ns() - started_ns) / 1e6, body = body)))
     catch err
+        err isa ContractError && err.reason == "TASK_TIMEOUT" && Highs.CUT_SHORT[] &&
+            (err = out_of_time(task.remaining_ms))
         write_link(link, ERROR, pack(error_message(failure(err), task)))
     finally
         Highs.DEADLINE_NS[] = typemax(UInt64)
     end
     return nothing
 end
+
+"No time limit of the input ended the task, but its own."
+out_of_time(remaining_ms::Int) = ContractError("TASK_TIMEOUT", "",
+    "the task was not done within the $(Shapes.number(remaining_ms / 1000)) s that it had left; " *
+    "raise timeout_s or make it smaller")
 
 failure(err::ContractError) = err
 failure(::OutOfMemoryError) = ContractError("SOLVER_FAILED", "", "the worker ran out of memory")

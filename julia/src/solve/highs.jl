@@ -231,6 +231,8 @@ change_basis!(model::Model, ::Nothing) =
 
 "When the task at hand is stopped, by `time_ns`. A worker sets it; no run of HiGHS goes on beyond it."
 const DEADLINE_NS = Ref(typemax(UInt64))
+"Whether the deadline has left a run less time than it was told."
+const CUT_SHORT = Ref(false)
 
 """
 How long a run may take. A search for integers ends some time before the deadline, so that its best plan
@@ -239,7 +241,8 @@ can still be priced, explained and sent.
 function allowed_s(time_limit_s::Float64, is_mixed::Bool)
     DEADLINE_NS[] == typemax(UInt64) && return time_limit_s
     left_s = (Float64(DEADLINE_NS[]) - Float64(time_ns())) / 1e9
-    reserve_s = is_mixed ? clamp(0.1 * left_s, 0.2, 10.0) : clamp(0.05 * left_s, 0.05, 1.0)
+    reserve_s = is_mixed ? clamp(0.2 * left_s, 0.3, 15.0) : clamp(0.05 * left_s, 0.05, 1.0)
+    CUT_SHORT[] |= left_s - reserve_s < time_limit_s
     return clamp(left_s - reserve_s, 1e-3, time_limit_s)
 end
 

@@ -1,4 +1,4 @@
-using GridpactCompute: Error, Job, Pool, Worker, assign!, served!, busy_count, end_with, job_count, keep_spare, stop!,
+using GridpactCompute: Error, Job, Pool, Worker, assign!, served!, busy_count, end_with, expire, job_count, keep_spare, stop!,
     wait_until_ready, unpack, unpack_one_of, RECEIVE_FROM_NODE, LIMITS
 
 const FAKE_WORKER = joinpath(@__DIR__, "fake_worker.jl")
@@ -152,6 +152,18 @@ end
         assign!(pool, it.job, 100)
         @test eventually(() -> it.ended == 1)
         @test reason(it) == "TASK_TIMEOUT"
+    end
+end
+
+@testset "a job that is over is answered no more, whatever strikes late" begin
+    with_pool(1) do pool
+        it = trial("echo")
+        assign!(pool, it.job, 60_000)
+        @test eventually(() -> it.ended == 1)
+        expire(pool, it.job, 60_000)
+        end_with(pool, it.job, ContractError("CANCELLED", "", "cancelled"))
+        @test it.ended == 1 && length(it.heard) == 2        # accepted, result
+        @test busy_count(pool) == 0
     end
 end
 

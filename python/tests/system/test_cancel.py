@@ -3,63 +3,23 @@
 from __future__ import annotations
 
 import json
-import random
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from gridpact.cli.client import Client
+from tests.heavy import long_search
 from tests.platform.processes import still_alive
 from tests.system.under_test import PlatformUnderTest
 
 pytestmark = pytest.mark.timeout(120)
 
 LONG_PROBE = {"kind": "probe", "input": {"hold_ms": 60_000}}
+HEAVY_DISPATCH = {"kind": "dispatch", "input": long_search()}
 
 
-def heavy_dispatch(slots: int = 2000, batteries: int = 4) -> dict[str, Any]:
-    """A mixed-integer problem that takes minutes to prove the best plan of."""
-    chance = random.Random(1)
-    prices = [chance.uniform(-0.3, 0.4) for _ in range(slots)]
-    battery = {
-        "max_charge_power_kw": 5,
-        "max_discharge_power_kw": 4,
-        "charge_efficiency": 0.93,
-        "discharge_efficiency": 0.91,
-    }
-    problem = {
-        "start_time": "2026-06-01T00:00:00Z",
-        "slot_duration_s": 900,
-        "slots": slots,
-        "currency": "EUR",
-        "batteries": [
-            {
-                "name": f"Battery {i}",
-                "battery": battery | {"capacity_kwh": 10 + i},
-                "initial_energy_kwh": 5,
-            }
-            for i in range(batteries)
-        ],
-        "pv": [
-            {
-                "name": "Roof",
-                "curtailable": True,
-                "available_power_kw": [chance.uniform(0, 8) for _ in range(slots)],
-            }
-        ],
-        "loads": [{"name": "House", "power_kw": [chance.uniform(0, 6) for _ in range(slots)]}],
-        "tariff": {
-            "import_price_per_kwh": prices,
-            "export_price_per_kwh": [price - 0.05 for price in prices],
-        },
-        "grid": {"max_import_power_kw": 9, "max_export_power_kw": 7},
-        "options": {"time_limit_s": 600, "relative_gap": 0},
-    }
-    return {"kind": "dispatch", "input": problem}
-
-
-@pytest.mark.parametrize("submission", [LONG_PROBE, heavy_dispatch()], ids=["probe", "dispatch"])
+@pytest.mark.parametrize("submission", [LONG_PROBE, HEAVY_DISPATCH], ids=["probe", "dispatch"])
 async def test_running_task_takes_its_worker_with_it(
     platform: PlatformUnderTest, client: Client, engine: str, submission: dict[str, Any]
 ) -> None:

@@ -21,6 +21,7 @@ from websockets.http11 import Request, Response
 from gridpact.compute.serve.auth import Doorkeeper
 from gridpact.compute.serve.frames import Tag
 from gridpact.compute.serve.pool import Pool, WorkerLostError
+from gridpact.compute.solve.deadline import out_of_time
 from gridpact.contracts.channels import (
     COMPUTE_ADDRESS,
     CONTRACT_VERSION,
@@ -221,11 +222,8 @@ class Conversation:
                 last = await self._compute(task, data)
         except TimeoutError:
             left_s = task.remaining_ms / 1000
-            words = (
-                f"the task was not done within the {left_s:g} s that it had left; "
-                "raise timeout_s or make it smaller"
-            )
-            last = self._error(task, GridpactError(Reason.TASK_TIMEOUT, words, timeout_s=left_s))
+            error = GridpactError(Reason.TASK_TIMEOUT, out_of_time(left_s), timeout_s=left_s)
+            last = self._error(task, error)
         except WorkerLostError:
             log.warning("worker-lost", task_id=task.task_id)
             last = self._error(task, GridpactError(Reason.WORKER_LOST, "the worker died"))

@@ -51,7 +51,8 @@ class Worker:
         try:
             await worker.receive()
         except BaseException:
-            await worker.kill()
+            worker.kill()
+            await worker.gone()
             raise
         return worker
 
@@ -92,10 +93,13 @@ class Worker:
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise WorkerLostError from error
 
-    async def kill(self) -> None:
-        """Ends the process, whatever it is doing, and returns when it is gone."""
+    def kill(self) -> None:
+        """Ends the process, whatever it is doing."""
         with suppress(ProcessLookupError):
             self._process.kill()
+
+    async def gone(self) -> None:
+        """Returns when the process has ended and its memory is free."""
         await self._process.wait()
 
 
@@ -107,6 +111,7 @@ class Pool:
         self._warm: list[Worker] = []  # the one used last at the end
         self._warm_changed = asyncio.Event()
         self._starting: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
         self._held_count = 0
 
     async def run(self) -> None:
@@ -134,21 +139,25 @@ class Pool:
             try:
                 yield worker
             except BaseException:
-                # The replacement starts at once; the spare bridges the time.
+                # Whoever waits for the answer does not wait for gigabytes to be given back. The
+                # replacement starts at once; the spare bridges the time.
+                worker.kill()
+                self._await_end_of(worker)
                 self._start_one()
-                await asyncio.shield(worker.kill())
                 raise
             self._put_back(worker)
         finally:
             self._held_count -= 1
 
     async def close(self) -> None:
-        """Kills every worker that nobody holds."""
+        """Kills every worker that nobody holds; returns when all that were killed have ended."""
+        while self._warm:
+            worker = self._warm.pop()
+            worker.kill()
+            self._await_end_of(worker)
         for start in self._starting:
             start.cancel()
-        await asyncio.gather(*self._starting, return_exceptions=True)
-        while self._warm:
-            await self._warm.pop().kill()
+        await asyncio.gather(*self._starting, *self._ending, return_exceptions=True)
 
     async def _next_alive(self, affinity_key: str | None) -> Worker:
         while True:
@@ -180,6 +189,11 @@ class Pool:
         self._starting.add(start)
         start.add_done_callback(self._starting.discard)
         return start
+
+    def _await_end_of(self, worker: Worker) -> None:
+        end = asyncio.create_task(worker.gone())
+        self._ending.add(end)
+        end.add_done_callback(self._ending.discard)
 
     async def _keep_starting(self) -> None:
         while True:

@@ -19,7 +19,7 @@ from msgspec import UNSET
 from gridpact.compute.kinds import computations
 from gridpact.compute.model.progress import Progress as Report
 from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
-from gridpact.compute.solve.deadline import stopped_in
+from gridpact.compute.solve.deadline import out_of_time, stopped_in
 from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.contracts.channels import KINDS, LIMITS, ZSTD_THRESHOLD_BYTES
 from gridpact.contracts.errors import REASONS, Reason
@@ -73,20 +73,26 @@ class Computer:
 
     def answer(self, task: TaskMessage, write: Callable[[bytes], object]) -> bytes:
         """The last message of a task: its result, or the error that it ended with."""
-        try:
-            with stopped_in(task.remaining_ms / 1000):
+        left_s = task.remaining_ms / 1000
+        with stopped_in(left_s) as deadline:
+            try:
                 return self._result(task, _Reports(task, write).report)
-        except GridpactError as error:
-            return encode(_error(task, error))
-        except ContractError as error:
-            return encode(_error(task, GridpactError.of(error)))
-        except MemoryError:
-            words = f"the task needs more than {MEMORY_LIMIT_BYTES >> 30} GiB; make it smaller"
-            error = GridpactError(Reason.SOLVER_FAILED, words, solver_status="out of memory")
-            return encode(_error(task, error))
-        except Exception:
-            log.exception("task-crashed", task_id=task.task_id, kind=task.kind)
-            return encode(_error(task, GridpactError(Reason.INTERNAL, "the computation crashed")))
+            except GridpactError as error:
+                if error.reason is Reason.TASK_TIMEOUT and deadline.cut_short:
+                    # No time limit of the input ended the task, but its own.
+                    error = GridpactError(error.reason, out_of_time(left_s), timeout_s=left_s)
+                return encode(_error(task, error))
+            except ContractError as error:
+                return encode(_error(task, GridpactError.of(error)))
+            except MemoryError:
+                words = f"the task needs more than {MEMORY_LIMIT_BYTES >> 30} GiB; make it smaller"
+                error = GridpactError(Reason.SOLVER_FAILED, words, solver_status="out of memory")
+                return encode(_error(task, error))
+            except Exception:
+                log.exception("task-crashed", task_id=task.task_id, kind=task.kind)
+                return encode(
+                    _error(task, GridpactError(Reason.INTERNAL, "the computation crashed"))
+                )
 
     def warm_up(self) -> None:
         """Computes every rehearsal, from bytes to bytes, so that no task is the first."""

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)  # by time.monotonic
+
+class Deadline:
+    """A moment of time.monotonic; ``cut_short`` tells whether it kept a solver from its limit."""
+
+    def __init__(self, moment: float) -> None:
+        self.moment = moment
+        self.cut_short = False
+
+
+_DEADLINE: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 @contextmanager
-def stopped_in(seconds: float) -> Generator[None]:
+def stopped_in(seconds: float) -> Generator[Deadline]:
     """What is entered knows that it will be stopped then."""
-    token = _DEADLINE.set(time.monotonic() + seconds)
+    deadline = Deadline(time.monotonic() + seconds)
+    token = _DEADLINE.set(deadline)
     try:
-        yield
+        yield deadline
     finally:
         _DEADLINE.reset(token)
 
@@ -27,9 +36,19 @@ def allowed_s(time_limit_s: float, *, is_search: bool) -> float:
     A search for whole numbers ends some time before it, so that its best point can still be
     priced, explained and sent.
     """
-    left = _DEADLINE.get() - time.monotonic()
-    reserve = _clamp(0.1 * left, 0.2, 10.0) if is_search else _clamp(0.05 * left, 0.05, 1.0)
+    deadline = _DEADLINE.get()
+    if deadline is None:
+        return time_limit_s
+    left = deadline.moment - time.monotonic()
+    reserve = _clamp(0.2 * left, 0.3, 15.0) if is_search else _clamp(0.05 * left, 0.05, 1.0)
+    deadline.cut_short |= left - reserve < time_limit_s
     return _clamp(left - reserve, 0.001, time_limit_s)
+
+
+def out_of_time(seconds: float) -> str:
+    """What a task is told that its deadline has ended."""
+    words = f"the task was not done within the {seconds:g} s that it had left"
+    return f"{words}; raise timeout_s or make it smaller"
 
 
 def _clamp(value: float, least: float, most: float) -> float:
