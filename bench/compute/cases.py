@@ -13,6 +13,7 @@ from bench.compute.inputs import (
     write_power_flow,
     write_power_flow_year,
     write_steps,
+    write_unit_commitment,
 )
 from bench.compute.lane import Answer
 from bench.compute.rounds import Ratio
@@ -45,6 +46,7 @@ class Case:
     known: Answer | None = None
     ratios: tuple[Ratio, ...] = ()
     solves: int = 1  # in one call
+    warm_ups: int = 2  # rounds that are not timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def mpc_step(slots: int, rounds: int) -> Maker:
             reference="highs_cold",
             ratios=(
                 Ratio(f"{name}_vs_highs_warm", f"{name}_gridpact", warm),
-                Ratio(f"{name}_compute_vs_highs_warm", f"{name}_gridpact_compute", warm),
+                Ratio(f"{name}_task_vs_highs_warm", f"{name}_gridpact_task", warm),
                 Ratio(f"{name}_vs_highs_cold", f"{name}_gridpact", (f"{name}_highs_cold",)),
             ),
         )
@@ -156,10 +158,11 @@ def power_flow(buses: int, net: str, rounds: int, calls: int) -> Maker:
                 Ratio(
                     f"{name}_repeat_vs_lightsim2grid", f"{gridpact}_repeat", (f"{lightsim}_repeat",)
                 ),
-                Ratio(f"{name}_vs_pandapower", gridpact, (pandapower,)),
+                Ratio(f"{name}_vs_pandapower", f"{gridpact}_solve", (pandapower,)),
                 Ratio(f"{name}_solve_vs_pandapower", f"{gridpact}_solve", (f"{pandapower}_solve",)),
+                Ratio(f"{name}_result_vs_pandapower", gridpact, (pandapower,)),
                 Ratio(
-                    f"{name}_vs_pandapower_with_lightsim2grid",
+                    f"{name}_result_vs_pandapower_with_lightsim2grid",
                     gridpact,
                     (f"{pandapower}_with_lightsim2grid",),
                 ),
@@ -192,18 +195,38 @@ def power_flow_year(setting: Setting) -> Case:
     )
 
 
+def unit_commitment(setting: Setting) -> Case:
+    name = "unit_commitment_rts_gmlc"
+    source = str(write_unit_commitment(setting.folder))
+    return Case(
+        name=name,
+        input="PGLib-UC RTS-GMLC 2020-01-27, until the gap is 0.5 %, at most 240 s",
+        entries=(
+            Entry("gridpact", "julia", "unit_commitment", source),
+            Entry("gridpact_python", "python", "unit_commitment", source),
+        ),
+        rounds=1,
+        tolerance=0.005,
+        reference="",
+        known={"cost": 1_227_027.0},
+        warm_ups=0,
+    )
+
+
 DEFAULT: dict[str, Maker] = {
     "dispatch_96": dispatch(96, rounds=25),
     "dispatch_672": dispatch(672, rounds=25),
     "mpc_step_96": mpc_step(96, rounds=25),
     "power_flow_118": power_flow(118, "case118", rounds=20, calls=20),
-    "power_flow_1354": power_flow(1354, "case1354pegase", rounds=25, calls=5),
-    "power_flow_2869": power_flow(2869, "case2869pegase", rounds=25, calls=4),
+    "power_flow_1354": power_flow(1354, "case1354pegase", rounds=20, calls=5),
+    "power_flow_2869": power_flow(2869, "case2869pegase", rounds=20, calls=4),
     "power_flow_9241": power_flow(9241, "case9241pegase", rounds=10, calls=2),
     "power_flow_year_118": power_flow_year,
 }
 
-OPTIONAL: dict[str, Maker] = {}
+OPTIONAL: dict[str, Maker] = {
+    "unit_commitment_rts_gmlc": unit_commitment,
+}
 
 
 def chosen(words: str) -> Iterator[tuple[str, Maker]]:

@@ -18,10 +18,16 @@ from scipy.signal import lfilter
 
 from bench.compute.lane import Missing
 from gridpact.cli.demo_site import read_demo_site
-from gridpact.cli.importing.pandapower import submission_of
+from gridpact.cli.importing import pandapower, pglib_uc
 from gridpact.compute.kinds import computations
 from gridpact.compute.solve.warm_models import WarmModels
-from gridpact.contracts.messages import DispatchInput, DispatchResult, MpcStepInput, PowerFlowInput
+from gridpact.contracts.messages import (
+    DispatchInput,
+    DispatchResult,
+    MpcStepInput,
+    PowerFlowInput,
+    UnitCommitmentInput,
+)
 from gridpact.kit.series import Float64Series
 from gridpact.kit.wire import build, encode, to_json
 
@@ -189,6 +195,21 @@ def _planned(problem: DispatchInput) -> DispatchResult:
         os.close(printed)
 
 
+def write_unit_commitment(folder: Path) -> Path:
+    """The task of RTS-GMLC 2020-01-27, 73 thermal units and 48 hours, as our engines take it."""
+    file = data_folder() / "pglib-uc" / "2020-01-27.json"
+    if not file.is_file():
+        raise Missing(f"{file} is not here; set GRIDPACT_DATA")
+    submission = pglib_uc.submission_of(
+        file.read_bytes(), start_time="2020-01-27T00:00:00Z", currency="USD"
+    )
+    options = {"time_limit_s": 240, "relative_gap": 0.005}
+    packed = folder / "unit_commitment.msgpack"
+    wanted = build(UnitCommitmentInput, {**submission["input"], "options": options})
+    packed.write_bytes(encode(wanted))
+    return packed
+
+
 PEER_PYTHON = ROOT / "bench" / ".venv" / "bin" / "python"
 SLOTS_A_YEAR = 35_040
 
@@ -201,7 +222,7 @@ def network_of_pandapower(folder: Path, name: str) -> dict[str, Any]:
     if not target.exists():
         module = "bench.compute.peers.networks"
         subprocess.run([PEER_PYTHON, "-m", module, name, target], cwd=ROOT, check=True)
-    submission, _ = submission_of(target.read_bytes())
+    submission, _ = pandapower.submission_of(target.read_bytes())
     return submission["input"]["network"]
 
 

@@ -110,8 +110,43 @@ function power_flow_year(source)
     return Lane(call, answer)
 end
 
-const LANES = Dict{String,Function}("dispatch" => dispatch, "power_flow" => power_flow,
-    "power_flow_year" => power_flow_year)
+"The steps of two controllers, one step of each in each call: decoded messages, and bytes to bytes."
+function mpc_step(source)
+    bodies = Vector{UInt8}[]
+    open(source) do file
+        while !eof(file)
+            push!(bodies, read(file, ltoh(read(file, Int64))))
+        end
+    end
+    inputs = [Engine.unpack(Engine.MpcStepInput, body; limits = Engine.LIMITS) for body in bodies]
+    other = [Engine.pack(Engine.MpcStepInput(controller_id = "Other", problem = input.problem,
+        control_slots = input.control_slots)) for input in inputs]
+    next, costs = Ref(0), Float64[]
+    found = Ref{Any}()
+    function call(measure!)
+        at = next[] % length(inputs) + 1
+        next[] += 1
+        measure!(() -> found[] = Engine.compute(inputs[at], unheard), "")
+        measure!(() -> whole("mpc-step", other[at]), "task")
+        push!(costs, found[].cost)
+    end
+    return Lane(call, () -> Dict("cost_of_last_steps" => costs[max(1, end - 9):end]))
+end
+
+function unit_commitment(source)
+    input = Engine.unpack(Engine.UnitCommitmentInput, read(source); limits = Engine.LIMITS)
+    found = Ref{Any}()
+    call(measure!) = measure!(() -> found[] = Engine.compute(input, unheard), "")
+    return Lane(call, () -> Dict("cost" => found[].cost))
+end
+
+"Each lane with the type of its kind's input."
+const LANES = Dict{String,Pair{DataType,Function}}(
+    "dispatch" => Engine.DispatchInput => dispatch,
+    "mpc_step" => Engine.MpcStepInput => mpc_step,
+    "power_flow" => Engine.PowerFlowInput => power_flow,
+    "power_flow_year" => Engine.PowerFlowInput => power_flow_year,
+    "unit_commitment" => Engine.UnitCommitmentInput => unit_commitment)
 
 json(value::Real) = repr(Float64(value))
 json(value::AbstractString) = string('"', replace(replace(value, '\\' => "\\\\"), '"' => "\\\""), '"')
@@ -121,8 +156,10 @@ json(members::AbstractDict) =
 
 function reply(words, prepared)
     if words[1] == "prepare"
-        haskey(LANES, words[2]) || return Dict("missing" => "there is no lane $(words[2])")
-        prepared[words[2]] = LANES[words[2]](words[3])
+        input, prepare = LANES[words[2]]
+        hasmethod(Engine.compute, Tuple{input,typeof(unheard)}) ||
+            return Dict("missing" => "Julia does not compute $input")
+        prepared[words[2]] = prepare(words[3])
         return Dict{String,Any}()
     elseif words[1] == "call"
         times = Dict{String,Vector{Float64}}()

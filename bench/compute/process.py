@@ -31,7 +31,7 @@ class Side:
     """A process that answers requests of `bench.compute.lane`. Starts when first asked."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], timeout_s: float = 300.0
+        self, command: Sequence[str], environment: Mapping[str, str], timeout_s: float = 600.0
     ) -> None:
         self._command = command
         self._environment = {**os.environ, **ONE_THREAD, **environment}

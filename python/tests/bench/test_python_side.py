@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bench.compute import python_side
-from bench.compute.lane import Measure
+from bench.compute.lane import Lane, Measure
 from gridpact.compute.kinds import computations
 from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.kit.wire import encode
 
 
 @pytest.mark.parametrize(
-    ("kind", "lane", "answered"),
-    [
-        ("dispatch", python_side.dispatch, "cost"),
-        ("power-flow", python_side.power_flow, "voltage"),
-    ],
+    ("kind", "prepare", "answered"),
+    [("dispatch", python_side.dispatch, "cost"), ("power-flow", python_side.PowerFlow, "voltage")],
 )
 def test_a_lane_computes_and_answers(
-    tmp_path: Path, kind: str, lane: type[python_side.Task], answered: str
+    tmp_path: Path, kind: str, prepare: Callable[[str], Lane], answered: str
 ) -> None:
+    wanted = computations(WarmModels())[kind].rehearsals()[0]
     body = tmp_path / "body"
-    body.write_bytes(encode(computations(WarmModels())[kind].rehearsals()[0]))
-    task, measure = lane(str(body)), Measure()
+    body.write_bytes(encode(wanted))
+    lane, measure = prepare(str(body)), Measure()
 
-    task.call(measure)
+    lane.call(measure)
 
     assert list(measure.ms) == ["task"]
-    assert list(task.answer()) == [answered]
+    assert list(lane.answer()) == [answered]
