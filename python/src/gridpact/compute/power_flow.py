@@ -382,9 +382,7 @@ class Divergence:
 
     @property
     def worst_bus(self) -> int:
-        mismatch = self.found.point.mismatch_pu
-        sizes = np.maximum(np.abs(mismatch.real), np.abs(mismatch.imag))
-        return int(np.argmax(np.where(np.isnan(sizes), np.inf, sizes)))
+        return self.found.point.worst_bus
 
     @property
     def mismatch_pu(self) -> complex:

@@ -282,14 +282,14 @@ class PowerFlow:
         values = np.concatenate([susceptance, susceptance, -susceptance, -susceptance])
         count = len(angle)
         matrix = csc_array(coo_array((values, (rows, columns)), shape=(count, count)))
-        shifted = susceptance * branches.phase_shift_rad
+        # From the flat angles, and whole turns around a loop count nothing, as in the AC equations.
+        difference = angle[ends[0]] - angle[ends[1]] - branches.phase_shift_rad
+        flows = susceptance * np.angle(np.exp(1j * difference))
         power = self._given_power(profile_values).real - self.network.shunt_pu.real
-        power += np.bincount(ends[0], shifted, count) - np.bincount(ends[1], shifted, count)
-        held = np.where(self._role == Role.SLACK, self._slack_angle, 0.0)
-        wanted = (power - matrix @ held)[free]
+        power -= np.bincount(ends[0], flows, count) - np.bincount(ends[1], flows, count)
         if len(free):
             try:
-                angle[free] = splu(matrix[free][:, free]).solve(wanted)
+                angle[free] += splu(matrix[free][:, free]).solve(power[free])
             except RuntimeError:  # "Factor is exactly singular"
                 return voltage, angle
         return voltage, angle

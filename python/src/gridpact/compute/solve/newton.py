@@ -20,16 +20,22 @@ Indices = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 
+COLLAPSED_PU = 0.01
+"""With a lower voltage there is no solution: where no power is wanted, 0 V balances as well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """Voltages (not negative) and angles (from −π to π) of all buses, and how well they balance.
 
     ``mismatch_pu`` is ΔP + jΔQ where active and reactive power must balance, and 0 elsewhere.
+    ``worst_bus`` has the largest, or the lowest voltage where a collapse is what is wrong.
     """
 
     voltage_pu: Real
     angle_rad: Real
     mismatch_pu: Complex
+    worst_bus: int
     iterations: int
     converged: bool
 
@@ -102,13 +108,26 @@ class PowerBalance:
                 mismatch = np.where(angle_free, difference.real, 0.0) + 1j * np.where(
                     voltage_free, difference.imag, 0.0
                 )
-                largest = np.maximum(np.abs(mismatch.real), np.abs(mismatch.imag)).max()
-                converged = bool(largest <= tolerance_pu)
+                sizes = np.maximum(np.abs(mismatch.real), np.abs(mismatch.imag))
+                worst = int(np.argmax(sizes))  # which takes what is no number for the largest
+                balanced = bool(sizes[worst] <= tolerance_pu)
                 step = None
-                if not converged and np.isfinite(largest) and iterations < max_iterations:
+                if not balanced and np.isfinite(sizes[worst]) and iterations < max_iterations:
                     step = self._step(phasor, angle, mismatch, unknowns)
                 if step is None:
-                    return Point(np.abs(phasor), np.angle(phasor), mismatch, iterations, converged)
+                    size = np.abs(phasor)
+                    lowest = int(np.argmin(np.where(voltage_free, size, np.inf)))
+                    collapsed = balanced and bool(
+                        voltage_free[lowest] and size[lowest] < COLLAPSED_PU
+                    )
+                    return Point(
+                        voltage_pu=size,
+                        angle_rad=np.angle(phasor),
+                        mismatch_pu=mismatch,
+                        worst_bus=lowest if collapsed else worst,
+                        iterations=iterations,
+                        converged=balanced and not collapsed,
+                    )
                 angle[unknowns.angles] += step[:count]
                 voltage[unknowns.voltages] += step[count:]
                 iterations += 1
