@@ -8,7 +8,6 @@ alike, name the same violations, and pack what they accept to the same bytes.
 from __future__ import annotations
 
 import copy
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,15 +86,6 @@ def verdict(title: str, data: bytes) -> str:
     except ContractError as error:
         found = sorted(f"{violation.field}:{violation.rule}" for violation in error.violations)
         return f"{error.reason} {';'.join(found)}"
-
-
-@pytest.fixture(scope="module")
-def julia() -> str:
-    found = ROOT / ".tools" / "bin" / "julia"
-    program = str(found) if found.exists() else shutil.which("julia")
-    if program is None:
-        pytest.skip("no Julia here; scripts/setup-julia says why")
-    return program
 
 
 @pytest.mark.timeout(300)

@@ -101,10 +101,12 @@ function factors(start::Vector{Int32}, column::Vector{Int32})
     poke!(common, AT_BTF, Int32(0))       # a connected network is one block
     poke!(common, AT_SCALE, Int32(-1))    # per unit is scaled
     # KLU works by columns: what it gets is the transposed matrix, and `solve!` transposes again.
-    symbolic = ccall(klu.klu_analyze_given, Ptr{Cvoid},
+    # Without unknowns (each bus is a slack) there is nothing to analyse, factorise or solve.
+    n = length(start) - 1
+    symbolic = n == 0 ? C_NULL : ccall(klu.klu_analyze_given, Ptr{Cvoid},
         (Cint, Ptr{Int32}, Ptr{Int32}, Ptr{Int32}, Ptr{Int32}, Ptr{UInt8}),
-        length(start) - 1, start, column, C_NULL, C_NULL, common)
-    symbolic == C_NULL && error("KLU cannot analyse the matrix: status $(status(common))")
+        n, start, column, C_NULL, C_NULL, common)
+    n > 0 && symbolic == C_NULL && error("KLU cannot analyse the matrix: status $(status(common))")
     return finalizer(close, Factors(start, column, klu, common, symbolic, C_NULL, 0.0))
 end
 
@@ -140,6 +142,7 @@ Factorise with a free choice of pivots. False when the matrix is singular.
 """
 function factor!(its::Factors, value::Vector{Float64})
     forget!(its)
+    isempty(its.column) && return true
     its.numeric = ccall(its.library.klu_factor, Ptr{Cvoid},
         (Ptr{Int32}, Ptr{Int32}, Ptr{Float64}, Ptr{Cvoid}, Ptr{UInt8}),
         its.start, its.column, value, its.symbolic, its.common)
@@ -172,7 +175,7 @@ end
 
 "Solve in place: `right` becomes the solution."
 function solve!(its::Factors, right::Vector{Float64})
-    ccall(its.library.klu_tsolve, Cint,
+    isempty(right) || ccall(its.library.klu_tsolve, Cint,
         (Ptr{Cvoid}, Ptr{Cvoid}, Cint, Cint, Ptr{Float64}, Ptr{UInt8}),
         its.symbolic, its.numeric, length(right), 1, right, its.common)
     return right
@@ -180,7 +183,7 @@ end
 
 "The same with the transposed matrix."
 function solve_transposed!(its::Factors, right::Vector{Float64})
-    ccall(its.library.klu_solve, Cint,
+    isempty(right) || ccall(its.library.klu_solve, Cint,
         (Ptr{Cvoid}, Ptr{Cvoid}, Cint, Cint, Ptr{Float64}, Ptr{UInt8}),
         its.symbolic, its.numeric, length(right), 1, right, its.common)
     return right
@@ -207,6 +210,7 @@ end
 Base.close(::UmfpackFactors) = nothing
 
 function factor!(its::UmfpackFactors, value::Vector{Float64})
+    isempty(its.order) && return true
     its.transposed.nzval .= view(value, its.order)
     try
         its.umfpack = its.umfpack === nothing ? lu(its.transposed) : lu!(its.umfpack, its.transposed)
@@ -220,9 +224,9 @@ end
 
 refactor!(its::UmfpackFactors, value::Vector{Float64}) = factor!(its, value)
 
-solve!(its::UmfpackFactors, right::Vector{Float64}) =
+solve!(its::UmfpackFactors, right::Vector{Float64}) = isempty(right) ? right :
     copyto!(right, ldiv!(similar(right), transpose(its.umfpack), right))
-solve_transposed!(its::UmfpackFactors, right::Vector{Float64}) =
+solve_transposed!(its::UmfpackFactors, right::Vector{Float64}) = isempty(right) ? right :
     copyto!(right, ldiv!(similar(right), its.umfpack, right))
 
 end

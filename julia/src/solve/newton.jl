@@ -223,7 +223,7 @@ function solve!(solver::Solver; tolerance::Float64, max_iterations::Int, reuse::
     previous, iterations = Inf, 0
     while true
         largest, bus, is_active = mismatch!(solver)
-        largest <= tolerance && return Outcome(true, iterations, largest, bus, is_active)
+        largest <= tolerance && return balanced(solver, iterations, largest, bus, is_active)
         isfinite(largest) && iterations < max_iterations ||
             return Outcome(false, iterations, largest, bus, is_active)
         if !(reuse && solver.is_factorised && largest <= 0.1 * previous)
@@ -236,6 +236,18 @@ function solve!(solver::Solver; tolerance::Float64, max_iterations::Int, reuse::
         previous = largest
         iterations += 1
     end
+end
+
+"With a lower voltage there is no solution, p.u.: where no power is wanted, 0 V balances as well."
+const COLLAPSED = 0.01
+
+"The outcome where every power balances."
+function balanced(solver::Solver, iterations::Int, largest::Float64, bus::Int, is_active::Bool)
+    for i in eachindex(solver.magnitude)
+        solver.jacobian.voltage[i] > 0 && abs(solver.magnitude[i]) < COLLAPSED &&
+            return Outcome(false, iterations, largest, i, is_active)
+    end
+    return Outcome(true, iterations, largest, bus, is_active)
 end
 
 function advance!(solver::Solver)
@@ -335,21 +347,23 @@ end
 """
     dc_angles(network, active) -> Vector{Float64}
 
-The angles of the linear power flow (rad) when `active` is fed in (p.u.); zeros where it has no solution.
+The angles of the linear power flow (rad) when `active` is fed in (p.u.); the flat angles where it has no solution.
 """
 function dc_angles(network::PowerNetwork, active::Vector{Float64})
     branches, n = network.branches, bus_count(network)
     b = complex.(branches.dc_susceptance)
     matrix = assembled(branches, b, -b, -b, b, zeros(ComplexF64, n))
     order = Klu.order(Int32.(matrix.start .- 1), Int32.(matrix.column .- 1))
-    angle = Float64[role == SLACK ? set : 0.0 for (role, set) in zip(network.role, network.set_angle)]
-
-    power = active .- real.(network.shunt)
+    # From the flat angles, and whole turns around a loop count nothing, as in the AC equations.
+    angle = PowerNetworks.flat_angles(network)
+    flat, power = copy(angle), active .- real.(network.shunt)
     for m in 1:length(branches)
         branches.in_service[m] || continue
-        shifted = branches.dc_susceptance[m] * branches.shift[m]
-        power[branches.from[m]] += shifted
-        power[branches.to[m]] -= shifted
+        from, to = branches.from[m], branches.to[m]
+        difference = rem2pi(angle[from] - angle[to] - branches.shift[m], RoundNearest)
+        flow = branches.dc_susceptance[m] * difference
+        power[from] -= flow
+        power[to] += flow
     end
     number, buses = zeros(Int, n), Int[]
     for i in order
@@ -358,23 +372,20 @@ function dc_angles(network::PowerNetwork, active::Vector{Float64})
         number[i] = length(buses)
     end
     start, column, value, right = Int32[0], Int32[], Float64[], power[buses]
-    for (row, i) in enumerate(buses)
+    for i in buses
         for e in matrix.start[i]:matrix.start[i+1]-1
             k = matrix.column[e]
-            if number[k] > 0
-                push!(column, number[k] - 1)
-                push!(value, matrix.real[e])
-            else
-                right[row] -= matrix.real[e] * angle[k]
-            end
+            number[k] > 0 || continue
+            push!(column, number[k] - 1)
+            push!(value, matrix.real[e])
         end
         push!(start, length(column))
     end
     isempty(buses) && return angle
     factors = Klu.factors(start, column)
-    Klu.factor!(factors, value) && (angle[buses] = Klu.solve!(factors, right))
+    Klu.factor!(factors, value) && (angle[buses] .+= Klu.solve!(factors, right))
     close(factors)
-    return all(isfinite, angle) ? angle : zeros(n)
+    return all(isfinite, angle) ? angle : flat
 end
 
 end

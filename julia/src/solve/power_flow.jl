@@ -88,6 +88,7 @@ finite(mismatch::Float64) = isnan(mismatch) ? 1e300 : min(mismatch, 1e300)
 function solve_slot!(solver, problem, options, starts, last_good, slot::Int)
     if last_good.slot > 0
         PowerNetworks.inject!(solver.active, solver.reactive, problem.injections, slot, 1.0)
+        fill!(solver.returns, 0)
         if last_good.slot != slot - 1     # the solver holds what became of a slot that failed
             copyto!(solver.magnitude, last_good.magnitude)
             copyto!(solver.angle, last_good.angle)
