@@ -139,7 +139,7 @@ def power_flow(buses: int, net: str, rounds: int, calls: int) -> Maker:
             input=f"pandapower.networks.{net}, flat start, 1e-8 p.u.",
             entries=(
                 Entry("gridpact", "julia", "power_flow", ours, calls),
-                Entry("gridpact_python", "python", "power_flow", ours, every=3),
+                Entry("gridpact_python", "python", "power_flow", ours, every=5),
                 Entry("lightsim2grid", "lightsim2grid", "power_flow", net, calls),
                 Entry("pandapower", "pandapower", "power_flow", net, calls=2),
                 Entry(
@@ -184,7 +184,7 @@ def power_flow_year(setting: Setting) -> Case:
             Entry("gridpact", "julia", "power_flow_year", str(files["msgpack"])),
             Entry("lightsim2grid", "lightsim2grid", "power_flow_year", f"{net} {files['npz']}"),
         ),
-        rounds=6,
+        rounds=5,
         tolerance=1e-8,
         reference="lightsim2grid",
         ratios=(
@@ -217,10 +217,10 @@ DEFAULT: dict[str, Maker] = {
     "dispatch_96": dispatch(96, rounds=25),
     "dispatch_672": dispatch(672, rounds=25),
     "mpc_step_96": mpc_step(96, rounds=25),
-    "power_flow_118": power_flow(118, "case118", rounds=20, calls=20),
-    "power_flow_1354": power_flow(1354, "case1354pegase", rounds=20, calls=5),
-    "power_flow_2869": power_flow(2869, "case2869pegase", rounds=20, calls=4),
-    "power_flow_9241": power_flow(9241, "case9241pegase", rounds=10, calls=2),
+    "power_flow_118": power_flow(118, "case118", rounds=15, calls=20),
+    "power_flow_1354": power_flow(1354, "case1354pegase", rounds=15, calls=5),
+    "power_flow_2869": power_flow(2869, "case2869pegase", rounds=15, calls=4),
+    "power_flow_9241": power_flow(9241, "case9241pegase", rounds=6, calls=2),
     "power_flow_year_118": power_flow_year,
 }
 
