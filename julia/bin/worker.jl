@@ -2,4 +2,4 @@
 
 using GridpactCompute
 
-GridpactCompute.work(ARGS[1], parse(Int, ARGS[2]), parse(Int, ARGS[3]))
+GridpactCompute.work(ARGS[1], parse(Int, ARGS[2]), parse(Int, ARGS[3]), parse(Int, ARGS[4]))

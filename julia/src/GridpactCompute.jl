@@ -14,6 +14,7 @@ module GridpactCompute
 # Starting is compiling: what is heavy runs in C libraries, so the compiler need not try hard here.
 Base.Experimental.@optlevel 1
 
+using Libdl
 using SHA: hmac_sha256
 using Sockets
 
@@ -51,6 +52,7 @@ include("solve/plan_check.jl")
 include("serve/log.jl")
 include("serve/process.jl")
 include("serve/messages.jl")
+include("serve/memory.jl")
 include("serve/auth.jl")
 include("serve/link.jl")
 include("serve/kinds.jl")

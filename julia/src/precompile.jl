@@ -10,7 +10,7 @@ end
 precompile(greet, (Pool, Base.PipeEndpoint))
 precompile(lost, (Pool, Worker))
 precompile(WebSocket.write_outbox, (WebSocket.Connection,))
-precompile(work, (String, Int, Int))
+precompile(work, (String, Int, Int, Int))
 precompile(answer, (IO, Vector{UInt8}))
 precompile(warm_up, ())
 

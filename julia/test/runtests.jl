@@ -14,7 +14,7 @@ const FILES = isempty(ARGS) ? [
     "model/linear_program", "model/dispatch",
     "solve/highs", "solve/warm_models", "solve/dispatch_plan", "solve/dispatch_conflict", "solve/dispatch_reasons",
     "solve/dispatch",
-    "serve/log", "serve/auth", "serve/link", "serve/messages", "serve/kinds", "serve/pool",
+    "serve/log", "serve/auth", "serve/link", "serve/messages", "serve/memory", "serve/kinds", "serve/pool",
     "serve/front", "serve/main",
 ] : ARGS
 

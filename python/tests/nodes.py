@@ -37,10 +37,11 @@ SECRET = "a shared secret"
 SOON_S = 60.0
 TASK_ID = "01981f6e-7c00-7000-8000-000000000004"
 LOOK_AGAIN_S = 0.02
+HEARTBEAT_S = 4.0
 
 
 class Bridge:
-    """A connection to a node, greeted."""
+    """A connection to a node, greeted; it beats while it waits for an answer."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
@@ -79,8 +80,14 @@ class Bridge:
 
     def receive(self) -> Welcome | Accepted | Progress | Result | Error:
         """The next message that is no heartbeat."""
+        deadline = time.monotonic() + SOON_S
         while True:
-            data = self._socket.recv(SOON_S, decode=False)
+            try:
+                data = self._socket.recv(HEARTBEAT_S, decode=False)
+            except TimeoutError:
+                assert time.monotonic() < deadline, "the node says nothing"
+                self._socket.send(encode(Heartbeat(sequence=0)))
+                continue
             message = decode_one_of(RECEIVE_FROM_NODE, data, LIMITS)
             if not isinstance(message, Heartbeat):
                 return message

@@ -42,6 +42,7 @@ function serve(; host::String, port::Int, capacity::Int, secret::String, node_id
             listener = listen(getaddrinfo(host), port)
             in_background(() -> accept_connections(node, listener), "accept")
             log_event(:info, "ready"; address = "$host:$(Int(getsockname(listener)[2]))", workers = capacity,
+                worker_memory_mib = pool.memory_mib,
                 julia = VERSION, highs = Highs.version())
             keep_spare(pool)
         catch err

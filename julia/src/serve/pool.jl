@@ -26,15 +26,17 @@ end
 Worker(id, process) = Worker(id, process, nothing, nothing, false, String[])
 
 """
-    Pool(capacity)
+    Pool(capacity; memory_mib)
 
 Starts `capacity` workers and then the spare. `assign!(pool, job)` hands a job to a ready worker, or
 keeps it until one is ready; nobody may have more than `capacity` jobs in the pool. `stop!(pool, job)`
-ends a job by killing its worker, whose place the spare takes at once.
+ends a job by killing its worker, whose place the spare takes at once. A job whose worker uses more than
+`memory_mib` ends so, too.
 """
 mutable struct Pool
     capacity::Int
     command::Cmd
+    memory_mib::Int                      # that a worker may use
     folder::String                       # private to this user; holds the socket
     listener::Base.IOServer
     workers::Dict{Int,Worker}
@@ -44,15 +46,18 @@ mutable struct Pool
     restart_delay_s::Float64
     target::Int                          # processes wanted: capacity, then one more
     ready_changed::Condition
+    memory_watch::Union{Timer,Nothing}
     closed::Bool
 end
 
 const LONGEST_RESTART_DELAY_S = 30.0
 
-function Pool(capacity::Int; command::Cmd = worker_command())
+function Pool(capacity::Int; command::Cmd = worker_command(), memory_mib::Int = worker_memory_mib(capacity))
     folder = mktempdir(runtime_folder(); prefix = "compute-", cleanup = false)
-    pool = Pool(capacity, command, folder, listen(joinpath(folder, "front")), Dict{Int,Worker}(),
-        Worker[], Job[], 1, 0.0, capacity, Condition(), false)
+    pool = Pool(capacity, command, memory_mib, folder, listen(joinpath(folder, "front")), Dict{Int,Worker}(),
+        Worker[], Job[], 1, 0.0, capacity, Condition(), nothing, false)
+    pool.memory_watch = Timer(_ -> watch_memory(pool), MEMORY_CHECK_INTERVAL_S;
+        interval = MEMORY_CHECK_INTERVAL_S)
     in_background(() -> greet_workers(pool), "greet-workers")
     restock(pool)
     return pool
@@ -100,7 +105,7 @@ end
 function start_worker(pool::Pool)
     id = pool.next_id
     pool.next_id += 1
-    command = `$(pool.command) $(joinpath(pool.folder, "front")) $id $(getpid())`
+    command = `$(pool.command) $(joinpath(pool.folder, "front")) $id $(getpid()) $(pool.memory_mib)`
     # A worker solves on one core; threads of the linear algebra library would only fight for it.
     command = setenv(command, merge(ENV |> Dict{String,String}, Dict("OPENBLAS_NUM_THREADS" => "1")))
     process = run(pipeline(command; stdin = devnull, stdout = stdout, stderr = stderr); wait = false)
@@ -171,13 +176,15 @@ end
 function lost(pool::Pool, worker::Worker)
     forget(pool, worker)
     pool.closed && return nothing
+    no_memory = worker.process.exitcode == OUT_OF_MEMORY_EXIT
     if !worker.given_up
-        log_event(:warning, "worker-lost"; worker = worker.id, exit_code = worker.process.exitcode,
+        log_event(:warning, no_memory ? "out-of-memory" : "worker-lost"; worker = worker.id, exit_code = worker.process.exitcode,
             signal = worker.process.termsignal, task_id = worker.job === nothing ? "-" : worker.job.task_id)
     end
     if worker.job !== nothing
         job, worker.job = worker.job, nothing
-        fail(job, ContractError("WORKER_LOST", "", "the worker died while it computed"))
+        fail(job, no_memory ? out_of_memory(pool.memory_mib) :
+            ContractError("WORKER_LOST", "", "the worker died while it computed"))
     end
     if worker.link === nothing && !worker.given_up
         # It never became ready; the next one probably will not either.
@@ -185,6 +192,19 @@ function lost(pool::Pool, worker::Worker)
         Timer(_ -> restock(pool), pool.restart_delay_s)
     else
         restock(pool)
+    end
+    return nothing
+end
+
+"End the jobs whose workers use too much; for what is allocated slowly, no allocation fails."
+function watch_memory(pool::Pool)
+    for worker in collect(values(pool.workers))
+        worker.job === nothing && continue
+        used_mib = process_running(worker.process) ? private_memory_mib(getpid(worker.process)) : 0
+        used_mib > pool.memory_mib || continue
+        log_event(:warning, "out-of-memory"; worker = worker.id, task_id = worker.job.task_id,
+            used_mib = used_mib, limit_mib = pool.memory_mib)
+        end_with(pool, worker.job, out_of_memory(pool.memory_mib))
     end
     return nothing
 end
@@ -290,6 +310,7 @@ end
 "End every worker and remove the socket."
 function Base.close(pool::Pool)
     pool.closed = true
+    close(pool.memory_watch)
     close(pool.listener)
     for worker in collect(values(pool.workers))
         worker.given_up = true

@@ -1,15 +1,16 @@
 # A worker process: takes one task after the other from the front and computes it.
 
 """
-    work(path, id, parent_pid)
+    work(path, id, parent_pid, memory_mib)
 
 Connect to the front at `path`, warm up, say READY and serve tasks until the front goes away.
 """
-function work(path::String, id::Int, parent_pid::Int)
+function work(path::String, id::Int, parent_pid::Int, memory_mib::Int)
     die_with_parent(parent_pid)
     # Interrupts are the front's business; it ends its workers itself.
     ccall(:signal, Ptr{Cvoid}, (Cint, Ptr{Cvoid}), SIGNAL_INTERRUPT, Ptr{Cvoid}(1))
     link = connect(path)
+    limit_memory(memory_mib)
     warm_up()
     write_link(link, READY, codeunits(string(id)) |> collect)
     while true
@@ -20,6 +21,7 @@ function work(path::String, id::Int, parent_pid::Int)
             rethrow()
         end
         tag == TASK && answer(link, payload)
+        relieve_memory(memory_mib)
     end
 end
 
@@ -55,6 +57,7 @@ function answer(@nospecialize(link::IO), payload::Vector{UInt8})
             fencing_token = task.fencing_token, encoding = encoding,
             solve_ms = (time_ns() - started_ns) / 1e6, body = body)))
     catch err
+        err isa OutOfMemoryError && end_out_of_memory()
         err isa ContractError && err.reason == "TASK_TIMEOUT" && Highs.CUT_SHORT[] &&
             (err = out_of_time(task.remaining_ms))
         write_link(link, ERROR, pack(error_message(failure(err), task)))
@@ -70,7 +73,6 @@ out_of_time(remaining_ms::Int) = ContractError("TASK_TIMEOUT", "",
     "raise timeout_s or make it smaller")
 
 failure(err::ContractError) = err
-failure(::OutOfMemoryError) = ContractError("SOLVER_FAILED", "", "the worker ran out of memory")
 function failure(err)
     log_event(:error, "computation-failed"; error = sprint(showerror, err, catch_backtrace()))
     return ContractError("INTERNAL", "", "the computation failed; the node's log says why")

@@ -19,6 +19,8 @@ while !eof(link)
     what == 'e' && say(link, RESULT, payload)                                    # echo
     what == 'p' && (say(link, PROGRESS, payload); say(link, RESULT, payload))    # progress, then echo
     what == 'i' && say(link, RESULT, Vector{UInt8}(string(getpid())))            # its process id
+    what == 'm' && exit(71)                                                      # has not got the memory
+    what == 'b' && (hoard = [Any[i] for i in 1:10_000_000]; Libc.systemsleep(60))  # has got too much, in bits
     what == 'd' && exit(3)                                                       # die
     what == 'h' && while true                                                    # hang, like a solver
         Libc.systemsleep(60)

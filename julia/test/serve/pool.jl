@@ -5,8 +5,8 @@ const FAKE_WORKER = joinpath(@__DIR__, "fake_worker.jl")
 fake_command(behaviour = "well") = `$(Base.julia_cmd()) --startup-file=no $FAKE_WORKER $behaviour`
 
 "A pool of fake workers, closed after `use(pool)`."
-function with_pool(use, capacity; behaviour = "well", spare = true)
-    pool = Pool(capacity; command = fake_command(behaviour))
+function with_pool(use, capacity; behaviour = "well", spare = true, memory_mib = 10_000)
+    pool = Pool(capacity; command = fake_command(behaviour), memory_mib = memory_mib)
     try
         if behaviour == "well"
             wait_until_ready(pool)
@@ -135,6 +135,24 @@ end
         @test unpack(Error, dying.heard[end]).retryable
         @test other.heard[end] == b"echo"
         @test eventually(() -> length(pool.idle) == 3)
+    end
+end
+
+@testset "a job that needs more memory than there is for it ends, and is not tried again" begin
+    with_pool(1; memory_mib = 500) do pool
+        for payload in ("memory that cannot be had", "bits that come to more than the limit")
+            it = trial(payload)
+            assign!(pool, it.job, 60_000)
+            @test eventually(() -> it.ended == 1)
+            @test reason(it) == "OUT_OF_MEMORY"
+            failure = unpack(Error, it.heard[end])
+            @test !failure.retryable
+            @test occursin("500 MiB", failure.message) && occursin("GRIDPACT_WORKER_MEMORY_MIB", failure.message)
+            next = trial("echo")
+            assign!(pool, next.job, 60_000)
+            @test eventually(() -> next.ended == 1)
+            @test eventually(() -> length(pool.idle) == 2)
+        end
     end
 end
 

@@ -85,7 +85,7 @@ class Bridge:
 
 @asynccontextmanager
 async def node(workers: int = 1) -> AsyncGenerator[str]:
-    async with serving(Address("127.0.0.1", 0), SECRET, workers) as facts:
+    async with serving(Address("127.0.0.1", 0), SECRET, workers, 1000) as facts:
         yield f"ws://{facts['address']}/compute"
 
 

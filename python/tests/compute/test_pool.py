@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 
 from gridpact.compute.serve.pool import Pool
+from gridpact.contracts.errors import Reason
+from gridpact.kit.errors import GridpactError
 
 
 async def pid_of(pool: Pool, key: str | None) -> int:
@@ -17,7 +19,7 @@ async def pid_of(pool: Pool, key: str | None) -> int:
 
 @pytest.fixture
 async def pool() -> AsyncIterator[Pool]:
-    pool = Pool(2)
+    pool = Pool(2, memory_mib=1000)
     try:
         await pool.run()
         yield pool
@@ -39,6 +41,23 @@ async def test_task_gets_the_worker_that_served_its_key_last_and_never_waits_for
         other = await pid_of(pool, "a")
         assert other != first
     assert await pid_of(pool, "b") == second
+
+
+async def test_worker_that_uses_more_than_it_may_is_stopped(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await pid_of(pool, None)
+    monkeypatch.setattr("gridpact.compute.serve.pool.private_mib", lambda _: 1001)
+
+    async def work() -> None:
+        async with pool.worker() as worker:
+            await worker.receive()
+
+    with pytest.raises(GridpactError, match="1000 MiB") as raised:
+        await work()
+    assert raised.value.reason is Reason.OUT_OF_MEMORY
+    monkeypatch.undo()
+    assert await pid_of(pool, None) != first
 
 
 async def test_key_of_a_worker_that_was_killed_is_served_by_another(pool: Pool) -> None:

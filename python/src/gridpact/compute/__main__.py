@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 from gridpact.compute.serve.front import serving
+from gridpact.compute.serve.memory import share_mib
 from gridpact.kit.process import run_process
 from gridpact.kit.settings import Address, ComputeSettings
 
@@ -27,7 +28,8 @@ def main() -> int:
     address = Address(arguments.host, arguments.port)
 
     def serve(settings: ComputeSettings) -> AbstractAsyncContextManager[Mapping[str, object]]:
-        return serving(address, settings.compute_secret, arguments.workers)
+        memory_mib = settings.worker_memory_mib or share_mib(arguments.workers)
+        return serving(address, settings.compute_secret, arguments.workers, memory_mib)
 
     return run_process("compute-python", ComputeSettings, serve)
 

@@ -17,6 +17,8 @@ Kind = TypeVar("Kind")
 
 PREFIX = "GRIDPACT_"
 
+LEAST_WORKER_MEMORY_MIB = 256
+
 
 class SettingsError(Exception):
     """The environment lacks what a process needs; the message names every variable at fault."""
@@ -90,10 +92,19 @@ class BridgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class ComputeSettings:
-    """What ``python -m gridpact.compute`` needs besides its command line."""
+    """What ``python -m gridpact.compute`` needs besides its command line.
+
+    ``worker_memory_mib``: what a worker may use; 0 means its share of the machine.
+    """
 
     compute_secret: str = field(repr=False)
+    worker_memory_mib: int = 0
     log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        if self.worker_memory_mib and self.worker_memory_mib < LEAST_WORKER_MEMORY_MIB:
+            words = f"must be at least {LEAST_WORKER_MEMORY_MIB}"
+            raise SettingsError(f"GRIDPACT_WORKER_MEMORY_MIB {words}")
 
 
 def read_settings(kind: type[Kind], environment: Mapping[str, str] | None = None) -> Kind:

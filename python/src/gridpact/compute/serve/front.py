@@ -63,12 +63,12 @@ CANCEL_ASKED = "the bridge asked for it"
 
 @asynccontextmanager
 async def serving(
-    address: Address, secret: str, workers: int
+    address: Address, secret: str, workers: int, worker_memory_mib: int
 ) -> AsyncGenerator[Mapping[str, object]]:
     """A node that serves while the context is open; yields facts for the log."""
     node_id = f"compute-python-{uuid4().hex[:12]}"
     doorkeeper = Doorkeeper(secret)
-    pool = Pool(workers)
+    pool = Pool(workers, worker_memory_mib)
 
     async def converse(socket: ServerConnection) -> None:
         await Conversation(socket, pool, node_id, secret).run()
@@ -91,7 +91,12 @@ async def serving(
             close_timeout=1.0,
             server_header=None,
         ) as server:
-            yield {"address": _address_of(server), "workers": workers, "node_id": node_id}
+            yield {
+                "address": _address_of(server),
+                "workers": workers,
+                "worker_memory_mib": worker_memory_mib,
+                "node_id": node_id,
+            }
     finally:
         await pool.close()
 

@@ -12,6 +12,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
+from gridpact.compute.serve.memory import (
+    CHECK_INTERVAL_S,
+    OUT_OF_MEMORY_EXIT,
+    out_of_memory,
+    private_mib,
+)
 from gridpact.compute.solve.warm_models import MOST_MODELS
 from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError
@@ -29,25 +35,31 @@ class WorkerLostError(Exception):
 class Worker:
     """One worker process."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, memory_mib: int) -> None:
         self._process = process
+        self._memory_mib = memory_mib
+        self._uses_too_much = False
         self._tasks = cast("asyncio.StreamWriter", process.stdin)
         self._answers = cast("asyncio.StreamReader", process.stdout)
         # Of the models that it may have kept, the newest last.
         self._keys: deque[str] = deque(maxlen=MOST_MODELS)
 
     @classmethod
-    async def start(cls) -> Worker:
-        """A worker that is warmed up. Raises WorkerLostError when it ends before that."""
+    async def start(cls, memory_mib: int) -> Worker:
+        """A worker that is warmed up and may use so much memory.
+
+        Raises WorkerLostError, or GridpactError OUT_OF_MEMORY, when it ends before that.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "gridpact.compute.serve.worker",
+            str(memory_mib),
             stdin=PIPE,
             stdout=PIPE,
             env=_environment(),
         )
-        worker = cls(process)
+        worker = cls(process, memory_mib)
         try:
             await worker.receive()
         except BaseException:
@@ -86,12 +98,21 @@ class Worker:
             raise WorkerLostError from error
 
     async def receive(self) -> tuple[Tag, bytes]:
-        """The next frame. Raises WorkerLostError."""
+        """The next frame. Raises WorkerLostError, or GridpactError OUT_OF_MEMORY."""
         try:
             tag, size = read_header(await self._answers.readexactly(HEADER.size))
             return tag, await self._answers.readexactly(size)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
+            await self.gone()
+            if self._uses_too_much or self._process.returncode == OUT_OF_MEMORY_EXIT:
+                raise out_of_memory(self._memory_mib) from error
             raise WorkerLostError from error
+
+    def check_memory(self) -> None:
+        """Kills a worker that uses more than it may; `receive` says so."""
+        if self.is_alive and private_mib(self.pid) > self._memory_mib:
+            self._uses_too_much = True
+            self.kill()
 
     def kill(self) -> None:
         """Ends the process, whatever it is doing."""
@@ -106,8 +127,11 @@ class Worker:
 class Pool:
     """Hands out warm workers and replaces those that do not come back alive."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, memory_mib: int) -> None:
         self.capacity = capacity
+        self._memory_mib = memory_mib
+        self._at_work: set[Worker] = set()
+        self._watch: asyncio.Task[None] | None = None
         self._warm: list[Worker] = []  # the one used last at the end
         self._warm_changed = asyncio.Event()
         self._starting: set[asyncio.Task[None]] = set()
@@ -119,6 +143,7 @@ class Pool:
         ready = [self._start_one() for _ in range(self.capacity)]
         await asyncio.gather(*ready)
         self._start_one()
+        self._watch = asyncio.create_task(self._watch_memory())
 
     @asynccontextmanager
     async def worker(self, affinity_key: str | None = None) -> AsyncGenerator[Worker]:
@@ -136,6 +161,7 @@ class Pool:
             worker = await self._next_alive(affinity_key)
             if affinity_key is not None:
                 worker.note(affinity_key)
+            self._at_work.add(worker)
             try:
                 yield worker
             except BaseException:
@@ -145,12 +171,16 @@ class Pool:
                 self._await_end_of(worker)
                 self._start_one()
                 raise
+            finally:
+                self._at_work.remove(worker)
             self._put_back(worker)
         finally:
             self._held_count -= 1
 
     async def close(self) -> None:
         """Kills every worker that nobody holds; returns when all that were killed have ended."""
+        if self._watch is not None:
+            self._watch.cancel()
         while self._warm:
             worker = self._warm.pop()
             worker.kill()
@@ -195,11 +225,18 @@ class Pool:
         self._ending.add(end)
         end.add_done_callback(self._ending.discard)
 
+    async def _watch_memory(self) -> None:
+        """For what is allocated bit by bit; an allocation beyond the limit fails in the worker."""
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            for worker in self._at_work:
+                worker.check_memory()
+
     async def _keep_starting(self) -> None:
         while True:
             try:
-                worker = await Worker.start()
-            except WorkerLostError:
+                worker = await Worker.start(self._memory_mib)
+            except (WorkerLostError, GridpactError):
                 log.error("worker-not-started", retry_s=RESTART_PAUSE_SECONDS)
                 await asyncio.sleep(RESTART_PAUSE_SECONDS)
             else:

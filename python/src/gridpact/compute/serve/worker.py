@@ -1,13 +1,14 @@
 """A worker process: one task after another from its standard input, the answers to its output.
 
-It computes in the foreground and is killed to cancel. Run by `gridpact.compute.serve.pool` only.
+It computes in the foreground and is killed to cancel. Run by `gridpact.compute.serve.pool` only;
+its argument is how much memory it may use, in MiB.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
-import resource
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ from msgspec import UNSET
 from gridpact.compute.kinds import computations
 from gridpact.compute.model.progress import Progress as Report
 from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
+from gridpact.compute.serve.memory import OUT_OF_MEMORY_EXIT, limit_memory, private_mib
 from gridpact.compute.solve.deadline import out_of_time, stopped_in
 from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.contracts.channels import KINDS, LIMITS, ZSTD_THRESHOLD_BYTES
@@ -32,8 +34,6 @@ from gridpact.kit.wire import decode, encode
 
 log = Log(__name__)
 
-MEMORY_LIMIT_BYTES = 4 << 30
-OOM_SCORE = "500"  # a worker is the first to go when the machine's memory runs out
 QUIET_SECONDS = 0.1  # at most ten reports a second; what is done sooner needs none
 
 _PR_SET_PDEATHSIG = 1
@@ -45,7 +45,8 @@ def main() -> None:
     with os.fdopen(os.dup(0), "rb") as tasks, os.fdopen(os.dup(1), "wb", buffering=0) as answers:
         # What libraries print must not end up between frames; HiGHS greets once, in the warm-up.
         configure_logging("compute-worker", os.environ.get("GRIDPACT_LOG_LEVEL", "info"))
-        _limit_memory()
+        memory_mib = int(sys.argv[1])
+        limit_memory(memory_mib)
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)
         computer = Computer()
@@ -54,6 +55,8 @@ def main() -> None:
         answers.write(frame(Tag.READY))
         while (task := _next_task(tasks)) is not None:
             answers.write(frame(Tag.LAST, computer.answer(task, answers.write)))
+            if 2 * private_mib(os.getpid()) > memory_mib:
+                computer.relieve_memory()
 
 
 def _next_task(tasks: BinaryIO) -> TaskMessage | None:
@@ -85,14 +88,19 @@ class Computer:
             except ContractError as error:
                 return encode(_error(task, GridpactError.of(error)))
             except MemoryError:
-                words = f"the task needs more than {MEMORY_LIMIT_BYTES >> 30} GiB; make it smaller"
-                error = GridpactError(Reason.SOLVER_FAILED, words, solver_status="out of memory")
-                return encode(_error(task, error))
+                # Whatever is half done goes with the process; the front says why.
+                os._exit(OUT_OF_MEMORY_EXIT)
             except Exception:
                 log.exception("task-crashed", task_id=task.task_id, kind=task.kind)
                 return encode(
                     _error(task, GridpactError(Reason.INTERNAL, "the computation crashed"))
                 )
+
+    def relieve_memory(self) -> None:
+        """After a task that needed much: what is kept for later ones goes first."""
+        self._models.clear()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
 
     def warm_up(self) -> None:
         """Computes every rehearsal, from bytes to bytes, so that no task is the first."""
@@ -188,16 +196,6 @@ class _Reports:
 
 def _unheard(*_: object, **__: object) -> None:
     """Takes the reports of the warm-up."""
-
-
-def _limit_memory() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = MEMORY_LIMIT_BYTES
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
-        score.write(OOM_SCORE)
 
 
 def _die_with_parent() -> None:

@@ -254,6 +254,8 @@ class Model:
             # No cost of ours is unbounded below, so "one of the two" can only be the first.
             case HighsModelStatus.kInfeasible | HighsModelStatus.kUnboundedOrInfeasible:
                 outcome = Outcome.INFEASIBLE
+            case HighsModelStatus.kMemoryLimit:
+                raise MemoryError
             case _:
                 raise SolverError(highs.modelStatusToString(status))
         info = highs.getInfo()
