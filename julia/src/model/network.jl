@@ -43,12 +43,13 @@ the from end, then the series impedance with a shunt at either end.
 """
 function connect!(branches::Branches, m::Int, from::Int, to::Int, impedance::ComplexF64,
         from_shunt::ComplexF64, to_shunt::ComplexF64, tap::Float64, shift::Float64)
-    series = inv(impedance)
-    turn = tap * cis(shift)
+    series = conj(impedance) / abs2(impedance)
+    turned = shift == 0 ? -series / tap : -series * cis(shift) / tap
+    turned_back = shift == 0 ? turned : -series * cis(-shift) / tap
     branches.from[m], branches.to[m] = from, to
     branches.ff[m] = (series + from_shunt) / tap^2
-    branches.ft[m] = -series / conj(turn)
-    branches.tf[m] = -series / turn
+    branches.ft[m] = turned
+    branches.tf[m] = turned_back
     branches.tt[m] = series + to_shunt
     branches.shift[m] = shift
     # Without a reactance the linear power flow takes the resistance for one.
@@ -160,7 +161,8 @@ struct Power
     scale::Float64
     values::Vector{Float64}
 end
-Power(constant::Float64) = Power(constant, 0.0, Float64[])
+Power(constant::Float64) = Power(constant, 0.0, NO_VALUES)
+const NO_VALUES = Float64[]
 
 at(power::Power, slot::Int) = isempty(power.values) ? power.constant : power.scale * power.values[slot]
 

@@ -91,7 +91,7 @@ job_count(pool::Pool) = busy_count(pool) + length(pool.waiting)
 
 # ------------------------------------------------------------------------- the life of a worker
 
-worker_command() = `$(Base.julia_cmd()) -O1 --startup-file=no --project=$(project_folder())
+worker_command() = `$(Base.julia_cmd()) -O3 --startup-file=no --project=$(project_folder())
     $(joinpath(project_folder(), "bin", "worker.jl"))`
 
 project_folder() = dirname(dirname(@__DIR__))

@@ -209,6 +209,8 @@ end
 
 Base.close(::UmfpackFactors) = nothing
 
+const AnyFactors = Union{Factors,UmfpackFactors}
+
 function factor!(its::UmfpackFactors, value::Vector{Float64})
     isempty(its.order) && return true
     its.transposed.nzval .= view(value, its.order)

@@ -44,9 +44,11 @@ function network_problem(given::Network, profiles::Vector{NetworkProfile}; de_en
     hold_set_points!(found, set_voltage, set_angle, given, bus_of, role)
     profile_of = Dict{String,NetworkProfile}(profile.name => profile for profile in profiles)
     injections = PowerNetworks.Injections(n)
-    generators = power_generators!(found, injections, given, bus_of, role, profile_of)
-    load!(found, injections, given, bus_number, role, profile_of)
+    blame_units!(found, given.generators, "network.generators", profile_of)
+    blame_units!(found, given.loads, "network.loads", profile_of)
     isempty(found) || refuse(found)
+    generators = power_generators!(injections, given, bus_of, role, profile_of)
+    load!(injections, given, bus_number, role, profile_of)
 
     shunt = zeros(ComplexF64, n)
     for item in given.shunts
@@ -126,7 +128,7 @@ function hold_set_points!(found, set_voltage, set_angle, given::Network, bus_of:
     end
 end
 
-function power_generators!(found, injections, given::Network, bus_of::Vector{Int}, role, profile_of)
+function power_generators!(injections, given::Network, bus_of::Vector{Int}, role, profile_of)
     base, count = given.base_power_mva, length(given.generators)
     roles = fill(PowerNetworks.DEAD, count)
     active, reactive = PowerNetworks.Power[], PowerNetworks.Power[]
@@ -134,7 +136,7 @@ function power_generators!(found, injections, given::Network, bus_of::Vector{Int
     group_at = Dict{Int,Int}()
     groups = Vector{Int}[]
     for (g, item) in enumerate(given.generators)
-        p, q = powers(found, item, "network.generators[$(g - 1)]", profile_of, base)
+        p, q = powers(item, profile_of, base)
         push!(active, p)
         push!(reactive, q)
         item.min_reactive_power_mvar === nothing || (least[g] = item.min_reactive_power_mvar / base)
@@ -151,9 +153,9 @@ function power_generators!(found, injections, given::Network, bus_of::Vector{Int
     return PowerNetworks.Generators(bus_of, roles, active, reactive, least, most, groups)
 end
 
-function load!(found, injections, given::Network, bus_number, role, profile_of)
-    for (l, item) in enumerate(given.loads)
-        p, q = powers(found, item, "network.loads[$(l - 1)]", profile_of, -given.base_power_mva)
+function load!(injections, given::Network, bus_number, role, profile_of)
+    for item in given.loads
+        p, q = powers(item, profile_of, -given.base_power_mva)
         bus = bus_number[item.bus]
         item.in_service && role[bus] != PowerNetworks.DEAD &&
             PowerNetworks.inject!(injections, bus, p, q)
@@ -164,22 +166,26 @@ end
 with_injections(problem::NetworkProblem, injections::PowerNetworks.Injections) = NetworkProblem(problem.given,
     problem.network, problem.generators, injections, problem.island, problem.bus_number)
 
+"Profiles of active power in Mvar, and of reactive power in MW."
+function blame_units!(found, items, field::String, profile_of)
+    for i in 1:length(items)
+        active, reactive = items[i].profile, items[i].reactive_profile
+        active === nothing || profile_of[active].unit != "MVAR" || push!(found, Violation(
+            "$field[$(i - 1)].profile", "unit", "must name a profile in FACTOR or MW; $active is in MVAR"))
+        reactive === nothing || profile_of[reactive].unit != "MW" || push!(found, Violation(
+            "$field[$(i - 1)].reactive_profile", "unit",
+            "must name a profile in FACTOR or MVAR; $reactive is in MW"))
+    end
+end
+
 "Active and reactive power of a load or a generator from slot to slot, divided by `base`."
-function powers(found, item, field::String, profile_of, base::Float64)
-    active = profile_named(found, item.profile, "$field.profile", "MVAR", profile_of)
-    reactive = profile_named(found, item.reactive_profile, "$field.reactive_profile", "MW", profile_of)
+function powers(item, profile_of, base::Float64)
+    active = item.profile === nothing ? nothing : profile_of[item.profile]
+    reactive = item.reactive_profile === nothing ? nothing : profile_of[item.reactive_profile]
     if reactive === nothing && active !== nothing && active.unit == "FACTOR"
         reactive = active
     end
     return (power(item.active_power_mw, active, base), power(item.reactive_power_mvar, reactive, base))
-end
-
-function profile_named(found, name, field::String, unfit::String, profile_of)
-    name === nothing && return nothing
-    profile = profile_of[name]
-    profile.unit == unfit && push!(found, Violation(field, "unit",
-        "must name a profile in FACTOR or $(unfit == "MW" ? "MVAR" : "MW"); $name is in $unfit"))
-    return profile
 end
 
 power(constant::Float64, ::Nothing, base::Float64) = PowerNetworks.Power(constant / base)

@@ -14,6 +14,11 @@ using ..PowerNetworks
 using ..PowerNetworks: PowerNetwork, Admittance, Role, DEAD, PQ, PV, SLACK, bus_count, assembled
 import ..Klu
 
+# By the C library: calls of `sin` and `cos` of Base allocate when the caller comes from a package's cache
+# (Julia 1.5), and these two are called for every bus in every iteration.
+sine(x::Float64) = ccall((:sin, Base.libm_name), Float64, (Float64,), x)
+cosine(x::Float64) = ccall((:cos, Base.libm_name), Float64, (Float64,), x)
+
 """
 The Jacobian by rows: of each bus the row of its active power, then that of its reactive power. Where
 the entry `e` of the admittance matrix goes stands in `p_angle[e]` (∂P/∂θ), `p_voltage[e]`, `q_angle[e]`
@@ -83,7 +88,7 @@ A network, the present roles of its buses and state of its voltages, and the roo
 `active` and `reactive` are what is fed into each bus, p.u.; what PV and SLACK generators find by
 themselves is not part of it.
 """
-mutable struct Solver{F}
+mutable struct Solver
     network::PowerNetwork
     order::Vector{Int}                    # of the buses, so that factors stay sparse
     role::Vector{Role}
@@ -97,8 +102,7 @@ mutable struct Solver{F}
     p::Vector{Float64}                    # power that goes from the bus into the network, likewise
     q::Vector{Float64}
     jacobian::Jacobian
-    factors::F
-    is_factorised::Bool
+    factors::Klu.AnyFactors
     step::Vector{Float64}
 end
 
@@ -108,7 +112,7 @@ function Solver(network::PowerNetwork)
     jacobian = Jacobian(network.admittance, network.role, order)
     return Solver(network, order, copy(network.role), fill(FREE, n), zeros(Int, n), zeros(n), zeros(n), zeros(n), zeros(n),
         zeros(ComplexF64, n), zeros(n), zeros(n), jacobian, Klu.factors(jacobian.start, jacobian.column),
-        false, zeros(jacobian.unknowns))
+        zeros(jacobian.unknowns))
 end
 
 Base.close(solver::Solver) = close(solver.factors)
@@ -121,7 +125,6 @@ function apply_limits!(solver::Solver)
     solver.role = role
     solver.jacobian = Jacobian(solver.network.admittance, role, solver.order)
     solver.factors = Klu.factors(solver.jacobian.start, solver.jacobian.column)
-    solver.is_factorised = false
     solver.step = zeros(solver.jacobian.unknowns)
     return nothing
 end
@@ -149,8 +152,7 @@ function mismatch!(solver::Solver)
     voltage, step = solver.voltage, solver.step
     n = length(voltage)
     @inbounds for i in 1:n
-        s, c = sincos(solver.angle[i])
-        voltage[i] = complex(solver.magnitude[i] * c, solver.magnitude[i] * s)
+        voltage[i] = solver.magnitude[i] * complex(cosine(solver.angle[i]), sine(solver.angle[i]))
     end
     largest, worst, is_active = 0.0, 1, true
     @inbounds for i in 1:n
@@ -213,27 +215,22 @@ function evaluate!(jacobian::Jacobian, solver::Solver)
 end
 
 """
-    solve!(solver; tolerance, max_iterations, reuse = false) -> Outcome
+    solve!(solver; tolerance, max_iterations) -> Outcome
 
-Improve the present voltages until no mismatch is above `tolerance`. With `reuse` the factors of an earlier
-solution are good enough for a step as long as each step makes the mismatch ten times smaller.
+Improve the present voltages until no mismatch is above `tolerance`.
 """
-function solve!(solver::Solver; tolerance::Float64, max_iterations::Int, reuse::Bool = false)
-    jacobian, step = solver.jacobian, solver.step
-    previous, iterations = Inf, 0
+function solve!(solver::Solver; tolerance::Float64, max_iterations::Int)
+    jacobian, iterations = solver.jacobian, 0
     while true
         largest, bus, is_active = mismatch!(solver)
         largest <= tolerance && return balanced(solver, iterations, largest, bus, is_active)
         isfinite(largest) && iterations < max_iterations ||
             return Outcome(false, iterations, largest, bus, is_active)
-        if !(reuse && solver.is_factorised && largest <= 0.1 * previous)
-            evaluate!(jacobian, solver)
-            solver.is_factorised = Klu.refactor!(solver.factors, jacobian.value)
-            solver.is_factorised || return Outcome(false, iterations, largest, bus, is_active)
-        end
-        Klu.solve!(solver.factors, step)
+        evaluate!(jacobian, solver)
+        Klu.refactor!(solver.factors, jacobian.value) ||
+            return Outcome(false, iterations, largest, bus, is_active)
+        Klu.solve!(solver.factors, solver.step)
         advance!(solver)
-        previous = largest
         iterations += 1
     end
 end
@@ -269,7 +266,7 @@ Factorise the Jacobian at the present voltages, for `sensitivity!`. False when i
 function linearise!(solver::Solver)
     mismatch!(solver)
     evaluate!(solver.jacobian, solver)
-    return solver.is_factorised = Klu.refactor!(solver.factors, solver.jacobian.value)
+    return Klu.refactor!(solver.factors, solver.jacobian.value)
 end
 
 """
@@ -293,10 +290,10 @@ const MOST_RETURNS = 3
 `solve!`, then move PV buses beyond a reactive limit to it and those that need it no more away from it,
 until every bus keeps its voltage within its limits, or stands at MAX below its set-point, or at MIN above.
 """
-function solve_within_limits!(solver::Solver; tolerance::Float64, max_iterations::Int, reuse::Bool = false)
+function solve_within_limits!(solver::Solver; tolerance::Float64, max_iterations::Int)
     iterations = 0
     while true
-        outcome = solve!(solver; tolerance = tolerance, max_iterations = max_iterations, reuse = reuse)
+        outcome = solve!(solver; tolerance = tolerance, max_iterations = max_iterations)
         iterations += outcome.iterations
         if !(outcome.converged && move_limits!(solver))
             return Outcome(outcome.converged, iterations, outcome.mismatch, outcome.bus, outcome.is_active)

@@ -55,15 +55,15 @@ const MOST_PLAN_VIOLATIONS = 10_000
 const MOST_BLAMED = 10
 
 "What is known of a plan so far. The idle solver holds the same network without the plan."
-mutable struct PlanCheck{S<:Newton.Solver}
+mutable struct PlanCheck
     problem::NetworkProblem
     background::NetworkProblem
     assets::Vector{PlannedAsset}
     options::PowerFlowOptions
     survey::Surveys.Survey
-    solver::S
-    idle_solver::S
-    idle_starts::Vector{Function}
+    solver::Newton.Solver
+    idle_solver::Newton.Solver
+    idle_starts::Starts
     idle_last_good::Surveys.Snapshot
     violated_slots::Int
     violated_without_plan_slots::Int
@@ -73,7 +73,7 @@ end
 
 PlanCheck(problem, background, assets, options, survey) = PlanCheck(problem, background, assets, options,
     survey, Newton.Solver(problem.network), Newton.Solver(problem.network),
-    starts_of(background, options.start), Surveys.Snapshot(length(problem.given.buses), 0.0), 0, 0,
+    Starts(background, options.start), Surveys.Snapshot(length(problem.given.buses), 0.0), 0, 0,
     PlanVoltageViolation[], PlanOverload[])
 
 function planned_assets(input::PlanCheckInput, background::NetworkProblem)

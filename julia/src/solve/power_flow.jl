@@ -53,7 +53,7 @@ Solve slot after slot and call `visit(slot, iterations)` after each that converg
 Returns the others. Throws `ContractError("POWER_FLOW_DIVERGED")` when there are only others.
 """
 function each_slot!(visit, solver, problem::NetworkProblem, options::PowerFlowOptions, slots::Int, progress)
-    starts = starts_of(problem, options.start)
+    starts = Starts(problem, options.start)
     divergences = PowerFlowDivergence[]
     last_good = Surveys.Snapshot(length(problem.given.buses), 0.0)
     first_failure = nothing
@@ -81,6 +81,25 @@ function each_slot!(visit, solver, problem::NetworkProblem, options::PowerFlowOp
     return divergences
 end
 
+"Where a solution may begin: what the options want, and the flat start, which is the same in every slot."
+struct Starts
+    problem::NetworkProblem
+    wanted::String
+    flat::Newton.Start
+end
+Starts(problem::NetworkProblem, wanted::String) = Starts(problem, wanted,
+    Newton.Start(ones(length(problem.given.buses)), PowerNetworks.flat_angles(problem.network)))
+
+"FLAT, DC or GIVEN when `active` is fed in."
+function start_named(starts::Starts, name::String, active::Vector{Float64})
+    flat, buses = starts.flat, starts.problem.given.buses
+    name == "FLAT" && return flat
+    name == "DC" && return Newton.Start(flat.magnitude, Newton.dc_angles(starts.problem.network, active))
+    return Newton.Start(Float64[something(bus.initial_voltage_pu, 1.0) for bus in buses],
+        Float64[bus.initial_angle_deg === nothing ? flat.angle[i] : deg2rad(bus.initial_angle_deg)
+                for (i, bus) in enumerate(buses)])
+end
+
 "A mismatch that a message can carry."
 finite(mismatch::Float64) = isnan(mismatch) ? 1e300 : min(mismatch, 1e300)
 
@@ -95,43 +114,30 @@ function solve_slot!(solver, problem, options, starts, last_good, slot::Int)
             copyto!(solver.limit, last_good.limit)
             Newton.apply_limits!(solver)
         end
-        outcome = newton!(solver, options; reuse = true)
+        outcome = newton!(solver, options)
         outcome.converged && return outcome
     end
     return solve_from_start!(solver, problem, options, starts, slot, 1.0)
 end
 
 "Solve one slot from the start, or from one after the other, with all injections times `factor`."
-function solve_from_start!(solver, problem, options, starts, slot::Int, factor::Float64)
+function solve_from_start!(solver, problem, options, starts::Starts, slot::Int, factor::Float64)
     PowerNetworks.inject!(solver.active, solver.reactive, problem.injections, slot, factor)
     iterations = 0
-    for (try_, start) in enumerate(starts)
+    names = starts.wanted == "AUTO" ? ["FLAT", "DC"] : [starts.wanted]
+    for (number, name) in enumerate(names)
         Newton.release!(solver)
-        Newton.start!(solver, start(solver.active))
+        Newton.start!(solver, start_named(starts, name, solver.active))
         outcome = newton!(solver, options)
         iterations += outcome.iterations
-        (outcome.converged || try_ == length(starts)) && return Newton.Outcome(outcome.converged,
+        (outcome.converged || number == length(names)) && return Newton.Outcome(outcome.converged,
             iterations, outcome.mismatch, outcome.bus, outcome.is_active)
     end
 end
 
-newton!(solver, options::PowerFlowOptions; reuse::Bool = false) = (options.enforce_reactive_limits ?
+newton!(solver, options::PowerFlowOptions) = (options.enforce_reactive_limits ?
     Newton.solve_within_limits! : Newton.solve!)(solver; tolerance = options.tolerance_pu,
-    max_iterations = options.max_iterations, reuse = reuse)
-
-"Functions from the active power fed in to a `Newton.Start`, in the order in which they are tried."
-function starts_of(problem::NetworkProblem, wanted::String)
-    network, buses = problem.network, problem.given.buses
-    flat = Newton.Start(ones(length(buses)), PowerNetworks.flat_angles(network))
-    from_flat(active) = flat
-    from_dc(active) = Newton.Start(flat.magnitude, Newton.dc_angles(network, active))
-    from_given(active) = Newton.Start(
-        Float64[something(bus.initial_voltage_pu, 1.0) for bus in buses],
-        Float64[bus.initial_angle_deg === nothing ? flat.angle[i] : deg2rad(bus.initial_angle_deg)
-                for (i, bus) in enumerate(buses)])
-    return wanted == "AUTO" ? Function[from_flat, from_dc] : wanted == "FLAT" ? Function[from_flat] :
-        wanted == "DC" ? Function[from_dc] : Function[from_given]
-end
+    max_iterations = options.max_iterations)
 
 "The finest part of the load that `convergent_factor` tells apart."
 const LOAD_STEPS = 64
@@ -247,11 +253,14 @@ network_extremes(survey::Surveys.Survey) = NetworkExtremes(
 
 function voltage_violations(problem::NetworkProblem, survey::Surveys.Survey)
     found = VoltageViolation[]
-    for (i, bus) in enumerate(problem.given.buses), (limit, limit_pu, worst) in
-            (("MIN", bus.min_voltage_pu, survey.lowest), ("MAX", bus.max_voltage_pu, survey.highest))
-        worst.count[i] == 0 || push!(found, VoltageViolation(bus = bus.name, limit = limit,
-            limit_pu = limit_pu, worst_voltage_pu = worst.value[i], worst_slot = worst.slot[i] - 1,
-            first_slot = worst.first_slot[i] - 1, slot_count = worst.count[i]))
+    for i in 1:length(survey.lowest.count)
+        bus = problem.given.buses[i]
+        for (limit, limit_pu, worst) in (("MIN", bus.min_voltage_pu, survey.lowest),
+                ("MAX", bus.max_voltage_pu, survey.highest))
+            worst.count[i] == 0 || push!(found, VoltageViolation(bus = bus.name, limit = limit,
+                limit_pu = limit_pu, worst_voltage_pu = worst.value[i], worst_slot = worst.slot[i] - 1,
+                first_slot = worst.first_slot[i] - 1, slot_count = worst.count[i]))
+        end
     end
     return found
 end
@@ -264,13 +273,13 @@ overloads(problem::NetworkProblem, survey::Surveys.Survey) = BranchOverload[
 
 function reactive_limits(problem::NetworkProblem, survey::Surveys.Survey)
     found, base = ReactiveLimit[], problem.given.base_power_mva
-    for (g, generator) in enumerate(problem.given.generators), (limit, limit_mvar, worst) in
-            (("MIN", generator.min_reactive_power_mvar, survey.least_reactive),
-             ("MAX", generator.max_reactive_power_mvar, survey.most_reactive))
-        worst.count[g] == 0 || push!(found, ReactiveLimit(generator = generator.name, limit = limit,
-            limit_mvar = limit_mvar, worst_reactive_power_mvar = base * worst.value[g],
-            worst_slot = worst.slot[g] - 1, first_slot = worst.first_slot[g] - 1,
-            slot_count = worst.count[g]))
+    note!(g, limit, limit_mvar, worst) = worst.count[g] == 0 || push!(found, ReactiveLimit(
+        generator = problem.given.generators[g].name, limit = limit, limit_mvar = limit_mvar,
+        worst_reactive_power_mvar = base * worst.value[g], worst_slot = worst.slot[g] - 1,
+        first_slot = worst.first_slot[g] - 1, slot_count = worst.count[g]))
+    for (g, generator) in enumerate(problem.given.generators)
+        note!(g, "MIN", generator.min_reactive_power_mvar, survey.least_reactive)
+        note!(g, "MAX", generator.max_reactive_power_mvar, survey.most_reactive)
     end
     return found
 end

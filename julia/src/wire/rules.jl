@@ -187,7 +187,9 @@ RefersTo(; field, to) = RefersTo(field, to)
 
 function check!(found, rule::RefersTo, @nospecialize(value))
     known = Set{Any}()
-    foreach(path -> union!(known, values_at(value, path)), rule.to)
+    for path in rule.to
+        union!(known, values_at(value, path))
+    end
     all(in(known), values_at(value, rule.field)) && return
     for (field, item) in present(value, rule.field)
         item in known || add!(found, field, "refers-to",
@@ -249,7 +251,9 @@ Unique(; fields) = Unique(fields)
 
 function check!(found, rule::Unique, @nospecialize(value))
     all_values = Any[]
-    foreach(path -> append!(all_values, values_at(value, path)), rule.fields)
+    for path in rule.fields
+        append!(all_values, values_at(value, path))
+    end
     allunique(all_values) && return
     first_at = Dict{Any,String}()
     for path in rule.fields, (field, item) in present(value, path)
