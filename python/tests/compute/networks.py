@@ -220,12 +220,12 @@ def _with_profile(any_of: random.Random, profiles: list[Json]) -> Json:
 # ------------------------------------------------------------------------------ the check
 
 
-def check(given: Json, result: PowerFlowResult) -> None:
+def check(given: Json, result: PowerFlowResult, *, nominal_kv: float = 20.0) -> None:
     """Every state obeys Kirchhoff and Ohm, holds what it is to hold, and is reported as it is."""
     assert [state.slot for state in result.states] == list(range(given["slots"]))
     live = {bus for island in result.islands if island.energised for bus in island.buses}
     for state in result.states:
-        _Slot(given, result, state, live).check()
+        _Slot(given, result, state, live, nominal_kv).check()
     _check_report(given, result, live)
 
 
@@ -233,8 +233,14 @@ class _Slot:
     """One state beside the input that it answers; powers in p.u."""
 
     def __init__(
-        self, given: Json, result: PowerFlowResult, state: NetworkState, live: set[str]
+        self,
+        given: Json,
+        result: PowerFlowResult,
+        state: NetworkState,
+        live: set[str],
+        nominal_kv: float,
     ) -> None:
+        self.nominal_kv = nominal_kv
         self.given, self.result, self.state, self.live = given, result, state, live
         self.network: Json = given["network"]
         self.base: float = self.network["base_power_mva"]
@@ -277,7 +283,7 @@ class _Slot:
                 most = branch["max_apparent_power_mva"] / self.base
                 loading = max(map(abs, powers)) / most
             if "max_current_ka" in branch:
-                most = branch["max_current_ka"] * math.sqrt(3) * 20.0 / self.base
+                most = branch["max_current_ka"] * math.sqrt(3) * self.nominal_kv / self.base
                 loading = max(loading, *(abs(current) / most for current in currents))
             assert state.loading_percent[i] == pytest.approx(100 * loading, abs=1e-6)
             self.balance[branch["from_bus"]] -= powers[0]

@@ -248,7 +248,7 @@ def read(text: str) -> Case:
         buses=buses,
         generators=_rows(members, "gen", GENERATOR),
         branches=_rows(members, "branch", BRANCH),
-        bus_names=names if len(names) == len(buses) else [],
+        bus_names=[name.replace("''", "'") for name in names] if len(names) == len(buses) else [],
         has_dc_lines="dcline" in members,
     )
 

@@ -77,6 +77,13 @@ class Row:
             raise self.wrong(column, f"must be a finite number; it is {_shown(value)}")
         return float(value)
 
+    def positive(self, column: str, default: float | None = None) -> float:
+        """A finite number above 0."""
+        value = self.number(column, default)
+        if value <= 0:
+            raise self.wrong(column, f"must be greater than 0; it is {value:g}")
+        return value
+
     def limit(self, column: str, most: float) -> float | None:
         """A number that is no limit when absent, infinite or larger than ``most``."""
         value = self.values.get(column)
@@ -108,10 +115,10 @@ def submission_of(text: bytes) -> tuple[dict[str, Any], list[str]]:
 
     Raises ImportFileError, which names element, column and rule.
     """
-    return _Import(_members_of(text)).submission()
+    return Import(members_of(text)).submission()
 
 
-class _Import:
+class Import:
     """One file on its way to a submission."""
 
     def __init__(self, members: Mapping[str, Any]) -> None:
@@ -148,6 +155,14 @@ class _Import:
         # What no source reaches is dead in pandapower too.
         submission = self._draft.submission(label=label, options={"islands": "DE_ENERGISE"})
         return submission, self._draft.notes
+
+    def bus_names(self) -> dict[int, str | None]:
+        """What each bus of the file is called in the submission; None where it is not in it."""
+        standing = {row.index: self._standing_for(row.index) for row in self._rows("bus")}
+        return {
+            index: None if other is None else self._names[other]
+            for index, other in standing.items()
+        }
 
     def _rows(self, table: str) -> Sequence[Row]:
         return self._tables.get(table, ())
@@ -191,12 +206,12 @@ class _Import:
                 row.source,
                 row.name,
                 row.text("name"),
-                nominal_voltage_kv=row.number("vn_kv"),
+                nominal_voltage_kv=row.positive("vn_kv"),
                 min_voltage_pu=max(0.0, *lowest) if lowest else None,
                 max_voltage_pu=min(MOST_VOLTAGE_PU, *highest) if highest else None,
             )
             self._names[index] = name
-            self._nominal_kv[name] = row.number("vn_kv")
+            self._nominal_kv[name] = row.positive("vn_kv")
         if joined := len(buses) - len(groups):
             words = f"{joined} buses are one with another by closed switches, named as the first"
             self._draft.notes.append(words)
@@ -222,7 +237,7 @@ class _Import:
         if bus is not None:
             return self._nominal_kv[bus]
         index = row.whole(column)
-        return next(each for each in self._rows("bus") if each.index == index).number("vn_kv")
+        return next(each for each in self._rows("bus") if each.index == index).positive("vn_kv")
 
     def _is_open(self, row: Row, column: str, kind: str) -> bool:
         return (kind, row.index, row.whole(column)) in self._open
@@ -310,7 +325,7 @@ class _Import:
                 bus or self._add_bus(row, "open end", self._kv(row, column))
                 for bus, column in zip(buses, columns, strict=True)
             ]
-            length, parallel = row.number("length_km"), row.number("parallel", 1.0)
+            length, parallel = row.number("length_km"), row.positive("parallel", 1.0)
             ohm = (
                 complex(row.number("r_ohm_per_km"), row.number("x_ohm_per_km")) * length / parallel
             )
@@ -337,7 +352,7 @@ class _Import:
                 if row.number(column) != row.number(other):
                     words = f"must be that of {other}: a branch has one impedance both ways"
                     raise row.wrong(column, words)
-            per_base = self._base_mva / row.number("sn_mva")
+            per_base = self._base_mva / row.positive("sn_mva")
             at_from = complex(row.number("gf_pu", 0.0), row.number("bf_pu", 0.0))
             at_to = complex(row.number("gt_pu", 0.0), row.number("bt_pu", 0.0))
             impedance = complex(row.number("rft_pu"), row.number("xft_pu")) * per_base
@@ -350,15 +365,15 @@ class _Import:
             if not row.in_service or ends is None:
                 continue
             winding = Winding(
-                rated_mva=row.number("sn_mva"),
-                hv_kv=row.number("vn_hv_kv"),
-                lv_kv=row.number("vn_lv_kv"),
+                rated_mva=row.positive("sn_mva"),
+                hv_kv=row.positive("vn_hv_kv"),
+                lv_kv=row.positive("vn_lv_kv"),
                 short_circuit_percent=row.number("vk_percent"),
                 short_circuit_r_percent=row.number("vkr_percent"),
                 no_load_mw=row.number("pfe_kw") / 1000,
                 no_load_percent=row.number("i0_percent"),
                 shift_deg=row.number("shift_degree", 0.0),
-                parallel=row.number("parallel", 1.0),
+                parallel=row.positive("parallel", 1.0),
                 leakage_r_at_hv=row.number("leakage_resistance_ratio_hv", 0.5),
                 leakage_x_at_hv=row.number("leakage_reactance_ratio_hv", 0.5),
             )
@@ -490,8 +505,11 @@ class _Import:
             self._add_load(row, bus, _sum_of_phases(row))
         for row, bus in self._at_buses("motor"):
             share = row.number("loading_percent", 100.0) / 100 * row.number("scaling", 1.0)
-            active = row.number("pn_mech_mw") / row.number("efficiency_percent") * 100 * share
-            reactive = active * math.tan(math.acos(row.number("cos_phi")))
+            active = row.number("pn_mech_mw") / row.positive("efficiency_percent") * 100 * share
+            cos_phi = row.positive("cos_phi")
+            if cos_phi > 1:
+                raise row.wrong("cos_phi", f"must be at most 1; it is {cos_phi:g}")
+            reactive = active * math.tan(math.acos(cos_phi))
             self._add_load(row, bus, complex(active, reactive))
 
     def _add_load(self, row: Row, bus: str, power_mva: complex) -> None:
@@ -524,7 +542,7 @@ class _Import:
             if row.flag("step_dependency_table", default=False):
                 raise row.wrong("step_dependency_table", "must be false: it is not supported")
             kv = self._nominal_kv[bus]
-            steps = row.number("step", 1.0) * (kv / row.number("vn_kv", kv)) ** 2
+            steps = row.number("step", 1.0) * (kv / row.positive("vn_kv", kv)) ** 2
             self._add_shunt(
                 row, bus, complex(row.number("p_mw", 0.0), row.number("q_mvar")) * steps
             )
@@ -647,7 +665,7 @@ def _tap_of(row: Row, suffix: str = "") -> Tap | None:
 def _windings_of(row: Row) -> dict[str, Winding]:
     """The three transformers from hv to the star point and from there to mv and lv."""
     sides = ("hv", "mv", "lv")
-    rated = {side: row.number(f"sn_{side}_mva") for side in sides}
+    rated = {side: row.positive(f"sn_{side}_mva") for side in sides}
     resistance = _star_of(row, "vkr", rated)
     reactance = _star_of(row, "vk", rated, "vkr")
     loss_side = row.text("loss_side") or "hv"
@@ -656,8 +674,8 @@ def _windings_of(row: Row) -> dict[str, Winding]:
     windings = {
         side: Winding(
             rated_mva=rated[side],
-            hv_kv=row.number("vn_hv_kv"),
-            lv_kv=row.number(f"vn_{side}_kv"),
+            hv_kv=row.positive("vn_hv_kv"),
+            lv_kv=row.positive(f"vn_{side}_kv"),
             short_circuit_percent=math.copysign(
                 math.hypot(reactance[side], resistance[side]), reactance[side]
             ),
@@ -743,7 +761,8 @@ def _impedance_part(row: Row, power_mva: complex) -> complex:
 # ------------------------------------------------------------------------------ bytes to tables
 
 
-def _members_of(text: bytes) -> Mapping[str, Any]:
+def members_of(text: bytes) -> Mapping[str, Any]:
+    """The tables and settings of a file."""
     try:
         content = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
@@ -775,7 +794,9 @@ def _rows(table: str, member: Mapping[str, Any]) -> Iterator[Row]:
     try:
         columns, index, data = (content[part] for part in ("columns", "index", "data"))
         for its_index, values in zip(index, data, strict=True):
-            yield Row(table, int(its_index), dict(zip(columns, values, strict=True)))
+            # A missing value among texts may be written as a text.
+            given = (None if value in ("nan", "None") else value for value in values)
+            yield Row(table, int(its_index), dict(zip(columns, given, strict=True)))
     except (KeyError, TypeError, ValueError) as error:
         words = 'the table must have columns, index and data (orient "split") of one length'
         raise ImportFileError(f"{table}: {words}") from error
