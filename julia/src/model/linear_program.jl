@@ -59,3 +59,65 @@ function variable!(lp::LinearProgram, lower, upper, cost, terms; is_integer::Boo
     push!(lp.start, length(lp.row))
     return column_count(lp)
 end
+
+"""
+A program written down row by row, term by term; `linear_program` sorts it into columns. For problems
+whose rows outnumber what one column could name at once.
+"""
+struct RowProgram
+    cost::Vector{Float64}
+    lower::Vector{Float64}
+    upper::Vector{Float64}
+    is_integer::Vector{Bool}
+    row_lower::Vector{Float64}
+    row_upper::Vector{Float64}
+    row::Vector{Int32}         # of each term; one-based here
+    column::Vector{Int32}
+    coefficient::Vector{Float64}
+end
+
+RowProgram() = RowProgram(Float64[], Float64[], Float64[], Bool[], Float64[], Float64[], Int32[],
+    Int32[], Float64[])
+
+"Add the variable `lower ≤ x ≤ upper`; terms name it by the index returned."
+function variable!(program::RowProgram, lower, upper, cost; is_integer::Bool = false)
+    push!(program.cost, cost)
+    push!(program.lower, lower)
+    push!(program.upper, upper)
+    push!(program.is_integer, is_integer)
+    return length(program.cost)
+end
+
+"Add the row `lower ≤ … ≤ upper`; terms name it by the index returned."
+function constraint!(program::RowProgram, lower, upper)
+    push!(program.row_lower, lower)
+    push!(program.row_upper, upper)
+    return length(program.row_lower)
+end
+
+"Add `coefficient · x[column]` to a row that does not have this column yet."
+function term!(program::RowProgram, row::Int, column::Int, coefficient::Float64)
+    coefficient == 0.0 && return nothing
+    push!(program.row, row)
+    push!(program.column, column)
+    push!(program.coefficient, coefficient)
+    return nothing
+end
+
+"The same program by columns, each with its terms in the order of their rows."
+function linear_program(program::RowProgram)
+    columns, entries = length(program.cost), length(program.row)
+    start = zeros(Int32, columns + 1)
+    for column in program.column
+        start[column+1] += 1
+    end
+    cumsum!(start, start)
+    next, row, coefficient = start[1:columns], zeros(Int32, entries), zeros(entries)
+    for entry in sortperm(program.row; alg = MergeSort)
+        place = next[program.column[entry]] += Int32(1)
+        row[place] = program.row[entry] - 1
+        coefficient[place] = program.coefficient[entry]
+    end
+    return LinearProgram(program.cost, program.lower, program.upper, program.is_integer, start, row,
+        coefficient, program.row_lower, program.row_upper)
+end

@@ -200,6 +200,7 @@ def _segment_limits(program: LinearProgram, unit: ThermalUnit, blocks: UnitBlock
 def _power_limits(program: LinearProgram, unit: ThermalUnit, blocks: UnitBlocks) -> None:
     """Power and reserve up to the maximum, less around starts and stops [ME] [GMR] [PG]."""
     start, stop, up = blocks.start, blocks.stop, unit.min_up_slots
+    counting = range(min(up, len(start)))
     most, first, last = unit.range_mw, unit.first_slot_mw, unit.last_slot_mw
     power_and_reserve: list[Term] = [*_power(blocks), (1.0, blocks.reserve), (-most, blocks.on)]
     if up == 1:
@@ -211,7 +212,7 @@ def _power_limits(program: LinearProgram, unit: ThermalUnit, blocks: UnitBlocks)
             program.extend(rows, (max(last - first, 0.0), start[:-1]))
         return
     # How far below the maximum the ramp keeps the unit so many slots after its start.
-    below = _positive(most - first - ago * unit.ramp_up_mw for ago in range(up))
+    below = _positive(most - first - ago * unit.ramp_up_mw for ago in counting)
     counted = max(1, min(len(below), up - 1))
     rows = program.at_most(0.0, *power_and_reserve)
     for ago, less in enumerate(below[:counted]):
@@ -222,7 +223,7 @@ def _power_limits(program: LinearProgram, unit: ThermalUnit, blocks: UnitBlocks)
         for ago, less in enumerate(below):
             program.extend(rows[ago:], (less, start[: len(start) - ago]))
     # The same before a stop; ramping down binds power only.
-    below = _positive(most - unit.last_power_mw - ahead * unit.ramp_down_mw for ahead in range(up))
+    below = _positive(most - unit.last_power_mw - ahead * unit.ramp_down_mw for ahead in counting)
     if len(below) > 1:
         rows = program.at_most(0.0, *_power(blocks), (-most, blocks.on))
         for ahead, less in enumerate(below, start=1):
