@@ -3,7 +3,7 @@
 
 using GridpactCompute: GridpactCompute, ContractError, compute, pack, unpack
 
-silent(_...) = nothing
+silent(step...; known...) = nothing
 
 for line in eachline(stdin)
     title, data = split(line, ' ')

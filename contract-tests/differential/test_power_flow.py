@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,44 +11,13 @@ import pytest
 from msgspec import Struct
 
 from gridpact.compute.power_flow import power_flow
-from gridpact.contracts.channels import KINDS, LIMITS
-from gridpact.kit.errors import GridpactError
 from gridpact.kit.series import Float64Series
-from gridpact.kit.wire import Message, build, decode, encode
+from tests.compute.engines import answers
 from tests.compute.networks import Json, random_network
-from tests.compute.test_plan import silent
 from tests.compute.test_power_flow import REFUSED, overloaded, two_buses
-
-ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
 
 SAME_PU = 1e-8
 """Voltages; other numbers are larger, and may differ by as much of themselves."""
-
-
-def answers(
-    julia: str, kind: str, compute: Callable[[Any, Any], Message], inputs: Sequence[Json]
-) -> Iterator[tuple[Message | str, Message | str]]:
-    """Python's and Julia's result of each input; a refusal in words."""
-    wanted = KINDS[kind]
-    messages = [build(wanted.input, given) for given in inputs]
-    done = subprocess.run(
-        [julia, "--startup-file=no", "--project=julia", HERE / "compute.jl"],
-        cwd=ROOT,
-        input="".join(f"{wanted.input.__name__} {encode(each).hex()}\n" for each in messages),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    for message, line in zip(messages, done.stdout.splitlines(), strict=True):
-        said, _, data = line.partition(" ")
-        theirs = decode(wanted.result, bytes.fromhex(data), LIMITS) if said == "result" else line
-        try:
-            ours: Message | str = compute(message, silent)
-        except GridpactError as error:
-            found = sorted(f"{each.field}:{each.rule}" for each in error.violations)
-            ours = f"{error.reason} {';'.join(found)}"
-        yield ours, theirs
 
 
 def assert_same(ours: Any, theirs: Any, at: str = "") -> None:

@@ -165,6 +165,9 @@ function Base.close(model::Model)
     return nothing
 end
 
+"The next `solve!` takes the program as it is: slower, but in no doubt of its bounds."
+skip_presolve!(model::Model) = set_option(model.highs, "presolve", "off")
+
 "The costs of the columns from `first` on become `costs`."
 function change_costs!(model::Model, first::Int, costs::Vector{Float64})
     last = within(first, length(costs), model.column_count)

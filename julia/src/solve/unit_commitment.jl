@@ -81,12 +81,22 @@ end
 "The cheapest plan, as far as the time allows. Throws as `compute` does."
 function solve_unit_commitment(fleet::Fleet, progress; time_limit_s, relative_gap)
     progress(0.1, "solve")
-    formulated = formulate(fleet)
+    formulated, deadline_s = formulate(fleet), time_ns() / 1e9 + time_limit_s
     tell(objective, bound, gap) = progress(0.9 - 0.8 * min(1.0, something(gap, 1.0)), "solve";
         objective = objective, bound = bound, relative_gap = gap)
-    solution = Highs.solve(linear_program(formulated.program); time_limit_s = time_limit_s,
-        relative_gap = relative_gap, on_progress = tell)
-    is_infeasible(solution.status) && throw(infeasible(fleet))
+    model = Highs.Model(linear_program(formulated.program))
+    search(seconds) = Highs.solve!(model; time_limit_s = seconds, relative_gap = relative_gap,
+        on_progress = tell)
+    solution = search(time_limit_s)
+    if is_infeasible(solution.status)
+        refused = infeasible(fleet)
+        refused === nothing || throw(refused)
+        # Rarely, HiGHS's presolve takes a program for infeasible that is not, and the elastic one has
+        # just met all demand: then without presolve.
+        Highs.skip_presolve!(model)
+        solution = search(max(1.0, deadline_s - time_ns() / 1e9))
+    end
+    close(model)
     solution.has_plan || throw(no_commitment(solution.status, time_limit_s))
     on = falses(length(fleet.units), slots(fleet))
     for (g, its) in enumerate(formulated.units), t in 1:slots(fleet)

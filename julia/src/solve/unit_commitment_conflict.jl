@@ -14,26 +14,27 @@ struct GivenUp
 end
 
 """
-    infeasible(fleet) -> ContractError
+    infeasible(fleet) -> ContractError or nothing
 
 INFEASIBLE, naming each slot whose demand or reserve cannot be met, and by how much. As little as
-possible is given up in all slots together, reserve before demand.
+possible is given up in all slots together, reserve before demand. Nothing where nothing has to be
+given up: then there is a plan.
 """
 function infeasible(fleet::Fleet)
-    given_up = filter(gap -> any(>(CONFLICT_TOLERANCE_MW), gap.amount_mw), least_given_up(fleet))
-    isempty(given_up) && return ContractError("INFEASIBLE", "",
-        "no plan meets demand and reserve, and where it fails was not found in time")
-    named = Violation[]
-    foreach(gap -> append!(named, violations(gap)), given_up)
-    return ContractError("INFEASIBLE", named[1].field, "no plan meets demand and reserve: " *
-        join((summary_of(gap) for gap in given_up), ", and "), named[1:min(end, MAX_VIOLATIONS)])
-end
-
-function least_given_up(fleet::Fleet)
     elastic = formulate(fleet; elastic = true)
     solution = Highs.solve(linear_program(elastic.program); time_limit_s = CONFLICT_TIME_LIMIT_S,
         relative_gap = CONFLICT_GAP)
-    solution.has_plan || return GivenUp[]
+    solution.has_plan || return ContractError("INFEASIBLE", "",
+        "no plan meets demand and reserve, and where it fails was not found in time")
+    gaps = filter(gap -> any(>(CONFLICT_TOLERANCE_MW), gap.amount_mw), given_up(fleet, elastic, solution))
+    isempty(gaps) && return nothing
+    named = Violation[]
+    foreach(gap -> append!(named, violations(gap)), gaps)
+    return ContractError("INFEASIBLE", named[1].field, "no plan meets demand and reserve: " *
+        join((summary_of(gap) for gap in gaps), ", and "), named[1:min(end, MAX_VIOLATIONS)])
+end
+
+function given_up(fleet::Fleet, elastic::FleetProgram, solution::Highs.Solution)
     short_mw = solution.value[elastic.missing_power] .- solution.value[elastic.surplus_power]
     return GivenUp[
         GivenUp("demand_mw", fleet.demand_mw, short_mw, -1, "it exceeds what the units can produce"),

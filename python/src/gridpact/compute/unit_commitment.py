@@ -9,7 +9,6 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from gridpact.compute.model.progress import Progress
-from gridpact.compute.model.unit_commitment.conflict import infeasible
 from gridpact.compute.model.unit_commitment.fleet import (
     CostPoint,
     Fleet,
@@ -18,7 +17,7 @@ from gridpact.compute.model.unit_commitment.fleet import (
     ThermalUnit,
     whole_slots,
 )
-from gridpact.compute.model.unit_commitment.plan import NoPlanError, Plan, Stop, cheapest_plan
+from gridpact.compute.model.unit_commitment.plan import Plan, Stop, cheapest_plan
 from gridpact.compute.model.unit_commitment.reasons import reasons
 from gridpact.contracts.messages import (
     UnitCommitmentInput,
@@ -41,11 +40,7 @@ def unit_commitment(wanted: UnitCommitmentInput, progress: Progress) -> UnitComm
     fleet = fleet_of(wanted)
     options = UnitCommitmentOptions() if wanted.options is UNSET else wanted.options
     progress(0.1, "solve")
-    try:
-        plan = cheapest_plan(fleet, Stop(options.time_limit_s, options.relative_gap), progress)
-    except NoPlanError:
-        progress(0.5, "explain")
-        raise infeasible(fleet) from None
+    plan = cheapest_plan(fleet, Stop(options.time_limit_s, options.relative_gap), progress)
     progress(
         0.9,
         "explain",

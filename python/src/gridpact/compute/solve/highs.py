@@ -218,6 +218,10 @@ class Model:
         """The next ``solve`` gives what a new model would: it starts from nothing."""
         self._highs.clearSolver()
 
+    def skip_presolve(self) -> None:
+        """The next ``solve`` takes the program as it is: slower, but in no doubt of its bounds."""
+        self._highs.setOptionValue("presolve", "off")
+
     def solve(
         self,
         *,

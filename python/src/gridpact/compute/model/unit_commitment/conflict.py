@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridpact.compute.model.unit_commitment.fleet import Fleet, Series
-from gridpact.compute.model.unit_commitment.formulate import formulate
-from gridpact.compute.solve.highs import SolverError
+from gridpact.compute.model.unit_commitment.formulate import Slack, formulate
+from gridpact.compute.solve.highs import Solution
 from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.shapes import number
@@ -22,16 +22,20 @@ TOLERANCE_MW = 1e-4
 MOST_VIOLATIONS = 100
 
 
-def infeasible(fleet: Fleet) -> GridpactError:
+def infeasible(fleet: Fleet) -> GridpactError | None:
     """INFEASIBLE, naming each slot whose demand or reserve cannot be met, and by how much.
 
-    As little as possible is given up in all slots together, reserve before demand.
+    As little as possible is given up in all slots together, reserve before demand. None where
+    nothing has to be given up: then there is a plan. Raises SolverError.
     """
-    found = _least_given_up(fleet)
-    said = [gap for gap in found if gap.slots.size]
-    if not said:
+    formulation = formulate(fleet, elastic=True)
+    found = formulation.program.solve(time_limit_s=TIME_LIMIT_S, relative_gap=RELATIVE_GAP)
+    if not found.has_values:
         words = "no plan meets demand and reserve, and where it fails was not found in time"
         return GridpactError(Reason.INFEASIBLE, words)
+    said = [gap for gap in _given_up(fleet, formulation.slack, found) if gap.slots.size]
+    if not said:
+        return None
     return GridpactError(
         Reason.INFEASIBLE,
         "no plan meets demand and reserve: " + ", and ".join(gap.summary for gap in said),
@@ -72,15 +76,8 @@ class _Gap:
             yield Violation(f"{self.field}[{slot}]", "feasible", words)
 
 
-def _least_given_up(fleet: Fleet) -> list[_Gap]:
-    formulation = formulate(fleet, elastic=True)
-    try:
-        found = formulation.program.solve(time_limit_s=TIME_LIMIT_S, relative_gap=RELATIVE_GAP)
-    except SolverError:
-        return []
-    if not found.has_values:
-        return []
-    slack, demand, reserve = formulation.slack, fleet.demand_mw, fleet.reserve_requirement_mw
+def _given_up(fleet: Fleet, slack: Slack, found: Solution) -> list[_Gap]:
+    demand, reserve = fleet.demand_mw, fleet.reserve_requirement_mw
     net = found.value(slack.missing_power) - found.value(slack.surplus_power)
     missing = found.value(slack.missing_reserve)
     return [

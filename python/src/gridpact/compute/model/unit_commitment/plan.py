@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridpact.compute.model.progress import Progress
+from gridpact.compute.model.unit_commitment.conflict import infeasible
 from gridpact.compute.model.unit_commitment.economic_dispatch import (
     Dispatch,
     Table,
@@ -16,7 +18,7 @@ from gridpact.compute.model.unit_commitment.economic_dispatch import (
 )
 from gridpact.compute.model.unit_commitment.fleet import Commitment, Fleet, ThermalUnit
 from gridpact.compute.model.unit_commitment.formulate import formulate
-from gridpact.compute.solve.highs import Outcome, SolverError
+from gridpact.compute.solve.highs import Listener, Model, Outcome, Solution, SolverError
 from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError
 
@@ -68,28 +70,20 @@ class Plan:
     cost: Cost
 
 
-class NoPlanError(Exception):
-    """No commitment meets demand and reserve."""
-
-
 def cheapest_plan(fleet: Fleet, stop: Stop, progress: Progress) -> Plan:
     """The cheapest plan, as far as the time allows.
 
-    Raises NoPlanError where there is none, and GridpactError: TASK_TIMEOUT when none was found in
-    time, SOLVER_FAILED when HiGHS gave up.
+    Raises GridpactError: INFEASIBLE where there is none, with the demand and reserve that cannot
+    be met, TASK_TIMEOUT when none was found in time, SOLVER_FAILED when HiGHS gave up.
     """
 
     def tell(objective: float | None, bound: float | None, gap: float | None) -> None:
         fraction = 0.1 + 0.8 * (1.0 - min(1.0, 1.0 if gap is None else gap))
         progress(fraction, "solve", objective=objective, bound=bound, relative_gap=gap)
 
-    formulation = formulate(fleet)
     try:
-        found = formulation.program.solve(
-            time_limit_s=stop.time_limit_s, relative_gap=stop.relative_gap, on_progress=tell
-        )
-        if found.outcome is Outcome.INFEASIBLE:
-            raise NoPlanError
+        formulation = formulate(fleet)
+        found = _search(fleet, formulation.program.model(), stop, tell)
         if not found.has_values:
             raise _out_of_time(stop)
         commitment = np.array([found.value(unit.on) > 0.5 for unit in formulation.units])
@@ -101,6 +95,28 @@ def cheapest_plan(fleet: Fleet, stop: Stop, progress: Progress) -> Plan:
     gap = relative_gap(cost.total, found.bound)
     in_time = found.outcome is Outcome.OPTIMAL or gap <= stop.relative_gap
     return Plan(in_time, min(found.bound, cost.total), gap, commitment, dispatch, cost)
+
+
+def _search(fleet: Fleet, model: Model, stop: Stop, tell: Listener) -> Solution:
+    """The best commitment in the time given. Raises GridpactError (INFEASIBLE)."""
+    deadline = time.monotonic() + stop.time_limit_s
+    found = model.solve(
+        time_limit_s=stop.time_limit_s, relative_gap=stop.relative_gap, on_progress=tell
+    )
+    if found.outcome is Outcome.INFEASIBLE:
+        if (refused := infeasible(fleet)) is not None:
+            raise refused
+        # Rarely, HiGHS's presolve takes a program for infeasible that is not, and the elastic one
+        # has just met all demand: then without presolve.
+        model.skip_presolve()
+        found = model.solve(
+            time_limit_s=max(1.0, deadline - time.monotonic()),
+            relative_gap=stop.relative_gap,
+            on_progress=tell,
+        )
+        if found.outcome is Outcome.INFEASIBLE:
+            raise SolverError("contradictory answers")
+    return found
 
 
 def priced(fleet: Fleet, commitment: Commitment, dispatch: Dispatch) -> Cost:
