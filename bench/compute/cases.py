@@ -220,11 +220,11 @@ DEFAULT: dict[str, Maker] = {
     "power_flow_118": power_flow(118, "case118", rounds=15, calls=20),
     "power_flow_1354": power_flow(1354, "case1354pegase", rounds=15, calls=5),
     "power_flow_2869": power_flow(2869, "case2869pegase", rounds=15, calls=4),
-    "power_flow_9241": power_flow(9241, "case9241pegase", rounds=6, calls=2),
     "power_flow_year_118": power_flow_year,
 }
 
 OPTIONAL: dict[str, Maker] = {
+    "power_flow_9241": power_flow(9241, "case9241pegase", rounds=6, calls=2),
     "unit_commitment_rts_gmlc": unit_commitment,
 }
 
