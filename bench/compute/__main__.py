@@ -118,7 +118,9 @@ def _sides(missing: list[str]) -> dict[str, Side]:
     except PlatformError as error:
         missing.append(f"the Julia engine: {error}")
     else:
-        command = [*node.command[:-1], str(ROOT / "bench" / "compute" / "julia_side.jl")]
+        # The node's front process starts its workers with -O3 (julia/src/serve/pool.jl).
+        flags = ["-O3" if flag == "-O1" else flag for flag in node.command[:-1]]
+        command = [*flags, str(ROOT / "bench" / "compute" / "julia_side.jl")]
         sides["julia"] = Side(command, node.environment)
     return sides
 

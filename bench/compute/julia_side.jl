@@ -1,5 +1,8 @@
 # Gridpact's Julia engine as a process of the benchmark; bench/compute/lane.py says what it answers.
 
+# As in julia/bin/worker.jl, which says why.
+Core.eval(Base, :(Experimental.@optlevel 1))
+
 using GridpactCompute
 const Engine = GridpactCompute
 
