@@ -150,7 +150,7 @@ function greet(session::Session, hello::Hello)
     node = session.node
     log_event(:info, "bridge-connected"; bridge = hello.bridge_id)
     deliver(session, pack(Welcome(contract_version = CONTRACT_VERSION, node_id = node.id,
-        engine = ENGINE, engine_version = ENGINE_VERSION, kinds = collect(first.(KINDS)),
+        engine = ENGINE, engine_version = ENGINE_VERSION, kinds = computed_kinds(),
         capacity = node.pool.capacity, heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS,
         proof = proof(node.secret, hello.nonce))))
 end

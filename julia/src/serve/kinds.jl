@@ -23,7 +23,10 @@ function compute_body(kind::String, body::Vector{UInt8}, progress)
 end
 
 unknown_kind(kind) = ContractError("KIND_UNKNOWN", "kind", "this node does not know the kind $kind")
-knows_kind(kind) = any(==(kind), first.(KINDS))
+
+"The names of the kinds that have a `compute`."
+computed_kinds() = String[name for (name, types) in KINDS if hasmethod(compute, Tuple{types.input,Any})]
+knows_kind(kind) = kind in computed_kinds()
 
 "Hold the worker as long as asked, then answer with as many bytes as asked."
 function compute(input::ProbeInput, progress)

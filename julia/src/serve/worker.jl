@@ -86,7 +86,7 @@ an answer is not what it should be, or a kind has no rehearsal.
 """
 function warm_up()
     for (kind, types) in KINDS
-        hasmethod(compute, Tuple{types.input,Report}) || continue
+        knows_kind(kind) || continue
         cases = rehearsals(types.input)
         isempty(cases) && error("the kind $kind has no rehearsal")
         foreach(case -> rehearse_kind(kind, case.first, case.second), cases)
