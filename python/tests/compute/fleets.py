@@ -128,7 +128,7 @@ def _renewable(any_of: random.Random, name: str, slots: int) -> Json:
 
 def as_pglib(fleet: Json) -> Json:
     """The same fleet in PGLib-UC's form; times stay hours and ramps MW per hour."""
-    unlimited = 1e9
+    unlimited = 1e6
 
     def thermal(unit: Json) -> Json:
         power = unit.get("initial_power_mw")

@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from gridpact.cli.importing import matpower, pandapower
+from gridpact.cli.importing import matpower, pandapower, pglib_uc
 from gridpact.cli.importing.error import ImportFileError
 from gridpact.cli.report import show_error
 
@@ -40,6 +40,25 @@ def import_matpower(file: File, output: Output = None) -> None:
 def import_pandapower(file: File, output: Output = None) -> None:
     """A pandapower network, written by pandapower.to_json, as a power-flow submission."""
     _convert(file, output, pandapower.submission_of)
+
+
+@importing.command("pglib-uc")
+def import_pglib_uc(
+    file: File,
+    output: Output = None,
+    start_time: Annotated[
+        str | None,
+        typer.Option(help="Start of the first slot. [default: the date in the file's name]"),
+    ] = None,
+    currency: Annotated[str, typer.Option(help="Currency of the costs.")] = "USD",
+) -> None:
+    """A PGLib-UC instance (.json) as a unit-commitment submission."""
+    start = start_time or pglib_uc.start_in(file.name)
+    _convert(
+        file,
+        output,
+        lambda text: (pglib_uc.submission_of(text, start_time=start, currency=currency), []),
+    )
 
 
 def _convert(

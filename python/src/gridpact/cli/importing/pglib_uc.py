@@ -6,6 +6,7 @@ not name.
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -60,6 +61,12 @@ class _Instance(msgspec.Struct):
 
 
 _Form = TypeVar("_Form")
+
+
+def start_in(file_name: str) -> str:
+    """Midnight of the date that a file is named by, or of 2020-01-01 where it is by none."""
+    found = re.search(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", file_name)
+    return f"{found[0] if found else '2020-01-01'}T00:00:00Z"
 
 
 def submission_of(text: bytes, *, start_time: str, currency: str) -> dict[str, Any]:
