@@ -179,7 +179,7 @@ function changes(check::PlanCheck, gradient::Vector{Float64}, slot::Int)
     jacobian = check.solver.jacobian
     by_power = Newton.sensitivity!(check.solver, gradient)
     return Float64[by_row(by_power, jacobian.angle[asset.bus]) * PowerNetworks.at(asset.active, slot) +
-        by_row(by_power, jacobian.voltage[asset.bus]) * PowerNetworks.at(asset.reactive, slot)
+        by_row(by_power, jacobian.voltage[asset.bus]) * PowerNetworks.at(asset.reactive, slot) + 0.0
         for asset in check.assets]
 end
 

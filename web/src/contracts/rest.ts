@@ -3215,22 +3215,22 @@ export interface components {
          *           3
          *         ],
          *         "losses_mw": [
-         *           0.033
+         *           0.0333719
          *         ],
          *         "slack_power_mw": [
-         *           4.033
+         *           4.0333719
          *         ],
          *         "slack_reactive_power_mvar": [
-         *           1.05
+         *           1.0397647
          *         ],
          *         "lowest_voltage_pu": [
-         *           1.009
+         *           1.0090657
          *         ],
          *         "highest_voltage_pu": [
          *           1.02
          *         ],
          *         "highest_loading_percent": [
-         *           47.2
+         *           47.1817859
          *         ],
          *         "violations": [
          *           0
@@ -3239,7 +3239,7 @@ export interface components {
          *       "extremes": {
          *         "lowest_voltage_pu": [
          *           1.02,
-         *           1.009
+         *           1.0090657
          *         ],
          *         "lowest_voltage_slot": [
          *           0,
@@ -3247,14 +3247,14 @@ export interface components {
          *         ],
          *         "highest_voltage_pu": [
          *           1.02,
-         *           1.009
+         *           1.0090657
          *         ],
          *         "highest_voltage_slot": [
          *           0,
          *           0
          *         ],
          *         "highest_loading_percent": [
-         *           47.2
+         *           47.1817859
          *         ],
          *         "highest_loading_slot": [
          *           0
@@ -3265,17 +3265,17 @@ export interface components {
          *           "slot": 0,
          *           "voltage_pu": [
          *             1.02,
-         *             1.009
+         *             1.0090657
          *           ],
          *           "angle_deg": [
          *             0,
-         *             -0.55
+         *             -0.5572523
          *           ],
          *           "from_active_power_mw": [
-         *             4.033
+         *             4.0333719
          *           ],
          *           "from_reactive_power_mvar": [
-         *             1.05
+         *             1.0397647
          *           ],
          *           "to_active_power_mw": [
          *             -4
@@ -3284,13 +3284,13 @@ export interface components {
          *             -1
          *           ],
          *           "loading_percent": [
-         *             47.2
+         *             47.1817859
          *           ],
          *           "generator_active_power_mw": [
-         *             4.033
+         *             4.0333719
          *           ],
          *           "generator_reactive_power_mvar": [
-         *             1.05
+         *             1.0397647
          *           ]
          *         }
          *       ],
