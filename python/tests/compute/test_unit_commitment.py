@@ -281,7 +281,7 @@ def test_reason_names_what_keeps_a_unit_on(why: str) -> None:
         ],
     }
     held = {"must_run": True} if why == "must_run" else {"min_up_time_h": 9}
-    fleet = one_unit(initial_power_mw=20, **held) | {"demand_mw": [60, 90, 60]}
+    fleet = one_unit(initial_power_mw=20, **held) | {"demand_mw": [60, 70, 60]}
     fleet["thermal_units"].append(cheap)
     expensive = solved(fleet).thermal_units[0]
     assert expensive.reasons == [{"must_run": "MUST_RUN", "min_up": "MIN_UP_TIME"}[why]] * 3

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gridpact.codegen.documents import Contracts, Json
 
-WAY_OUT = "a kind stands in all of them (docs/how-to/add-a-task-kind.md)"
+WAY_OUT = "a kind stands in all of them (docs/how-to/add-a-compute-kind.md)"
 
 
 def faults(contracts: Contracts) -> Iterator[str]:
