@@ -12,6 +12,8 @@ function work(path::String, id::Int, parent_pid::Int, memory_mib::Int)
     link = connect(path)
     limit_memory(memory_mib)
     warm_up()
+    Klu.library() === nothing && log_event(:warn, "klu-missing";
+        solver = "UMFPACK, which is slower", remedy = "install libklu or set GRIDPACT_LIBKLU")
     write_link(link, READY, codeunits(string(id)) |> collect)
     while true
         tag, payload = try

@@ -48,8 +48,6 @@ function library()
     return nothing
 end
 
-"Which library solves, in the words of the log."
-name() = library() === nothing ? "UMFPACK" : "KLU ($(library().path))"
 
 # Places in klu_common (klu.h, the same from 1.2 to 2.3), in bytes; the rest is left to klu_defaults.
 const COMMON_BYTES = 512
