@@ -43,13 +43,3 @@ precompile(Rules.blame!, (Vector{Violation}, Rules.AtMost, Float64, Float64))
 for T in (Bool, Int, Float64, String, Vector{UInt8}, Vector{Float64}, Contracted, Vector{Any})
     precompile(MsgPack.pack, (IOBuffer, T))
 end
-
-precompile(plan, (DispatchProblem, DispatchProgram, Directions, Highs.Solution, Symbol, Float64))
-let searched = NamedTuple{(:program, :solution),Tuple{DispatchProgram,Highs.Solution}}
-    precompile(priced, (DispatchProblem, Directions, searched, Symbol, Float64))
-end
-precompile(infeasible, (DispatchProblem,))
-precompile(extreme, (Function, Vector{Float64}, BitVector, BitVector, Bool, Vector{Float64}))
-for f in (min, max)
-    precompile(carried, (typeof(f), Vector{Float64}, BitVector, BitVector, Bool))
-end

@@ -40,22 +40,25 @@ end
 "Add the row `… = value`."
 equation!(lp::LinearProgram, value) = constraint!(lp, value, value)
 
-"""
-    variable!(lp, lower, upper, cost, terms; is_integer = false) -> index
+"Add `count` rows `lower ≤ … ≤ upper`."
+function constraints!(lp::LinearProgram, count::Int, lower, upper)
+    first = row_count(lp) + 1
+    for _ in 1:count
+        constraint!(lp, lower, upper)
+    end
+    return first:row_count(lp)
+end
 
-Add a variable with all its terms: its cost, and `row => coefficient` for every row it is part of.
-Row 0 stands for "no such row in this program"; its term is left out.
 """
-function variable!(lp::LinearProgram, lower, upper, cost, terms; is_integer::Bool = false)
+    variable!(lp, lower, upper, cost) -> index
+
+Add a variable. `term!` then says which rows it is part of, until the next one is added.
+"""
+function variable!(lp::LinearProgram, lower, upper, cost)
     push!(lp.cost, cost)
     push!(lp.lower, lower)
     push!(lp.upper, upper)
-    push!(lp.is_integer, is_integer)
-    for (row, coefficient) in terms
-        row == 0 && continue
-        push!(lp.row, row - 1)
-        push!(lp.coefficient, coefficient)
-    end
+    push!(lp.is_integer, false)
     push!(lp.start, length(lp.row))
     return column_count(lp)
 end
@@ -120,4 +123,34 @@ function linear_program(program::RowProgram)
     end
     return LinearProgram(program.cost, program.lower, program.upper, program.is_integer, start, row,
         coefficient, program.row_lower, program.row_upper)
+end
+
+"A variable that is 0 or 1."
+function binary!(lp::LinearProgram, cost)
+    j = variable!(lp, 0.0, 1.0, cost)
+    lp.is_integer[j] = true
+    return j
+end
+
+"The variable added last contributes `coefficient` to `row`; row 0 stands for none."
+function term!(lp::LinearProgram, row::Int, coefficient::Float64)
+    row == 0 && return nothing
+    push!(lp.row, row - 1)
+    push!(lp.coefficient, coefficient)
+    lp.start[end] = length(lp.row)
+    return nothing
+end
+
+"""
+    variable!(lp, lower, upper, cost, terms; is_integer = false) -> index
+
+The same with all its terms at once, `row => coefficient` for every row it is part of.
+"""
+function variable!(lp::LinearProgram, lower, upper, cost, terms; is_integer::Bool = false)
+    j = variable!(lp, lower, upper, cost)
+    lp.is_integer[j] = is_integer
+    for (row, coefficient) in terms
+        term!(lp, row, coefficient)
+    end
+    return j
 end

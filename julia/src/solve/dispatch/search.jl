@@ -1,0 +1,272 @@
+# Solving a program in which no flow may go both ways: relax first, choose only where that goes wrong.
+
+"Differences below this decide nothing: kW, kWh and currency per kWh alike. HiGHS keeps rows to 1e-7."
+const TOLERANCE = 1e-6
+
+"When to stop, and who wants to know how far it is: `report(objective, bound, relative_gap)` or nothing."
+struct Stop
+    deadline_s::Float64
+    relative_gap::Float64
+    report::Any
+end
+
+Stop(time_limit_s::Float64, relative_gap::Float64; report = nothing) =
+    Stop(time_ns() / 1e9 + time_limit_s, relative_gap, report)
+
+left_s(stop::Stop) = max(1e-3, stop.deadline_s - time_ns() / 1e9)
+
+"""
+A program as it was solved last. `relaxed` is the solution of the linear relaxation before any choice,
+where that is known.
+"""
+struct Searched
+    program::DispatchProgram
+    solution::Highs.Solution
+    relaxed::Union{Highs.Solution,Nothing}
+    relaxed_program::Union{DispatchProgram,Nothing}
+end
+
+"What a program minimises: cost, or nothing but energy lost for no reason, or the amounts that give way."
+@enum Purpose COST ANY_PLAN LEAST_RELIEF
+
+"""
+    search(futures, purpose, relief, stop, held = nothing) -> Searched
+
+Import and export, and charging and discharging, are left free to go together at first. That pays only
+at odd prices, so the solution usually stands. Where it does not, the slots whose prices allow it, and
+those where it happened, get a binary variable each, and the program is solved again until no slot goes both ways. As
+every round is a relaxation, the last one is exact. Ends earlier when a round has no solution in time.
+`held` is what the first slots must do.
+"""
+function search(futures::Futures, purpose::Purpose, relief::Relief, stop::Stop,
+        held::Union{Held,Nothing} = nothing)
+    choices = no_choices(futures)
+    relaxed = relaxed_program = nothing
+    while true
+        program = formulate(futures, choices, relief)
+        held === nothing || hold!(program.lp, program.sites[1], held)
+        purpose == COST || replace_costs!(program, purpose)
+        solution = Highs.solve(program.lp; time_limit_s = left_s(stop),
+            relative_gap = purpose == COST ? stop.relative_gap : 0.0,
+            on_progress = purpose == COST ? stop.report : nothing)
+        if solution.status != :optimal || !choose!(choices, program, solution, purpose)
+            return Searched(program, solution, relaxed, relaxed_program)
+        end
+        relaxed === nothing && ((relaxed, relaxed_program) = (solution, program))
+    end
+end
+
+is_infeasible(status::Symbol) = status in (:infeasible, :unbounded_or_infeasible)
+
+no_solution(status::Symbol) = status == :time_limit ?
+    ContractError("TASK_TIMEOUT", "options.time_limit_s",
+        "no plan was found within the time limit; raise it or make the problem smaller") :
+    ContractError("SOLVER_FAILED", "", "the solver ended with $status and has no plan")
+
+"A kWh lost for no reason costs next to nothing beside a unit that gives way, but more than nothing."
+const LOSS_COST, RELIEF_COST = 1e-6, 1e4
+
+function replace_costs!(program::DispatchProgram, purpose::Purpose)
+    lp = program.lp
+    fill!(lp.cost, 0.0)
+    for site in program.sites, storage in site.storages
+        lp.cost[storage.discharge] .= LOSS_COST
+    end
+    purpose == LEAST_RELIEF && (lp.cost[program.amounts] .= RELIEF_COST)
+    return nothing
+end
+
+# ---------------------------------------------------------------------------- one way in each slot
+
+"Both flows of a pair at once, beyond rounding."
+both(value::Vector{Float64}, one::Int, other::Int) = min(value[one], value[other]) > TOLERANCE
+
+"Neither losses nor wear: both ways at once is the same as their difference."
+is_lossless(battery::Battery) = battery.wear_cost_per_kwh == 0 && battery.charge_efficiency == 1 &&
+    battery.discharge_efficiency == 1
+
+"Whether a kWh exported earns more than the same kWh imported costs."
+pays_both_ways(problem::DispatchProblem, surcharge::Float64, t::Int) =
+    problem.export_price[t] > problem.import_price[t] + surcharge
+
+"Mark where a direction has to be chosen; whether any is new."
+function choose!(choices::Vector{Choices}, program::DispatchProgram, solution::Highs.Solution,
+        purpose::Purpose)
+    marked, has_prices = false, !any(program.lp.is_integer)
+    for (s, site) in enumerate(program.sites)
+        marked |= choose!(choices[s], site, solution, purpose, has_prices)
+    end
+    return marked
+end
+
+function choose!(choices::Choices, site::Site, solution::Highs.Solution, purpose::Purpose, has_prices::Bool)
+    problem, value, T = site.problem, solution.value, slots(site.problem)
+    # Without prices, and where they are no reward, the difference of import and export does as well.
+    marked = false
+    if purpose == COST
+        surcharge = least_surcharge(problem.input)
+        matters = Bool[pays_both_ways(problem, surcharge, t) for t in 1:T]
+        if any(t -> matters[t] && !is_chosen(choices.grid, t) &&
+                    both(value, site.grid.import_[t], site.grid.export_[t]), 1:T)
+            mark!(choices.grid, matters)
+            marked = true
+        end
+    end
+    for (storage, its) in zip(site.storages, choices.storages)
+        is_lossless(storage.battery) && continue
+        breaks = Bool[!is_chosen(its, i) && !has_switch(storage.switch, i) &&
+                      both(value, storage.charge[i], storage.discharge[i]) for i in eachindex(storage.slots)]
+        any(breaks) || continue
+        if purpose == COST
+            for (i, t) in enumerate(storage.slots)
+                breaks[i] |= pays_to_burn(problem, has_prices ? solution.row_dual[site.balance[t]] : Inf, t)
+            end
+        end
+        mark!(its, breaks)
+        marked = true
+    end
+    return marked
+end
+
+pays_to_burn(problem::DispatchProblem, price::Float64, t::Int) = price <= TOLERANCE ||
+    problem.export_price[t] <= 0 || problem.import_price[t] + least_surcharge(problem.input) <= 0
+
+is_chosen(choices::Vector{Bool}, i::Int) = !isempty(choices) && choices[i]
+
+function mark!(choices::Vector{Bool}, new::Vector{Bool})
+    isempty(choices) && append!(choices, fill(false, length(new)))
+    choices .|= new
+end
+
+# ------------------------------------------------------------------------ what is chosen is fixed
+
+"""
+    fix!(program, value)
+
+Every binary becomes what it is in `value`, so that a linear program remains. What a switch says is said
+by bounds from then on: its rows would take part in the duals.
+"""
+function fix!(program::DispatchProgram, value::Vector{Float64})
+    lp = program.lp
+    for j in 1:column_count(lp)
+        lp.is_integer[j] || continue
+        lp.lower[j] = lp.upper[j] = round(value[j])
+        lp.is_integer[j] = false
+    end
+    for site in program.sites
+        fix!(lp, site.grid.switch, site.grid.import_, site.grid.export_)
+        foreach(its -> fix!(lp, its.switch, its.charge, its.discharge), site.storages)
+        foreach(its -> fix!(lp, its.switch, its.power, 1:0), site.flexible_loads)
+        foreach(its -> fix!(lp, its.switch, its.power, 1:0), site.heat_pumps)
+    end
+    return nothing
+end
+
+"The amounts by which limits give way become those in `value`, and no longer share a total."
+function fix_amounts!(program::DispatchProgram, value::Vector{Float64})
+    lp = program.lp
+    for j in program.amounts
+        lp.lower[j] = lp.upper[j] = max(0.0, value[j])
+    end
+    program.total_row == 0 || (lp.row_upper[program.total_row] = Inf)
+    return nothing
+end
+
+function fix!(lp::LinearProgram, switch::Switch, flow::UnitRange{Int}, opposite::UnitRange{Int})
+    for i in eachindex(switch.binary)
+        y = switch.binary[i]
+        y == 0 && continue
+        for row in (switch.most_row[i], switch.least_row[i], switch.opposite_row[i])
+            row == 0 && continue
+            lp.row_lower[row], lp.row_upper[row] = -Inf, Inf
+        end
+        if lp.upper[y] == 1
+            lp.lower[flow[i]] = switch.least
+            isempty(opposite) || (lp.upper[opposite[i]] = 0.0)
+        else
+            lp.upper[flow[i]] = 0.0
+        end
+    end
+end
+
+"""
+Whether binaries are switches of pairs only: then any solution of the relaxation says which way to go.
+"""
+function has_only_pairs(program::DispatchProgram)
+    pairs = 0
+    for site in program.sites
+        pairs += count(!=(0), site.grid.switch.binary)
+        for storage in site.storages
+            storage.switch.least == 0 && (pairs += count(!=(0), storage.switch.binary))
+        end
+    end
+    return pairs == count(program.lp.is_integer)
+end
+
+"The values of `relaxed`, with each switch set as its flows go there on balance."
+function with_net_directions(program::DispatchProgram, relaxed::Highs.Solution, relaxed_program::DispatchProgram)
+    value = zeros(column_count(program.lp))
+    for (site, its) in zip(program.sites, relaxed_program.sites)
+        set_net!(value, relaxed.value, site.grid.switch, its.grid.import_, its.grid.export_)
+        for (storage, there) in zip(site.storages, its.storages)
+            set_net!(value, relaxed.value, storage.switch, there.charge, there.discharge)
+        end
+    end
+    return value
+end
+
+function set_net!(value, relaxed_value, switch::Switch, flow::UnitRange{Int}, opposite::UnitRange{Int})
+    for i in eachindex(switch.binary)
+        switch.binary[i] == 0 && continue
+        value[switch.binary[i]] = relaxed_value[flow[i]] >= relaxed_value[opposite[i]] ? 1.0 : 0.0
+    end
+end
+
+"After every choice: the linear program that is left gets this long, however late it is."
+const PRICING_TIME_LIMIT_S = 60.0
+
+"""
+    price!(program, chosen) -> Solution
+
+Fix what is chosen in the values `chosen`, and solve the linear program that remains for the schedule and
+its prices. Where prices leave a tie its solution may go both ways in slots that `chosen` did not; these
+then go as `chosen` does, which costs nothing.
+"""
+function price!(program::DispatchProgram, chosen::Vector{Float64})
+    fix_amounts!(program, chosen)
+    return solve_fixed!(program, chosen)
+end
+
+function solve_fixed!(program::DispatchProgram, chosen::Vector{Float64})
+    fix!(program, chosen)
+    while true
+        solution = Highs.solve(program.lp; time_limit_s = PRICING_TIME_LIMIT_S, relative_gap = 0.0)
+        solution.status == :optimal || throw(no_solution(solution.status))
+        untie!(program, solution.value, chosen) || return solution
+    end
+end
+
+function untie!(program::DispatchProgram, value::Vector{Float64}, chosen::Vector{Float64})
+    any_tie = false
+    for site in program.sites
+        problem, grid = site.problem, site.grid
+        surcharge = least_surcharge(problem.input)
+        for t in 1:slots(problem)
+            pays_both_ways(problem, surcharge, t) &&
+                (any_tie |= untie!(program.lp, grid.import_[t], grid.export_[t], value, chosen))
+        end
+        for storage in site.storages
+            is_lossless(storage.battery) && continue
+            for i in eachindex(storage.slots)
+                any_tie |= untie!(program.lp, storage.charge[i], storage.discharge[i], value, chosen)
+            end
+        end
+    end
+    return any_tie
+end
+
+function untie!(lp::LinearProgram, flow::Int, opposite::Int, value::Vector{Float64}, chosen::Vector{Float64})
+    both(value, flow, opposite) || return false
+    lp.upper[chosen[flow] >= chosen[opposite] ? opposite : flow] = 0.0
+    return true
+end
