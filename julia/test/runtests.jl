@@ -12,9 +12,10 @@ include("networks.jl")
 const FILES = isempty(ARGS) ? [
     "wire/float64ext", "wire/msgpack", "wire/shapes", "wire/rules", "wire/contract", "wire/zstd",
     "wire/websocket",
-    "model/linear_program", "model/dispatch", "model/network",
-    "solve/highs", "solve/warm_models", "solve/dispatch_plan", "solve/dispatch_conflict", "solve/dispatch_reasons",
-    "solve/dispatch",
+    "model/linear_program", "model/dispatch/program", "model/dispatch/baseline", "model/dispatch/bill",
+    "model/network",
+    "solve/highs", "solve/warm_models", "solve/dispatch/search", "solve/dispatch/values", "solve/dispatch/reasons",
+    "solve/dispatch/relaxation", "solve/dispatch/futures", "solve/dispatch/result",
     "solve/klu", "solve/power_flow", "solve/plan_check",
     "serve/log", "serve/auth", "serve/link", "serve/messages", "serve/memory", "serve/kinds", "serve/pool",
     "serve/front", "serve/main",

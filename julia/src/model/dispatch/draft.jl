@@ -114,7 +114,8 @@ end
 function deviation_line!(meter::Meter, draft::Draft, name::String)
     previous = previous_kw(draft.problem.input, name)
     previous === nothing && return nothing
-    rows = constraints!(draft.lp, slots(draft), 0.0, 0.0)
+    isempty(previous) && return nothing
+    rows = constraints!(draft.lp, length(previous), 0.0, 0.0)
     cost = draft.problem.slot_h * draft.problem.input.previous_plan.deviation_cost_per_kwh
     for (row, kw) in zip(rows, previous)
         draft.lp.row_lower[row] = draft.lp.row_upper[row] = kw
@@ -128,7 +129,7 @@ function deviation_line!(meter::Meter, draft::Draft, name::String)
     return nothing
 end
 
-"What the previous plan says of an asset, or nothing."
+"What the previous plan says of an asset, perhaps of the first slots only; or nothing."
 function previous_kw(input::DispatchInput, name::String)
     plan = input.previous_plan
     plan === nothing && return nothing

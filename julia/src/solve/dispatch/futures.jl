@@ -16,21 +16,20 @@ The cheapest plan. Throws `ContractError`: `INFEASIBLE` with the limits that exc
 `TASK_TIMEOUT` when the time limit left no plan, `SOLVER_FAILED`.
 """
 function solve_futures(futures::Futures, stop::Stop; may_relax::Bool)
-    relief = NO_RELIEF
+    relief, is_broken = NO_RELIEF, false
     searched = search(futures, COST, relief, stop)
-    if is_infeasible(searched.solution.status)
-        relief = relaxation(futures, stop)
-        searched = search(futures, COST, relief, stop)
-    end
-    answer = length(futures.problems) == 1 ? alone(searched, relief) :
-             told_of_several(futures, searched, relief, stop)
+    is_infeasible(searched.solution.status) &&
+        ((searched, relief, is_broken) = search_relaxed(futures, stop))
+    answer = length(futures.problems) == 1 ? alone(searched, relief, is_broken) :
+             told_of_several(futures, searched, relief, is_broken, stop)
     may_relax || isempty(answer.violations) || throw(infeasible(answer.violations))
     return answer
 end
 
-function alone(searched::Searched, relief::Relief)
+function alone(searched::Searched, relief::Relief, is_broken::Bool)
     plan = priced(searched)
-    return Answer(plan, plan.is_proven, plan.relative_gap, violations(plan, searched.program, relief), nothing)
+    broken = is_broken ? violations(plan, searched.program, relief) : DispatchViolation[]
+    return Answer(plan, plan.is_proven, plan.relative_gap, broken, nothing)
 end
 
 """
@@ -45,7 +44,7 @@ solve_dispatch(problem::DispatchProblem; time_limit_s = 60.0, relative_gap = 1e-
 What the futures share is held, and each is solved for itself: the best answer to what is shared is also
 best for the whole, and its prices are its own.
 """
-function told_of_several(futures::Futures, searched::Searched, relief::Relief, stop::Stop)
+function told_of_several(futures::Futures, searched::Searched, relief::Relief, is_broken::Bool, stop::Stop)
     solution, program = searched.solution, searched.program
     is_proven = solution.status == :optimal
     chosen, bound = is_proven ? (solution.value, solution.bound) : unproven(searched)
@@ -56,15 +55,24 @@ function told_of_several(futures::Futures, searched::Searched, relief::Relief, s
     plans = DispatchPlan[]
     broken = DispatchViolation[]
     for (s, problem) in enumerate(futures.problems)
-        held = Held(program.sites[s], chosen, futures.shared_slots)
         own_stop = Stop(max(left_s(stop), PRICING_TIME_LIMIT_S), stop.relative_gap)
-        its = search(Futures(problem), COST, fixed, own_stop, held)
+        its = search_held(problem, Held(program.sites[s], chosen, futures.shared_slots, 0.0), fixed, own_stop)
         plan = priced(its)
-        s == told && (broken = violations(plan, its.program, relief))
+        s == told && is_broken && (broken = violations(plan, its.program, relief))
         push!(plans, plan)
     end
     return Answer(plans[told], is_proven, relative_gap, broken, uncertainty_plan(futures, plans, told))
 end
+
+"With room for the solver's rounding where it needs some."
+function search_held(problem::DispatchProblem, held::Held, fixed::Relief, stop::Stop)
+    its = search(Futures(problem), COST, fixed, stop, held)
+    is_infeasible(its.solution.status) || return its
+    roomy = Held(held.site, held.value, held.slots, HELD_ROOM)
+    return search(Futures(problem), COST, with_room(fixed), stop, roomy)
+end
+
+with_room(fixed::Relief) = Relief(fixed.limits, fixed.least, fixed.most .+ HELD_ROOM, fixed.most_total)
 
 function uncertainty_plan(futures::Futures, plans::Vector{DispatchPlan}, told::Int)
     scenarios = futures.problems[1].input.uncertainty.scenarios

@@ -5,10 +5,11 @@ struct Held
     site::Site
     value::Vector{Float64}
     slots::Int
+    room::Float64                        # kW by which it may be missed
 end
 
-"Solver's rounding, within which what is held may move."
-const HELD_WITHIN = 1e-7
+"Enough for the solver's rounding: kW and kWh."
+const HELD_ROOM = 1e-6
 
 "Hold the power of every asset in the first slots, and whether it runs."
 function hold!(lp::LinearProgram, site::Site, held::Held)
@@ -43,8 +44,8 @@ function hold!(lp::LinearProgram, columns, there, held::Held, count::Int)
     for i in 1:count
         j, value = columns[i], held.value[there[i]]
         low, high = lp.lower[j], lp.upper[j]
-        lp.lower[j] = clamp(value - HELD_WITHIN, low, high)
-        lp.upper[j] = clamp(value + HELD_WITHIN, low, high)
+        lp.lower[j] = clamp(value - held.room, low, high)
+        lp.upper[j] = clamp(value + held.room, low, high)
     end
 end
 

@@ -18,7 +18,7 @@ SitePrices(plan::DispatchPlan) = SitePrices(import_value(plan), export_value(pla
 struct AssetPrices
     price::Vector{Float64}               # at the asset
     group_limit::Vector{Bool}            # whether a group limit has a price; empty in no group
-    previous_kw::Vector{Float64}         # empty where the previous plan does not name it
+    previous_kw::Vector{Float64}         # of the first slots; empty where the previous plan does not name it
     deviation::Vector{Float64}           # what the comparison with the previous plan adds to the price
 end
 
@@ -55,7 +55,7 @@ function common_reason(site::SitePrices, asset::AssetPrices, t::Int, power_kw::F
     !isempty(asset.group_limit) && asset.group_limit[t] && return "GROUP_LIMIT"
     at_peak && site.peak[t] > TOLERANCE && return "PEAK_PRICE"
     holds_reserve && return "RESERVE"
-    !isempty(asset.previous_kw) && abs(power_kw - asset.previous_kw[t]) <= TOLERANCE &&
+    t <= length(asset.previous_kw) && abs(power_kw - asset.previous_kw[t]) <= TOLERANCE &&
         abs(asset.deviation[t]) > TOLERANCE && return "PREVIOUS_PLAN"
     return nothing
 end

@@ -67,14 +67,15 @@ function has_plan(giving_way::Vector{LimitId}, futures::Futures, stop::Stop)
 end
 
 "What the least total may be exceeded by, so that the solver's rounding leaves room for a plan: kW and kWh."
-const RELIEF_ROOM = 1e-5
+const RELIEF_ROOMS = (1e-7, 1e-5)
 
 """
-    relaxation(futures, stop) -> Relief
+    search_relaxed(futures, stop) -> (searched, relief, is_broken)
 
-The limits that must give way and the least total of their amounts. Throws INFEASIBLE where none helps.
+The search for the least cost when only the limits that must give way do, by the least total. Where that
+total is mere rounding no limit is broken. Throws INFEASIBLE where no limits help.
 """
-function relaxation(futures::Futures, stop::Stop)
+function search_relaxed(futures::Futures, stop::Stop)
     found = conflict(futures, stop)
     isempty(found) &&
         throw(ContractError("INFEASIBLE", "", "no plan exists, whichever limits give way"))
@@ -82,25 +83,29 @@ function relaxation(futures::Futures, stop::Stop)
     least.solution.has_plan || throw(no_solution(least.solution.status))
     # With whole binaries once more: the rounding of nearly whole ones would be missing in the total.
     final = solve_fixed!(least.program, least.solution.value)
-    return Relief(found; most_total = RELIEF_ROOM +
-        sum_of(j -> max(0.0, final.value[j]), least.program.amounts))
+    total = 0.0
+    for j in least.program.amounts
+        total += max(0.0, final.value[j])
+    end
+    for room in RELIEF_ROOMS
+        relief = Relief(found; most_total = total + room)
+        searched = search(futures, COST, relief, stop)
+        is_infeasible(searched.solution.status) && continue
+        return searched, relief, total > TOLERANCE
+    end
+    throw(no_solution(:infeasible))
 end
 
 # ------------------------------------------------------------------------------------ in words
 
 """
-    violations(plan, relief) -> Vector{DispatchViolation}
+    violations(plan, program, relief) -> Vector{DispatchViolation}
 
 Each limit that gives way in a plan: by how much, where first, what would be enough, and its price.
 """
-function violations(plan::DispatchPlan, program::DispatchProgram, relief::Relief)
-    isempty(relief.limits) && return DispatchViolation[]
-    # Without the room for rounding.
-    total = sum_of(j -> plan.value[j], program.amounts)
-    share = total > 0 ? min(1.0, (relief.most_total - RELIEF_ROOM) / total) : 1.0
-    return DispatchViolation[violation(plan, limit, share * plan.value[j], -plan.reduced_cost[j])
-                             for (limit, j) in zip(relief.limits, program.amounts)]
-end
+violations(plan::DispatchPlan, program::DispatchProgram, relief::Relief) =
+    DispatchViolation[violation(plan, limit, plan.value[j], -plan.reduced_cost[j])
+                      for (limit, j) in zip(relief.limits, program.amounts) if plan.value[j] > TOLERANCE]
 
 function violation(plan::DispatchPlan, limit::LimitId, amount::Float64, price::Float64)
     problem = plan.site.problem
@@ -157,9 +162,9 @@ function violation(plan::DispatchPlan, limit::LimitId, amount::Float64, price::F
     return say("batteries[$(i - 1)].final_energy_kwh", "kWh", T - 1, words; name = item.name)
 end
 
-# What would be enough is rounded away from what would not be.
-up(number::Float64) = ceil(number * 1e6 - 1e-3) / 1e6
-down(number::Float64) = floor(number * 1e6 + 1e-3) / 1e6
+# What would be enough is rounded away from what would not be; the solver's own rounding is forgiven.
+up(number::Float64) = ceil(number * 1e6 - 0.3) / 1e6
+down(number::Float64) = floor(number * 1e6 + 0.3) / 1e6
 
 at_least(given::Float64, amount::Float64, t) =
     "must be at least $(Shapes.number(up(given + amount))); it is $(Shapes.number(given))$(in_slot(t))"

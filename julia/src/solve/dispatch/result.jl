@@ -289,7 +289,7 @@ function key_figures(plan::DispatchPlan)
     batteries = Set{String}(item.name for item in input.batteries)
     for (name, kw) in asset_powers(plan)
         previous = previous_kw(input, name)
-        previous === nothing || (deviation += h * sum_of(abs, kw .- previous))
+        previous === nothing || (deviation += h * sum_of(t -> abs(kw[t] - previous[t]), eachindex(previous)))
         name in batteries && continue
         is_source = any(pv -> pv.name == name, input.pv) || any(its -> its.name == name, input.generators)
         is_source ? (produced -= h * sum_of(identity, kw)) :
