@@ -1,6 +1,6 @@
 # The node as the platform starts it: processes, signals, exit codes.
 
-using GridpactCompute: Result, TaskMessage, hear, pack, rehearsal_input, say, unpack, DispatchResult, Hello, Welcome,
+using GridpactCompute: Result, TaskMessage, hear, pack, rehearsal_house, say, unpack, DispatchResult, Hello, Welcome,
     upgrade_request
 using Sockets
 
@@ -55,7 +55,7 @@ end
         say(socket, Hello(1, "bridge-1", "ab"^16))
         @test hear(socket, Welcome).engine == "julia"
         say(socket, TaskMessage(task_id = "01981f6e-7c00-7000-8000-000000000004", kind = "dispatch", attempt = 1,
-            fencing_token = 1, remaining_ms = 60_000, encoding = "identity", body = pack(rehearsal_input())))
+            fencing_token = 1, remaining_ms = 60_000, encoding = "identity", body = pack(rehearsal_house())))
         @test unpack(DispatchResult, hear(socket, Result).body).status == "OPTIMAL"
         started = time()
         kill(process, 15)
