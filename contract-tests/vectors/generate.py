@@ -1837,6 +1837,181 @@ def probe_result() -> Iterator[Vector]:
     yield from malformations(message)
 
 
+THERMAL_UNIT = {
+    "name": "Coal",
+    "must_run": False,
+    "min_power_mw": 60.0,
+    "max_power_mw": 150.0,
+    "ramp_up_mw_per_h": 40.0,
+    "startup_limit_mw": 60.0,
+    "min_up_time_h": 3.0,
+    "min_down_time_h": 3.0,
+    "initial_power_mw": 120.0,
+    "initial_duration_h": 12.0,
+    "startup_categories": [
+        {"min_off_time_h": 3.0, "cost": 2000.0},
+        {"min_off_time_h": 8.0, "cost": 3500.0},
+    ],
+    "production_cost": [
+        {"power_mw": 60.0, "cost_per_h": 1500.0},
+        {"power_mw": 110.0, "cost_per_h": 2600.0},
+        {"power_mw": 150.0, "cost_per_h": 3600.0},
+    ],
+}
+
+
+def unit_commitment_input() -> Iterator[Vector]:
+    wind = {"name": "Wind", "min_power_mw": series(0.0, 1.5), "max_power_mw": series(40.0, 30.0)}
+    message = {
+        "start_time": "2026-06-01T00:00:00Z",
+        "slot_duration_s": 3600,
+        "slots": 2,
+        "currency": "EUR",
+        "demand_mw": series(120.0, 140.0),
+        "reserve_requirement_mw": series(5.0, 0.0),
+        "thermal_units": [THERMAL_UNIT],
+        "renewable_units": [wind],
+    }
+
+    def unit(**changes: Any) -> dict[str, Any]:
+        return {**message, "thermal_units": [{**THERMAL_UNIT, **changes}]}
+
+    at = "thermal_units[0]"
+    points = THERMAL_UNIT["production_cost"]
+    yield accept("valid", message)
+    yield from malformations(message)
+    yield accept("without-reserve", without(message, "reserve_requirement_mw"))
+    no_wind = without(message, "renewable_units")
+    yield accept("without-renewables", no_wind, {**no_wind, "renewable_units": []})
+    yield accept(
+        "off-at-first", {**message, "thermal_units": [without(THERMAL_UNIT, "initial_power_mw")]}
+    )
+    yield refuse("no-unit", {**message, "thermal_units": []}, "thermal_units:min-items")
+    yield refuse(
+        "demand-too-short", {**message, "demand_mw": series(1.0)}, "demand_mw:length-equals"
+    )
+    yield refuse(
+        "demand-negative", {**message, "demand_mw": series(1.0, -1.0)}, "demand_mw[1]:minimum"
+    )
+    yield refuse(
+        "least-wind-above-most",
+        {**message, "renewable_units": [{**wind, "min_power_mw": series(0.0, 31.0)}]},
+        "renewable_units[0].min_power_mw[1]:at-most",
+    )
+    yield refuse(
+        "same-name",
+        {**message, "renewable_units": [{**wind, "name": "Coal"}]},
+        "renewable_units[0].name:unique",
+    )
+    yield refuse(
+        "startup-limit-below-minimum", unit(startup_limit_mw=59.0), f"{at}.startup_limit_mw:at-most"
+    )
+    yield refuse(
+        "initial-power-above-maximum",
+        unit(initial_power_mw=151.0),
+        f"{at}.initial_power_mw:at-most",
+    )
+    yield refuse(
+        "initial-power-below-minimum", unit(initial_power_mw=59.0), f"{at}.initial_power_mw:at-most"
+    )
+    must = {
+        **without(THERMAL_UNIT, "initial_power_mw"),
+        "must_run": True,
+        "initial_duration_h": 2.0,
+    }
+    yield refuse(
+        "must-run-cannot-start",
+        {**message, "thermal_units": [must]},
+        f"{at}.must_run:must-run-can-start",
+    )
+    yield refuse("no-category", unit(startup_categories=[]), f"{at}.startup_categories:min-items")
+    yield refuse(
+        "lags-fall",
+        unit(
+            startup_categories=[
+                {"min_off_time_h": 3.0, "cost": 1.0},
+                {"min_off_time_h": 3.0, "cost": 2.0},
+            ]
+        ),
+        f"{at}.startup_categories[1].min_off_time_h:increasing",
+    )
+    yield refuse(
+        "colder-is-cheaper",
+        unit(
+            startup_categories=[
+                {"min_off_time_h": 3.0, "cost": 2.0},
+                {"min_off_time_h": 4.0, "cost": 1.0},
+            ]
+        ),
+        f"{at}.startup_categories[1].cost:increasing",
+    )
+    yield refuse(
+        "curve-ends-early",
+        unit(production_cost=points[:2]),
+        f"{at}.production_cost[1].power_mw:spans",
+    )
+    yield refuse(
+        "curve-not-convex",
+        unit(production_cost=[*points[:2], {"power_mw": 150.0, "cost_per_h": 3400.0}]),
+        f"{at}.production_cost[2].cost_per_h:convex",
+    )
+    yield refuse(
+        "time-limit-zero",
+        {**message, "options": {"time_limit_s": 0}},
+        "options.time_limit_s:exclusive-minimum",
+    )
+
+
+def unit_commitment_result() -> Iterator[Vector]:
+    unit = {
+        "name": "Gas",
+        "commitment": [0, 1],
+        "power_mw": series(0.0, 24.4),
+        "reserve_mw": series(0.0, 55.6),
+        "starts": [{"slot": 1, "category": 0, "off_time_h": 6.0, "cost": 300.0}],
+        "stops": [],
+        "production_cost": 220.0,
+        "no_load_cost": 1200.0,
+        "startup_cost": 300.0,
+        "reasons": ["UNECONOMIC", "CAPACITY"],
+    }
+    message = {
+        "status": "OPTIMAL",
+        "start_time": "2026-06-01T00:00:00Z",
+        "slot_duration_s": 3600,
+        "slots": 2,
+        "currency": "EUR",
+        "cost": 1720.0,
+        "bound": 1720.0,
+        "relative_gap": 0.0,
+        "production_cost": 220.0,
+        "no_load_cost": 1200.0,
+        "startup_cost": 300.0,
+        "thermal_units": [unit],
+        "renewable_units": [],
+        "curtailed_power_mw": series(0.0, 0.0),
+        "energy_price_per_mwh": series(22.0, 50.0),
+        "reserve_price_per_mw_h": series(0.0, 0.0),
+    }
+    yield accept("valid", message)
+    for wrong, rule in ((2, "maximum"), (0.5, "type"), (True, "type")):
+        yield refuse(
+            f"commitment-{wrong}".lower(),
+            {**message, "thermal_units": [{**unit, "commitment": [0, wrong]}]},
+            f"thermal_units[0].commitment[1]:{rule}",
+        )
+    yield refuse(
+        "reason-unknown",
+        {**message, "thermal_units": [{**unit, "reasons": ["UNECONOMIC", "WHIM"]}]},
+        "thermal_units[0].reasons[1]:enum",
+    )
+    yield refuse(
+        "price-too-short",
+        {**message, "energy_price_per_mwh": series(1.0)},
+        "energy_price_per_mwh:length-equals",
+    )
+
+
 VECTORS = {
     "Hello": hello,
     "Welcome": welcome,
@@ -1857,6 +2032,8 @@ VECTORS = {
     "ReplayResult": replay_result,
     "MpcStepInput": mpc_step_input,
     "MpcStepResult": mpc_step_result,
+    "UnitCommitmentInput": unit_commitment_input,
+    "UnitCommitmentResult": unit_commitment_result,
     "ProbeInput": probe_input,
     "ProbeResult": probe_result,
 }
