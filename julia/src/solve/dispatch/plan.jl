@@ -104,7 +104,13 @@ function costs_of(site::Site, value::Vector{Float64}, bill::GridBill)
         starts += its_bill.start_count * its.start_cost
         co2_kg += its_bill.co2_kg
     end
-    emissions = input.emissions
+    return split_costs(problem, bill, fuel, starts, wear, co2_kg)
+end
+
+"The split of the cost; `co2_kg` is that of imports and generators."
+function split_costs(problem::DispatchProblem, bill::GridBill, fuel::Float64, starts::Float64, wear::Float64,
+        co2_kg::Float64)
+    emissions = problem.input.emissions
     return DispatchCosts(energy_import = bill.energy_import, energy_export = bill.energy_export,
         grid_fees = sum_of(identity, bill.fees), tiers = bill.tiers, demand_charges = bill.demand_charges,
         generation = fuel, starts = starts, wear = wear,

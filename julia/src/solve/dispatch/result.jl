@@ -6,13 +6,16 @@
 Plan the slots of `input` and say why. Throws `ContractError` as `solve_futures` does, and
 INVALID_ARGUMENT for what neither schema nor rules can refuse.
 """
-function compute(input::DispatchInput, progress)
+compute(input::DispatchInput, progress) = dispatch(input, progress, nothing)
+
+"The same, the linear relaxation starting from what `warm` has kept."
+function dispatch(input::DispatchInput, progress, warm::Union{WarmProgram,Nothing})
     refuse_contradictions(input)
     progress(0.0, "build")
     problems = futures(input)
     options = input.options === nothing ? SolverOptions() : input.options
     progress(0.1, "solve")
-    stop = Stop(options.time_limit_s, options.relative_gap; report = (objective, bound, relative_gap) ->
+    stop = Stop(options.time_limit_s, options.relative_gap; warm = warm, report = (objective, bound, relative_gap) ->
         progress(0.1 + 0.8 * (1 - min(1.0, something(relative_gap, 1.0))), "solve"; objective = objective,
             bound = bound, relative_gap = relative_gap))
     answer = solve_futures(problems, stop; may_relax = input.on_conflict == "RELAX")
@@ -55,7 +58,7 @@ function dispatch_result(answer::Answer)
         rule_based_cost = rule_based_cost, rule_based_savings = rule_based_cost - plan.cost,
         energy_cost = costs.energy_import + costs.energy_export + costs.grid_fees + costs.tiers,
         wear_cost = costs.wear, relative_gap = answer.relative_gap,
-        deviation_kwh = figures.deviation_kwh, bill = bill_lines(plan, figures.co2_kg),
+        deviation_kwh = figures.deviation_kwh, bill = bill_lines(problem, bill, costs, figures.co2_kg),
         violations = answer.violations, peak_import_power_kw = greatest(plan.grid_kw),
         imported_energy_kwh = bill.imported_kwh, exported_energy_kwh = bill.exported_kwh,
         self_sufficiency = figures.self_sufficiency, self_consumption = figures.self_consumption,
@@ -304,8 +307,8 @@ function key_figures(plan::DispatchPlan)
         self_consumption = produced > 0 ? clamp(1 - plan.bill.exported_kwh / produced, 0.0, 1.0) : 1.0)
 end
 
-function bill_lines(plan::DispatchPlan, co2_kg::Float64)
-    input, bill, costs = plan.site.problem.input, plan.bill, plan.costs
+function bill_lines(problem::DispatchProblem, bill::GridBill, costs::DispatchCosts, co2_kg::Float64)
+    input = problem.input
     tariff, lines = input.tariff, DispatchBillLine[]
     line(item, name, quantity, unit, amount) = push!(lines, DispatchBillLine(item, name, quantity, unit, amount))
     line("IMPORT", nothing, bill.imported_kwh, "kWh", costs.energy_import)

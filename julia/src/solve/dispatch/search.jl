@@ -8,10 +8,11 @@ struct Stop
     deadline_s::Float64
     relative_gap::Float64
     report::Any
+    warm::Union{WarmProgram,Nothing}
 end
 
-Stop(time_limit_s::Float64, relative_gap::Float64; report = nothing) =
-    Stop(time_ns() / 1e9 + time_limit_s, relative_gap, report)
+Stop(time_limit_s::Float64, relative_gap::Float64; report = nothing,
+    warm = nothing) = Stop(time_ns() / 1e9 + time_limit_s, relative_gap, report, warm)
 
 left_s(stop::Stop) = max(1e-3, stop.deadline_s - time_ns() / 1e9)
 
@@ -46,9 +47,13 @@ function search(futures::Futures, purpose::Purpose, relief::Relief, stop::Stop,
         program = formulate(futures, choices, relief)
         held === nothing || hold!(program.lp, program.sites[1], held)
         purpose == COST || replace_costs!(program, purpose)
-        solution = Highs.solve(program.lp; time_limit_s = left_s(stop),
-            relative_gap = purpose == COST ? stop.relative_gap : 0.0,
-            on_progress = purpose == COST ? stop.report : nothing)
+        is_relaxation = relaxed === nothing && held === nothing && isempty(relief.limits) && purpose == COST
+        solution = is_relaxation && stop.warm !== nothing && length(futures.problems) == 1 &&
+                   !any(program.lp.is_integer) ?
+            solve!(stop.warm, program; time_limit_s = left_s(stop)) :
+            Highs.solve(program.lp; time_limit_s = left_s(stop),
+                relative_gap = purpose == COST ? stop.relative_gap : 0.0,
+                on_progress = purpose == COST ? stop.report : nothing)
         if solution.status != :optimal || !choose!(choices, program, solution, purpose)
             return Searched(program, solution, relaxed, relaxed_program)
         end
