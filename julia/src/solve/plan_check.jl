@@ -174,7 +174,7 @@ function loading_changes(check::PlanCheck, m::Int, slot::Int)
     return changes(check, gradient, slot)
 end
 
-"What each asset's power does to the quantity with this gradient."
+"What each asset's power does to the quantity with this gradient; no -0.0, which would sort below 0."
 function changes(check::PlanCheck, gradient::Vector{Float64}, slot::Int)
     jacobian = check.solver.jacobian
     by_power = Newton.sensitivity!(check.solver, gradient)

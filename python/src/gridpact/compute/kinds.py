@@ -25,6 +25,7 @@ from gridpact.compute.model.plan import (
 )
 from gridpact.compute.model.progress import Progress
 from gridpact.compute.model.site import Battery, Pv, Series, Site
+from gridpact.compute.plan_check import plan_check, plan_check_rehearsals
 from gridpact.compute.power_flow import power_flow, power_flow_rehearsals
 from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.compute.unit_commitment import unit_commitment, unit_commitment_rehearsals
@@ -120,6 +121,7 @@ def computations(models: WarmModels) -> Mapping[str, Computation]:
     _ = models
     return {
         "dispatch": Computation(cast("_Compute", dispatch), _dispatch_rehearsals),
+        "plan-check": Computation(cast("_Compute", plan_check), plan_check_rehearsals),
         "power-flow": Computation(cast("_Compute", power_flow), power_flow_rehearsals),
         "unit-commitment": Computation(
             cast("_Compute", unit_commitment), unit_commitment_rehearsals

@@ -47,6 +47,7 @@ from gridpact.contracts.messages import (
     NetworkProfile,
     NetworkSlots,
     NetworkState,
+    PlanCheckInput,
     PowerFlowDivergence,
     PowerFlowInput,
     PowerFlowOptions,
@@ -85,31 +86,39 @@ def power_flow(wanted: PowerFlowInput, progress: Progress) -> PowerFlowResult:
     """
     progress(0.0, "build")
     options = PowerFlowOptions() if wanted.options is UNSET else wanted.options
-    _refuse_large_report(wanted, options)
+    refuse_large_report(wanted.network, wanted.slots, options)
     network = network_of(wanted.network, wanted.profiles)
     parts = islands(network)
-    if refused := list(_refusals(wanted, options, network, parts)):
+    if refused := list(refusals(wanted, options, network, parts)):
         raise GridpactError.invalid(refused)
-    flow = PowerFlow(network.without(parts.dead_buses), parts.dead_buses, _options_of(options))
+    flow = PowerFlow(network.without(parts.dead_buses), parts.dead_buses, options_of(options))
     values = profile_values_of(wanted.profiles, wanted.slots)
-    report = Report(
-        flow.network, ~parts.dead_buses, wanted.slots, every_state=options.report == "ALL"
-    )
-    before = None
-    for slot in range(wanted.slots):
-        progress(0.95 * slot / wanted.slots, "solve")
+    every_state = options.report == "ALL"
+    report = Report(flow.network, ~parts.dead_buses, wanted.slots, every_state=every_state)
+    for _ in solved_slots(flow, values, report, progress):
+        pass
+    progress(0.95, "report")
+    return result_of(wanted, network, parts, report)
+
+
+def solved_slots(
+    flow: PowerFlow, values: Real, report: Report, progress: Progress
+) -> Iterator[tuple[int, Outcome]]:
+    """Each slot that converges; the report takes all. Raises GridpactError where none does."""
+    before, slots = None, len(values)
+    for slot in range(slots):
+        progress(0.95 * slot / slots, "solve")
         found = flow.solve(values[slot], before)
         report.iterations[slot] = found.iterations
         if found.converged:
             before = found
             report.see(slot, flow.state(found, values[slot]))
+            yield slot, found
         else:
             factor = None if report.divergences else flow.convergent_factor(values[slot])
             report.divergences.append(Divergence(slot, found, factor))
-    progress(0.95, "report")
-    if len(report.divergences) == wanted.slots:
+    if len(report.divergences) == slots:
         raise _diverged(flow, report.divergences[0])
-    return _result_of(wanted, network, parts, report)
 
 
 def power_flow_rehearsals() -> Sequence[PowerFlowInput]:
@@ -266,7 +275,7 @@ class _Powers:
         return Powers(np.array(coefficients), _indices(places))
 
 
-def _options_of(options: PowerFlowOptions) -> Options:
+def options_of(options: PowerFlowOptions) -> Options:
     return Options(
         tolerance_pu=options.tolerance_pu,
         max_iterations=options.max_iterations,
@@ -294,8 +303,11 @@ def _mask(values: Iterable[bool]) -> Mask:
 # ------------------------------------------------------------------------------ what is refused
 
 
-def _refusals(
-    wanted: PowerFlowInput, options: PowerFlowOptions, network: Network, parts: Islands
+def refusals(
+    wanted: PowerFlowInput | PlanCheckInput,
+    options: PowerFlowOptions,
+    network: Network,
+    parts: Islands,
 ) -> Iterator[Violation]:
     """What no schema can say: docs/compute/power-flow.md, "Refused"."""
     if not parts.energised.any():
@@ -307,17 +319,17 @@ def _refusals(
     yield from _wrong_units(wanted)
 
 
-def _refuse_large_report(wanted: PowerFlowInput, options: PowerFlowOptions) -> None:
-    network = wanted.network
-    values = wanted.slots * (
+def refuse_large_report(network: messages.Network, slots: int, options: PowerFlowOptions) -> None:
+    """Raises GridpactError where the states of all slots would be too many numbers."""
+    values = slots * (
         2 * len(network.buses) + 5 * len(network.branches) + 2 * len(network.generators)
     )
-    if options.report == "ALL" and wanted.slots > 1 and values > MOST_VALUES:
+    if options.report == "ALL" and slots > 1 and values > MOST_VALUES:
         words = f"must be EXTREMES: ALL would be {values} numbers, at most {MOST_VALUES} are sent"
         raise GridpactError.invalid([Violation("options.report", "most-values", words)])
 
 
-def _wrong_units(wanted: PowerFlowInput) -> Iterator[Violation]:
+def _wrong_units(wanted: PowerFlowInput | PlanCheckInput) -> Iterator[Violation]:
     units = {profile.name: profile.unit for profile in wanted.profiles}
     groups = {"generators": wanted.network.generators, "loads": wanted.network.loads}
     for group, items in groups.items():
@@ -480,8 +492,8 @@ class Report:
         self._states = {slot: self._states[slot] for slot in kept}
 
 
-def _result_of(
-    wanted: PowerFlowInput, network: Network, parts: Islands, report: Report
+def result_of(
+    wanted: PowerFlowInput | PlanCheckInput, network: Network, parts: Islands, report: Report
 ) -> PowerFlowResult:
     return PowerFlowResult(
         slots=wanted.slots,

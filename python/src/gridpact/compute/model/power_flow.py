@@ -83,6 +83,14 @@ class State:
         return float(np.sum(self.from_power_pu.real + self.to_power_pu.real))
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """What each of several changes of power does: a row for each bus or branch, a column each."""
+
+    voltage_pu: Real
+    loading_percent: Real
+
+
 class PowerFlow:
     """The power flow of one network, to be solved in slot after slot.
 
@@ -157,6 +165,51 @@ class PowerFlow:
             found.at_limit,
         )
 
+    def changes(self, found: Outcome, power_pu: Complex) -> PlannedChange | None:
+        """What more power fed into the buses does to a point that has converged.
+
+        ``power_pu`` has a row for each bus and a column for each change. None where the equations
+        are singular there.
+        """
+        moved = self._balance.changes(
+            found.point,
+            power_pu,
+            angle_free=self._angle_free,
+            voltage_free=self._voltage_free(found.at_limit),
+        )
+        if moved is None:
+            return None
+        voltage, angle = moved
+        branches, point = self.network.branches, found.point
+        phasor, direction = point.phasor, np.exp(1j * point.angle_rad)
+        # dV of the phasor, from those of its length and of its angle.
+        turned = direction[:, None] * voltage + 1j * phasor[:, None] * angle
+        y_ff, y_ft, y_tf, y_tt = self._branch_admittances
+        ends = (branches.from_bus, branches.to_bus)
+        percent: list[Real] = []
+        slopes: list[Real] = []
+        for bus, near, other, far in (
+            (ends[0], y_ff, ends[1], y_ft),
+            (ends[1], y_tt, ends[0], y_tf),
+        ):
+            current = near * phasor[bus] + far * phasor[other]
+            change = near[:, None] * turned[bus] + far[:, None] * turned[other]
+            size = np.abs(current)
+            along = (current.conj()[:, None] * change).real / np.where(size > 0, size, 1.0)[:, None]
+            at = point.voltage_pu[bus]
+            power_limit, current_limit = branches.max_apparent_power_pu, branches.max_current_pu
+            percent += [100 * at * size / power_limit, 100 * size / current_limit]
+            grows = voltage[bus] * size[:, None] + at[:, None] * along
+            slopes += [100 * grows / power_limit[:, None], 100 * along / current_limit[:, None]]
+        deciding = np.argmax(percent, axis=0)
+        loading = np.array(slopes)[deciding, np.arange(len(deciding))]
+        return PlannedChange(voltage, loading)
+
+    def _voltage_free(self, at_limit: NDArray[np.int8]) -> Mask:
+        """Where reactive power is balanced and the voltage is to be found."""
+        holds = (self._role == Role.SLACK) | ((self._role == Role.PV) & (at_limit == 0))
+        return self._live & ~holds
+
     def _from_start(
         self, start: Place, profile_values: Real, at_limit: NDArray[np.int8] | None = None
     ) -> Outcome:
@@ -168,14 +221,12 @@ class PowerFlow:
         returns = np.zeros(len(self._role), dtype=np.intp)
         spent = 0
         while True:
-            holds_voltage = self._role == Role.SLACK
-            holds_voltage |= (self._role == Role.PV) & (at_limit == 0)
             held = np.where(at_limit > 0, highest, lowest)
             point = self._balance.solve(
                 start,
                 given + 1j * np.where(at_limit != 0, held, 0.0),
                 angle_free=self._angle_free,
-                voltage_free=self._live & ~holds_voltage,
+                voltage_free=self._voltage_free(at_limit),
                 tolerance_pu=self.options.tolerance_pu,
                 max_iterations=self.options.max_iterations,
             )

@@ -136,6 +136,36 @@ class PowerBalance:
         self, phasor: Complex, angle: Real, mismatch: Complex, unknowns: Unknowns
     ) -> Real | None:
         """What Newton-Raphson adds to the unknowns; None where the Jacobian is singular."""
+        wrong = np.concatenate([mismatch.real[unknowns.angles], mismatch.imag[unknowns.voltages]])
+        try:
+            return -splu(self._jacobian(phasor, angle, unknowns)).solve(wrong)
+        except RuntimeError:  # "Factor is exactly singular"
+            return None
+
+    def changes(
+        self, point: Point, power_pu: Complex, *, angle_free: Mask, voltage_free: Mask
+    ) -> tuple[Real, Real] | None:
+        """How voltages and angles change when more power is fed in, linearised at ``point``.
+
+        ``power_pu`` has a row for each bus and a column for each change, as the answers have. None
+        where the Jacobian is singular.
+        """
+        unknowns = self._unknowns_of(angle_free, voltage_free)
+        fed = np.concatenate([power_pu.real[unknowns.angles], power_pu.imag[unknowns.voltages]])
+        voltage: Real = np.zeros(power_pu.shape)
+        angle: Real = np.zeros(power_pu.shape)
+        if len(fed):
+            try:
+                factors = splu(self._jacobian(point.phasor, point.angle_rad, unknowns))
+            except RuntimeError:  # "Factor is exactly singular"
+                return None
+            found = factors.solve(fed)
+            angle[unknowns.angles] = found[: len(unknowns.angles)]
+            voltage[unknowns.voltages] = found[len(unknowns.angles) :]
+        return voltage, angle
+
+    def _jacobian(self, phasor: Complex, angle: Real, unknowns: Unknowns) -> csc_array:
+        """How active and reactive powers grow with the unknown angles and voltages."""
         direction = np.exp(1j * angle)  # ∂V/∂|V|, which has no need of V to differ from 0
         current = np.conj(self._current(phasor))
         rows, columns, diagonal = self._rows, self._columns, self._diagonal
@@ -144,15 +174,11 @@ class PowerBalance:
         by_voltage[diagonal] += direction * current
         by_angle[diagonal] += 1j * phasor * current
         blocks = (by_angle.real, by_voltage.real, by_angle.imag, by_voltage.imag)
-        wrong = np.concatenate([mismatch.real[unknowns.angles], mismatch.imag[unknowns.voltages]])
-        jacobian = csc_array(
+        size = len(unknowns.angles) + len(unknowns.voltages)
+        return csc_array(
             (np.concatenate(blocks)[unknowns.order], unknowns.rows, unknowns.column_starts),
-            shape=(len(wrong), len(wrong)),
+            shape=(size, size),
         )
-        try:
-            return -splu(jacobian).solve(wrong)
-        except RuntimeError:  # "Factor is exactly singular"
-            return None
 
     def _unknowns_of(self, angle_free: Mask, voltage_free: Mask) -> Unknowns:
         """The layout for these free angles and voltages; the last one is kept."""
