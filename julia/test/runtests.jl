@@ -17,7 +17,7 @@ const FILES = isempty(ARGS) ? [
     "solve/highs", "solve/warm_models", "solve/dispatch/search", "solve/dispatch/values", "solve/dispatch/reasons",
     "solve/dispatch/relaxation", "solve/dispatch/futures", "solve/dispatch/result",
     "solve/warm_program", "solve/mpc_step", "solve/replay",
-    "solve/klu", "solve/power_flow", "solve/plan_check",
+    "solve/klu", "solve/power_flow", "solve/plan_check", "solve/unit_commitment",
     "serve/log", "serve/auth", "serve/link", "serve/messages", "serve/memory", "serve/kinds", "serve/pool",
     "serve/front", "serve/main",
 ] : ARGS
