@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from gridpact.cli.access import Access, NoPlatformError
 from gridpact.cli.client import ApiError, UnreachableError
 from gridpact.cli.demo import demonstrate
 from gridpact.cli.demo_site import default_demo_folder
 from gridpact.cli.importing.commands import importing
+from gridpact.cli.network_report import plan_check_report, power_flow_report
 from gridpact.cli.report import (
     PlanView,
     plan_report,
@@ -25,7 +26,14 @@ from gridpact.cli.report import (
     show_task_failure,
 )
 from gridpact.cli.run import Finished, InputError, TaskFailedError, run_task, submission_of
-from gridpact.contracts.rest import DispatchResult, DispatchSubmission, EngineChoice, TaskKind
+from gridpact.contracts.rest import (
+    DispatchResult,
+    DispatchSubmission,
+    EngineChoice,
+    PlanCheckResult,
+    PowerFlowResult,
+    TaskKind,
+)
 from gridpact.platform import commands
 from gridpact.platform.error import PlatformError
 from gridpact.platform.options import Engine, PlatformOptions, default_state_dir, default_workers
@@ -170,6 +178,14 @@ async def _compute(
 ) -> None:
     async with access.client() as client:
         finished = await run_task(client, submission, _errors())
+    reports: dict[str, Callable[[bytes], RenderableType]] = {
+        "power-flow": lambda text: power_flow_report(PowerFlowResult.model_validate_json(text)),
+        "plan-check": lambda text: plan_check_report(PlanCheckResult.model_validate_json(text)),
+    }
+    if not as_json and finished.task.kind in reports:
+        Console().print(reports[finished.task.kind](finished.result))
+        _errors().print(_who_computed(finished), highlight=False, soft_wrap=True)
+        return
     if as_json or finished.task.kind != "dispatch":
         sys.stdout.buffer.write(finished.result + b"\n")
         sys.stdout.buffer.flush()
