@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 
 from gridpact.cli.access import Access, NoPlatformError
 from gridpact.cli.client import ApiError, UnreachableError
+from gridpact.cli.control_report import mpc_step_report, replay_report
 from gridpact.cli.demo import demonstrate
 from gridpact.cli.demo_site import default_demo_folder
 from gridpact.cli.importing.commands import importing
@@ -30,8 +31,10 @@ from gridpact.contracts.rest import (
     DispatchResult,
     DispatchSubmission,
     EngineChoice,
+    MpcStepResult,
     PlanCheckResult,
     PowerFlowResult,
+    ReplayResult,
     TaskKind,
 )
 from gridpact.platform import commands
@@ -179,6 +182,8 @@ async def _compute(
     async with access.client() as client:
         finished = await run_task(client, submission, _errors())
     reports: dict[str, Callable[[bytes], RenderableType]] = {
+        "replay": lambda text: replay_report(ReplayResult.model_validate_json(text)),
+        "mpc-step": lambda text: mpc_step_report(MpcStepResult.model_validate_json(text)),
         "power-flow": lambda text: power_flow_report(PowerFlowResult.model_validate_json(text)),
         "plan-check": lambda text: plan_check_report(PlanCheckResult.model_validate_json(text)),
     }
