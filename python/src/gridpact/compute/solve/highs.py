@@ -53,18 +53,24 @@ class Solution:
     """
 
     outcome: Outcome
+    is_mixed: bool
     has_values: bool
     objective: float
     bound: float
     relative_gap: float
     _values: Floats
     _row_duals: Floats
+    _reduced_costs: Floats
 
     def value(self, variables: Block) -> Floats:
         return self._values[variables]
 
     def dual(self, rows: Block) -> Floats:
         return self._row_duals[rows]
+
+    def bound_dual(self, variables: Block) -> Floats:
+        """How the minimum changes with the bound that each variable is at; 0 where at none."""
+        return self._reduced_costs[variables]
 
 
 Listener = Callable[[float | None, float | None, float | None], None]
@@ -108,14 +114,16 @@ class LinearProgram:
 
     def rows(self, lower: Coefficient, upper: Coefficient, *terms: Term) -> Block:
         """Rows with lower ≤ Σ coefficient·variables ≤ upper; row i takes item i of each term."""
-        count = len(terms[0][1])
+        block = self.empty_rows(len(terms[0][1]), lower, upper)
+        self.extend(block, *terms)
+        return block
+
+    def empty_rows(self, count: int, lower: Coefficient, upper: Coefficient) -> Block:
+        """Rows without terms, for ``extend``."""
         block = np.arange(self._row_count, self._row_count + count, dtype=np.int32)
         self._row_count += count
         self._row_lower.append(_each(count, lower))
         self._row_upper.append(_each(count, upper))
-        self._entries += [
-            (block, variables, _each(count, coefficient)) for coefficient, variables in terms
-        ]
         return block
 
     def extend(self, rows: Block, *terms: Term) -> None:
@@ -124,6 +132,13 @@ class LinearProgram:
             (rows, variables, _each(len(rows), coefficient)) for coefficient, variables in terms
         ]
 
+    def sum(self, lower: float, upper: float, *terms: Term) -> Block:
+        """One row with lower ≤ Σ coefficient·variable ≤ upper over all items of all terms."""
+        row = self.empty_rows(1, lower, upper)
+        for coefficient, variables in terms:
+            self.extend(np.repeat(row, len(variables)), (coefficient, variables))
+        return row
+
     def equal(self, right: Coefficient, *terms: Term) -> Block:
         """Rows with Σ coefficient·variables = right."""
         return self.rows(right, right, *terms)
@@ -131,6 +146,22 @@ class LinearProgram:
     def at_most(self, right: Coefficient, *terms: Term) -> Block:
         """Rows with Σ coefficient·variables ≤ right."""
         return self.rows(-np.inf, right, *terms)
+
+    @property
+    def variable_count(self) -> int:
+        return self._variable_count
+
+    def bounds(self) -> tuple[Floats, Floats]:
+        """The lower and the upper bound of every variable so far."""
+        return np.concatenate(self._lower), np.concatenate(self._upper)
+
+    def costs(self) -> Floats:
+        """The cost of every variable so far."""
+        return np.concatenate(self._costs)
+
+    def replace_costs(self, costs: Floats) -> None:
+        """Gives every variable so far another cost."""
+        self._costs = [costs]
 
     def solve(
         self,
@@ -267,12 +298,14 @@ class Model:
         found = highs.getSolution()
         return Solution(
             outcome=outcome,
+            is_mixed=self._is_mixed,
             has_values=feasible,
             objective=info.objective_function_value,
             bound=info.mip_dual_bound if self._is_mixed else info.objective_function_value,
             relative_gap=info.mip_gap if self._is_mixed else 0.0,
             _values=np.array(found.col_value, dtype=np.float64),
             _row_duals=np.array(found.row_dual, dtype=np.float64),
+            _reduced_costs=np.array(found.col_dual, dtype=np.float64),
         )
 
 

@@ -1,0 +1,97 @@
+"""The whole way from a problem to its plan: search, relax where there is none, price each future."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gridpact.compute.model.dispatch.conflict import Broken, broken_limits, infeasible, relaxed
+from gridpact.compute.model.dispatch.plan import Plan, plan_of
+from gridpact.compute.model.dispatch.problem import Problem, decided_names
+from gridpact.compute.model.dispatch.relief import NO_RELIEF
+from gridpact.compute.model.dispatch.search import Stop, NoPlanError, Priced, cheapest
+from gridpact.compute.model.dispatch.site import Held, Series
+from gridpact.compute.solve.highs import Listener
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The plan with the prices behind it, and that of every other future.
+
+    ``chosen`` is the index of the future that ``priced`` and ``plan`` belong to.
+    """
+
+    priced: Priced
+    plan: Plan
+    broken: tuple[Broken, ...]
+    relative_gap: float
+    proven: bool
+    chosen: int
+    plans: tuple[Plan, ...]  # of each future
+
+
+def answer(
+    problem: Problem, stop: Stop, *, relax: bool, on_progress: Listener | None = None
+) -> Answer:
+    """The cheapest plan; where there is none, the relaxed one, or INFEASIBLE unless ``relax``.
+
+    Raises GridpactError: INFEASIBLE, TASK_TIMEOUT, SOLVER_FAILED.
+    """
+    relief = NO_RELIEF
+    try:
+        together = cheapest(problem, stop, on_progress=on_progress)
+    except NoPlanError:
+        together, relief = relaxed(problem, stop, on_progress)
+    futures = [together]
+    if len(problem.futures) > 1:
+        held = _held(problem, together)
+        futures = [
+            cheapest(Problem.certain(replace(future.site, held=held)), stop, relief)
+            for future in problem.futures
+        ]
+    chosen = int(np.argmax([future.probability for future in problem.futures]))
+    plans = tuple(map(plan_of, futures))
+    broken = tuple(broken_limits(futures[chosen], plans[chosen], relief))
+    if broken and not relax:
+        raise infeasible(broken)
+    return Answer(
+        priced=futures[chosen],
+        plan=plans[chosen],
+        broken=broken,
+        relative_gap=max(together.relative_gap, futures[chosen].relative_gap),
+        proven=together.proven and all(priced.proven for priced in futures),
+        chosen=chosen,
+        plans=plans,
+    )
+
+
+def conditional_value_at_risk(
+    costs: Series, probabilities: Series, tail_probability: float
+) -> float:
+    """The mean cost of the worst ``tail_probability`` of cases."""
+    worst_first = np.argsort(-costs, kind="stable")
+    left, total = tail_probability, 0.0
+    for cost, probability in zip(costs[worst_first], probabilities[worst_first], strict=True):
+        part = min(left, float(probability))
+        total += part * float(cost)
+        left -= part
+    # Rounding may leave a part of the tail behind the last case.
+    total += max(0.0, left) * float(costs[worst_first[-1]])
+    return total / tail_probability
+
+
+def _held(problem: Problem, together: Priced) -> Held:
+    """What is shared, as the first future has it."""
+    first, solution = together.solved.written.formulations[0], together.solution
+    shared = slice(0, problem.shared_slots)
+    powers: Mapping[str, Series] = {
+        name: first.powers[name].value(solution)[shared] for name in decided_names(first.site)
+    }
+    running = {
+        generator.name: np.round(solution.value(first.whole[key])[shared])
+        for generator in first.site.generators
+        if (key := f"generator {generator.name}") in first.whole
+    }
+    return Held(powers, running)
