@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from gridpact.compute.kinds import computations, dispatch, probe
+from gridpact.compute.dispatch import dispatch
+from gridpact.compute.kinds import computations, probe
 from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.contracts.channels import KINDS, LIMITS
 from gridpact.contracts.errors import Reason
@@ -15,7 +16,7 @@ from gridpact.contracts.messages import DispatchInput, DispatchResult, ProbeInpu
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.wire import build, decode, encode
 from tests.compute.household import OPTIMA, household_input
-from tests.compute.test_plan import silent
+from tests.compute.test_dispatch_plan import silent
 
 COMPUTATIONS = computations(WarmModels())
 
@@ -89,6 +90,7 @@ def test_no_plan_is_an_error_with_violations() -> None:
             dispatch_input(
                 grid={"max_import_power_kw": 0, "max_export_power_kw": 0},
                 loads=[{"name": "House", "power_kw": [9, 9]}],
+                on_conflict="FAIL",
             ),
             silent,
         )

@@ -185,6 +185,8 @@ class LinearProgram:
         highs.setOptionValue("output_flag", False)
         highs.setOptionValue("threads", 1)  # a node runs one worker a core
         highs.setOptionValue("mip_abs_gap", 1e-9)
+        # As a linear program has it: what a binary variable misses of being whole, leaks.
+        highs.setOptionValue("mip_feasibility_tolerance", 1e-7)
         self._pass_to(highs)
         return Model(highs, is_mixed=any(bool(whole.any()) for whole in self._whole))
 
@@ -195,7 +197,7 @@ class LinearProgram:
         # Compressed by row; a stable sort keeps the order of terms, so equal input, equal program.
         order = np.argsort(rows, kind="stable")
         starts = np.searchsorted(rows[order], np.arange(self._row_count + 1)).astype(np.int32)
-        highs.passModel(
+        status = highs.passModel(
             self._variable_count,
             self._row_count,
             len(values),
@@ -212,6 +214,8 @@ class LinearProgram:
             values[order],
             np.concatenate(self._whole),
         )
+        if status == highspy.HighsStatus.kError:
+            raise SolverError("HiGHS refuses the program")
 
 
 class Model:

@@ -1,4 +1,4 @@
-"""The whole way from a problem to its plan: search, relax where there is none, price each future."""
+"""The whole way from a problem to its plan: search, or relax, and price each future."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import numpy as np
 from gridpact.compute.model.dispatch.conflict import Broken, broken_limits, infeasible, relaxed
 from gridpact.compute.model.dispatch.plan import Plan, plan_of
 from gridpact.compute.model.dispatch.problem import Problem, decided_names
-from gridpact.compute.model.dispatch.relief import NO_RELIEF
-from gridpact.compute.model.dispatch.search import Stop, NoPlanError, Priced, cheapest
-from gridpact.compute.model.dispatch.site import Held, Series
+from gridpact.compute.model.dispatch.relief import NO_RELIEF, Relief
+from gridpact.compute.model.dispatch.search import NoPlanError, Priced, Stop, cheapest
+from gridpact.compute.model.dispatch.site import Held, Series, Site
 from gridpact.compute.solve.highs import Listener
+
+HELD_TOLERANCES_KW = (1e-7, 1e-6, 1e-5)
+"""How far a shared power may move where it is held, the smallest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,7 @@ def answer(
     futures = [together]
     if len(problem.futures) > 1:
         held = _held(problem, together)
-        futures = [
-            cheapest(Problem.certain(replace(future.site, held=held)), stop, relief)
-            for future in problem.futures
-        ]
+        futures = [_on_its_own(future.site, held, stop, relief) for future in problem.futures]
     chosen = int(np.argmax([future.probability for future in problem.futures]))
     plans = tuple(map(plan_of, futures))
     broken = tuple(broken_limits(futures[chosen], plans[chosen], relief))
@@ -94,4 +94,22 @@ def _held(problem: Problem, together: Priced) -> Held:
         for generator in first.site.generators
         if (key := f"generator {generator.name}") in first.whole
     }
-    return Held(powers, running)
+    return Held(powers, running, 0.0)
+
+
+def _on_its_own(site: Site, held: Held, stop: Stop, relief: Relief) -> Priced:
+    """The best answer of a future to what is shared.
+
+    That is a number with the solver's error in it, which must not make a plan impossible.
+    """
+    *first, last = HELD_TOLERANCES_KW
+    for tolerance in first:
+        try:
+            return cheapest(_holding(site, held, tolerance), stop, relief)
+        except NoPlanError:
+            continue
+    return cheapest(_holding(site, held, last), stop, relief)
+
+
+def _holding(site: Site, held: Held, tolerance_kw: float) -> Problem:
+    return Problem.certain(replace(site, held=replace(held, tolerance_kw=tolerance_kw)))

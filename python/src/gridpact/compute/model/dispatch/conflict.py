@@ -14,9 +14,9 @@ from gridpact.compute.model.dispatch.problem import Problem
 from gridpact.compute.model.dispatch.relief import Goal, Limit, Relief, limits_of
 from gridpact.compute.model.dispatch.search import (
     TOLERANCE,
-    Stop,
     NoPlanError,
     Priced,
+    Stop,
     again,
     cheapest,
     search,
@@ -54,10 +54,11 @@ def relaxed(
     """
     limits = _conflict(problem, stop)
     found = search(problem, stop.closer(1e-9), Relief(limits, Goal.LEAST_RELIEF))
-    within = Relief(limits, most_in_all=float(found.relief_amounts.sum()) + MORE_RELIEF)
+    least = float(found.relief_amounts.sum())
+    within = Relief(limits, most_in_all=least + MORE_RELIEF)
     priced = cheapest(problem, stop, within, on_progress)
     amounts = np.maximum(priced.solved.relief_amounts, 0.0)
-    fixed = Relief(limits, amounts=tuple(amounts.tolist()))
+    fixed = Relief(limits, amounts=tuple(amounts.tolist()), least_in_all=least)
     return again(priced, fixed), fixed
 
 
@@ -95,7 +96,9 @@ def broken_limits(priced: Priced, plan: Plan, relief: Relief) -> list[Broken]:
     amounts = relief.amounts or ()
     found: list[Broken] = []
     for limit, amount, price in zip(relief.limits, amounts, prices.tolist(), strict=True):
-        slot, words = _broken(priced, plan, limit, amount)
+        # One alone would do with the least.
+        enough = relief.least_in_all if len(amounts) == 1 else amount
+        slot, words = _broken(priced, plan, limit, enough)
         found.append(Broken(limit.field, limit.name, slot, words, amount, limit.unit, price))
     return found
 
@@ -115,10 +118,8 @@ def _broken(priced: Priced, plan: Plan, limit: Limit, amount: float) -> tuple[in
         case "heat_pumps[].tank.min_energy_kwh":
             least = site.heat_pumps[at[0]].tank.min_energy_kwh
             slot = _first(plan.heat_pumps[at[0]].missing_kwh > TOLERANCE)
-            return slot, (
-                f"must be at most {_down(least - amount)}, or {_up(amount)} kWh of heat come from "
-                f"elsewhere; it is {least:g} (slot {slot})"
-            )
+            words = f"{_up(amount)} kWh of heat are missing to keep at least {least:g} in the tank"
+            return slot, f"{words} (slot {slot})"
         case "electric_vehicles[].stays[].required_energy_kwh":
             stay = site.vehicles[at[0]].stays[at[1]]
             return stay.stop - 1, _too_little(stay.required_energy_kwh, amount)

@@ -16,8 +16,8 @@ from gridpact.compute.model.dispatch.grid import GridBlock, add_grid
 from gridpact.compute.model.dispatch.group import GroupBlock, add_group
 from gridpact.compute.model.dispatch.heat_pump import HeatPumpBlock, add_heat_pump
 from gridpact.compute.model.dispatch.pv import PvPool, add_curtailable_pv
-from gridpact.compute.model.dispatch.reserve import ReserveBlock, add_reserve
-from gridpact.compute.model.dispatch.site import Site
+from gridpact.compute.model.dispatch.reserve import Direction, ReserveBlock, add_reserve
+from gridpact.compute.model.dispatch.site import Series, Site
 from gridpact.compute.model.dispatch.storage import (
     BatteryBlock,
     StorageBlock,
@@ -27,9 +27,6 @@ from gridpact.compute.model.dispatch.storage import (
 )
 from gridpact.compute.model.dispatch.tariff import DemandBlock, add_demand_charge, add_tiers
 from gridpact.compute.solve.highs import Block, LinearProgram
-
-HELD_TOLERANCE_KW = 1e-7
-"""As exact as the solver keeps a row: so far may a held power move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,28 +123,7 @@ def formulate(
         add_group(draft, group, _members(group.members, powers), f"groups[{i}]")
         for i, group in enumerate(site.groups)
     )
-    reserves = tuple(
-        add_reserve(
-            draft,
-            direction,
-            required,
-            grid,
-            {
-                battery.name: block.storage
-                for battery, block in zip(site.batteries, batteries, strict=True)
-            },
-            {
-                generator.name: (generator, block)
-                for generator, block in zip(site.generators, generators, strict=True)
-            },
-            {pool.plants[0].name: pool for pool in pools},
-        )
-        for direction, required in (
-            ("upward", site.reserve.upward_power_kw),
-            ("downward", site.reserve.downward_power_kw),
-        )
-        if required is not None
-    )
+    reserves = _reserves(draft, grid, batteries, generators, pools)
     previous = site.previous_plan
     deviations = (
         {}
@@ -157,7 +133,10 @@ def formulate(
             for name, power in previous.power_kw.items()
         }
     )
-    held = {name: _hold(draft, powers[name], power) for name, power in site.held.power_kw.items()}
+    held = {
+        name: _hold(draft, powers[name], power, site.held.tolerance_kw)
+        for name, power in site.held.power_kw.items()
+    }
     for name, running in site.held.running.items():
         block = draft.whole[f"generator {name}"]
         program.equal(running, (1.0, block[: len(running)]))
@@ -183,6 +162,34 @@ def formulate(
     )
 
 
+def _reserves(
+    draft: Draft,
+    grid: GridBlock,
+    batteries: tuple[BatteryBlock, ...],
+    generators: tuple[GeneratorBlock, ...],
+    pools: tuple[PvPool, ...],
+) -> tuple[ReserveBlock, ...]:
+    site = draft.site
+    wanted: tuple[tuple[Direction, Series | None], ...] = (
+        ("upward", site.reserve.upward_power_kw),
+        ("downward", site.reserve.downward_power_kw),
+    )
+    storages = {
+        battery.name: block.storage
+        for battery, block in zip(site.batteries, batteries, strict=True)
+    }
+    units = {
+        generator.name: (generator, block)
+        for generator, block in zip(site.generators, generators, strict=True)
+    }
+    by_first_plant = {pool.plants[0].name: pool for pool in pools}
+    return tuple(
+        add_reserve(draft, direction, required, grid, storages, units, by_first_plant)
+        for direction, required in wanted
+        if required is not None
+    )
+
+
 def _members(names: tuple[str, ...], powers: Mapping[str, Power]) -> dict[str, Power]:
     """The powers of a group's members, that of a pool once."""
     found: dict[str, Power] = {}
@@ -192,11 +199,11 @@ def _members(names: tuple[str, ...], powers: Mapping[str, Power]) -> dict[str, P
     return found
 
 
-def _hold(draft: Draft, power: Power, held_kw: np.ndarray) -> Block:
+def _hold(draft: Draft, power: Power, held_kw: Series, tolerance_kw: float) -> Block:
     """The first powers are what they are held at."""
     given = power.given_kw[: len(held_kw)]
     rows = draft.program.empty_rows(
-        len(held_kw), held_kw - HELD_TOLERANCE_KW - given, held_kw + HELD_TOLERANCE_KW - given
+        len(held_kw), held_kw - tolerance_kw - given, held_kw + tolerance_kw - given
     )
     add_power(draft.program, rows, 1.0, power)
     return rows

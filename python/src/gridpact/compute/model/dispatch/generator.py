@@ -28,9 +28,13 @@ def add_generator(draft: Draft, generator: Generator) -> GeneratorBlock:
     """Output, state, least times and ramps, as on the page."""
     program, slots, hours = draft.program, draft.site.slots, draft.site.slot_hours
     co2_per_kwh = draft.site.co2_price_per_kg * generator.co2_kg_per_kwh
+    # What limits a segment is the row of its width. The bound only tells how large it can be: twice
+    # as wide, it never takes part in the duals.
     segments = tuple(
-        program.variables(slots, cost=hours * (cost + co2_per_kwh))
-        for cost in generator.costs_per_kwh.tolist()
+        program.variables(slots, upper=2.0 * width, cost=hours * (cost + co2_per_kwh))
+        for width, cost in zip(
+            generator.widths_kw.tolist(), generator.costs_per_kwh.tolist(), strict=True
+        )
     )
     running, started, stopped, was_running = _states(draft, generator)
     # The state before the first slot is a variable like the others, with one value.

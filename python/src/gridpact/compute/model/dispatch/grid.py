@@ -14,7 +14,7 @@ from gridpact.compute.solve.highs import Block
 
 @dataclass(frozen=True, slots=True)
 class GridLimit:
-    """A limit of one direction: a bound of the flow, or rows where it may give way by ``relief``."""
+    """A limit of one direction: a bound of the flow, or rows where ``relief`` lets it give way."""
 
     limit_kw: Series
     relief: Block | None

@@ -220,7 +220,7 @@ def _generator_plan(generator: Generator, output_kw: Series, running: Series) ->
     if not generator.must_be_committed:
         output = _tidy(output_kw, 0.0, generator.max_power_kw)
         return GeneratorPlan(output, (output > TOLERANCE).astype(np.float64))
-    runs = np.round(running)
+    runs = np.round(running) + 0.0
     output = _tidy(output_kw, generator.min_power_kw * runs, generator.max_power_kw * runs)
     return GeneratorPlan(output, runs)
 

@@ -10,7 +10,7 @@ import numpy as np
 from gridpact.compute.model.dispatch.group import GroupBlock
 from gridpact.compute.model.dispatch.reserve import Direction, ReserveBlock
 from gridpact.compute.model.dispatch.search import Priced
-from gridpact.compute.model.dispatch.site import Series
+from gridpact.compute.model.dispatch.site import Mask, Series
 from gridpact.compute.model.dispatch.storage import BatteryBlock
 from gridpact.compute.solve.highs import Block
 
@@ -99,7 +99,7 @@ class Prices:
             price = price - self._dual(rows)
         return price
 
-    def reserve_is_tight(self, name: str) -> Series:
+    def reserve_is_tight(self, name: str) -> Mask:
         """Where reserve has a price and the asset cannot give more of it."""
         tight = np.zeros(self.priced.formulation.site.slots, dtype=np.bool_)
         for block in self.priced.formulation.reserves:
@@ -154,7 +154,7 @@ class Prices:
         """What one more stored kWh saves, as the solver has it."""
         return -self._dual(rows)
 
-    def row_has_price(self, rows: Block) -> Series:
+    def row_has_price(self, rows: Block) -> Mask:
         """Where rows of the slots have a dual; nowhere without rows."""
         if not len(rows):
             return np.zeros(self.priced.formulation.site.slots, dtype=np.bool_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def write(problem: Problem, decisions: tuple[Decisions, ...], relief: Relief) ->
         formulations.append(formulate(program, future.site, its_decisions, by_field))
         own.append(np.arange(first, program.variable_count, dtype=np.int32))
     if len(problem.futures) > 1:
-        for one, another in zip(formulations, formulations[1:], strict=False):
+        for one, another in pairwise(formulations):
             _share(program, problem.shared_slots, one, another)
         _weigh(program, problem, own)
     if relief.goal is not Goal.LEAST_COST:

@@ -365,7 +365,7 @@ class Reasons:
         return at_limit
 
     def _kept_from_before(self, name: str) -> Mask:
-        """Where the power is that of the previous plan, and departing would pay but for its cost."""
+        """Where the power is that of the previous plan, and only its cost keeps it there."""
         kept = np.zeros(self._site.slots, dtype=np.bool_)
         deviation = self.priced.formulation.deviations.get(name)
         if deviation is None or self._site.previous_plan is None:

@@ -14,7 +14,7 @@ Unit = Literal["kW", "kWh"]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit by its input member; ``at`` are the indices for its brackets, ``name`` whose it is."""
+    """A limit by its input member; ``at`` fills in the brackets, ``name`` says whose it is."""
 
     member: str  # for example groups[].max_import_power_kw
     unit: Unit
@@ -45,6 +45,7 @@ class Relief:
     goal: Goal = Goal.LEAST_COST
     most_in_all: float | None = None
     amounts: tuple[float, ...] | None = None
+    least_in_all: float = 0.0  # how far they must give way together
 
 
 NO_RELIEF = Relief()

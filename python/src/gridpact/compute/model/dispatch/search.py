@@ -112,9 +112,7 @@ def cheapest(
     found = search(problem, stop, relief, on_progress)
     if found.is_linear and found.in_time:
         return Priced(found, 0.0, proven=True)
-    fixed = _solve(problem, _decided(found), relief, PRICING_TIME_LIMIT_S, 0.0)
-    if not fixed.solution.has_values:
-        raise stop.missed()
+    fixed = _fixed(found, stop)
     objective, bound = fixed.solution.objective, found.solution.bound
     gap = max(0.0, objective - bound) / max(abs(objective), 1e-9)
     return Priced(fixed, gap, proven=found.in_time or gap <= stop.relative_gap)
@@ -143,9 +141,7 @@ def search(
     """
     decisions = tuple(Decisions() for _ in problem.futures)
     while True:
-        found = _solve(
-            problem, decisions, relief, stop.left_s, stop.relative_gap, on_progress
-        )
+        found = _solve(problem, decisions, relief, stop.left_s, stop.relative_gap, on_progress)
         if found.solution.outcome is Outcome.INFEASIBLE:
             raise NoPlanError
         if not found.solution.has_values:
@@ -230,28 +226,47 @@ def _least_import_price(site: Site) -> Series:
     return site.import_price_per_kwh + site.least_surcharge_per_kwh
 
 
-def _decided(found: Solved) -> tuple[Decisions, ...]:
-    """Every choice made as the solution runs; out of time, so is what still runs both ways."""
-    return tuple(
-        Decisions(
-            {
-                key: _ways(found, formulation, key, flows)
-                for key, flows in formulation.flows.items()
-            },
-            {
-                key: np.round(found.solution.value(block))
-                for key, block in formulation.whole.items()
-            },
-        )
+def _fixed(found: Solved, stop: Stop) -> Solved:
+    """The linear program with every choice made as ``found`` runs, solved.
+
+    At a tie it may run both ways where ``found`` does not; there ``found`` decides, too.
+    """
+    ties = [
+        {
+            key: _runs_both_ways(found, formulation, key, flows)
+            for key, flows in formulation.flows.items()
+        }
         for formulation in found.written.formulations
-    )
+    ]
+    while True:
+        decisions = tuple(
+            Decisions(
+                {key: _ways(found, flows, of[key]) for key, flows in formulation.flows.items()},
+                {
+                    key: np.round(found.solution.value(block)) + 0.0
+                    for key, block in formulation.whole.items()
+                },
+            )
+            for formulation, of in zip(found.written.formulations, ties, strict=True)
+        )
+        fixed = _solve(found.problem, decisions, found.relief, PRICING_TIME_LIMIT_S, 0.0)
+        if not fixed.solution.has_values:
+            raise stop.missed()
+        more = False
+        for formulation, of in zip(fixed.written.formulations, ties, strict=True):
+            for key, flows in formulation.flows.items():
+                broken = _runs_both_ways(fixed, formulation, key, flows)
+                more |= bool(broken.any())
+                of[key] |= broken
+        if not more:
+            return fixed
 
 
-def _ways(found: Solved, formulation: Formulation, key: str, flows: Flows) -> Ways:
+def _ways(found: Solved, flows: Flows, ties: Mask) -> Ways:
+    """Choices and ties as ``found`` runs; what is neither stays open."""
     forward = flows.net_kw(found.solution) >= 0
     chosen = flows.ways == Way.CHOICE
     forward[chosen] = found.solution.value(flows.runs_forward) > 0.5
-    decided = chosen | _runs_both_ways(found, formulation, key, flows)
     return np.where(
-        decided, np.where(forward, np.int8(Way.FORWARD), np.int8(Way.BACKWARD)), flows.ways
+        chosen | ties, np.where(forward, np.int8(Way.FORWARD), np.int8(Way.BACKWARD)), flows.ways
     )

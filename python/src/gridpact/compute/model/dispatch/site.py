@@ -247,6 +247,7 @@ class Held:
 
     power_kw: Mapping[str, Series]
     running: Mapping[str, Series]
+    tolerance_kw: float  # how far a power may move, for rounding
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ class Site:
     import_kg_per_kwh: Series | None  # None: no emissions are given
     co2_price_per_kg: float
     previous_plan: PreviousPlan | None
-    held: Held = field(default_factory=lambda: Held({}, {}))
+    held: Held = field(default_factory=lambda: Held({}, {}, 0.0))
 
     @cached_property
     def import_price_per_kwh(self) -> Series:
