@@ -20,7 +20,7 @@ from gridpact.kit.errors import GridpactError
 from gridpact.kit.series import Float64Series
 from gridpact.kit.wire import Message, build, decode, encode
 from tests.compute.networks import Json, random_network
-from tests.compute.test_plan import silent
+from tests.compute.test_dispatch_plan import silent
 from tests.compute.test_plan_check import planned, village
 from tests.compute.test_power_flow import REFUSED, overloaded, two_buses
 

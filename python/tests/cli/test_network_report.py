@@ -12,7 +12,7 @@ from gridpact.contracts.messages import PlanCheckInput
 from gridpact.contracts.rest import PlanCheckResult, PowerFlowResult
 from gridpact.kit.wire import build, to_json
 from tests.compute.networks import solve
-from tests.compute.test_plan import silent
+from tests.compute.test_dispatch_plan import silent
 from tests.compute.test_plan_check import village
 from tests.compute.test_power_flow import island, overloaded
 

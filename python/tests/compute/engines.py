@@ -13,7 +13,7 @@ from gridpact.kit.errors import GridpactError
 from gridpact.kit.wire import Message, build, decode, encode
 from gridpact.platform.compute import compute_nodes
 from gridpact.platform.options import PlatformOptions
-from tests.compute.test_plan import silent
+from tests.compute.test_dispatch_plan import silent
 
 ROOT = Path(__file__).parents[3]
 PLAYER = ROOT / "contract-tests" / "differential" / "compute.jl"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gridpact.compute.power_flow import power_flow
 from gridpact.contracts.messages import NetworkState, PowerFlowInput, PowerFlowResult
 from gridpact.kit.wire import build
-from tests.compute.test_plan import silent
+from tests.compute.test_dispatch_plan import silent
 
 Json = dict[str, Any]
 

@@ -194,7 +194,8 @@ class Future:
         charge, discharge = [], []
         most_c, most_d = cell.max_charge_power_kw, cell.max_discharge_power_kw
         for k, t in enumerate(slots):
-            c, d = self.var(f"{name} c{t}"), self.var(f"{name} d{t}")
+            c = self.var(f"{name} c{t}", 0.0, most_c)
+            d = self.var(f"{name} d{t}", 0.0, most_d)
             y = self.binary(f"{name} y{t}")
             self.mip.row({c: 1.0, y: -most_c}, upper=0.0)
             self.mip.row({d: 1.0, y: most_d}, upper=most_d)
@@ -472,11 +473,15 @@ class Future:
             yield value, {} if z is None else {z: 1.0}
 
     def grid(self) -> None:
-        self.imported, self.exported = [], []
+        self.imported, self.exported, self.most_import = [], [], []
         for t in range(self.T):
             m, x, y = self.var(f"m{t}"), self.var(f"x{t}"), self.binary(f"y{t}")
             most = 1.0 + sum(
-                abs(constant) + sum(abs(value) * self.reach(name) for name, value in terms.items())
+                abs(constant)
+                + sum(
+                    abs(value) * self.mip.upper[self.mip.names[name]]
+                    for name, value in terms.items()
+                )
                 for terms, constant in (power[t] for power in self.power.values())
             )
             self.mip.row({m: 1.0, y: -most}, upper=0.0)
@@ -490,22 +495,8 @@ class Future:
             constant = sum(power[t][1] for power in self.power.values())
             self.mip.row(plus({m: 1.0, x: -1.0}, plus(terms, by=-1.0)), constant, constant)
             self.imported.append(m)
+            self.most_import.append(most)
             self.exported.append(x)
-
-    def reach(self, name: str) -> float:
-        """How large a variable can be: by its bound, or the row that ties it to its binary."""
-        upper = self.mip.upper[self.mip.names[name]]
-        if math.isfinite(upper):
-            return upper
-        whole = self.mip.whole
-        ties = [
-            max(abs(value) for other, value in terms.items() if whole[self.mip.names[other]])
-            for terms, _, _ in self.mip.rows
-            if len(terms) == 2
-            and terms.get(name) == 1.0
-            and any(whole[self.mip.names[other]] for other in terms)
-        ]
-        return max(ties)
 
     def groups(self) -> None:
         for i, group in enumerate(self.wanted.groups):
@@ -553,7 +544,7 @@ class Future:
         starts = [0.0, *(tier.from_energy_kwh for tier in tiers.tiers)]
         ends = [*starts[1:], math.inf]
         surcharges = [0.0, *(tier.surcharge_per_kwh for tier in tiers.tiers)]
-        most = sum(self.reach_import(t) for t in range(self.T)) * self.h + 1.0
+        most = sum(self.most_import[t] for t in range(self.T)) * self.h + 1.0
         total: Terms = {}
         choice: Terms = {}
         base = 0.0
@@ -571,13 +562,6 @@ class Future:
             base += surcharge * (last - first)
         self.mip.row(choice, 1.0, 1.0)
         self.mip.row(plus(total, dict.fromkeys(self.imported, -self.h)), 0.0, 0.0)
-
-    def reach_import(self, t: int) -> float:
-        return next(
-            -terms[f"{self.at}y{t}"]
-            for terms, _, _ in self.mip.rows
-            if terms.keys() == {f"{self.at}m{t}", f"{self.at}y{t}"}
-        )
 
     def demand_charges(self) -> None:
         start = datetime.fromisoformat(self.wanted.start_time).timestamp()

@@ -14,7 +14,7 @@ from gridpact.contracts.channels import LIMITS
 from gridpact.contracts.messages import PlanCheckInput, PlanCheckResult
 from gridpact.kit.wire import build, decode, encode
 from tests.compute.networks import Json, networks, solve
-from tests.compute.test_plan import silent
+from tests.compute.test_dispatch_plan import silent
 
 
 def check(wanted: Json) -> PlanCheckResult:

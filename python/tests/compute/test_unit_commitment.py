@@ -22,7 +22,7 @@ from gridpact.kit.wire import build
 from tests.compute.commitment_checker import Verdict, check, schedule_of
 from tests.compute.fleets import Json, as_pglib, fleets
 from tests.compute.household import DATA
-from tests.compute.test_plan import silent
+from tests.compute.test_dispatch_plan import silent
 
 
 def solved(fleet: Json) -> UnitCommitmentResult:
@@ -247,7 +247,9 @@ def test_wrong_infeasible_of_presolve_is_found_out(monkeypatch: pytest.MonkeyPat
         calls.append(found)
         if len(calls) > 1:
             return found
-        return Solution(Outcome.INFEASIBLE, False, np.nan, np.inf, np.inf, *[np.array([])] * 2)
+        return Solution(
+            Outcome.INFEASIBLE, True, False, np.nan, np.inf, np.inf, *[np.array([])] * 3
+        )
 
     expected = solved(one_unit()).cost
     monkeypatch.setattr(Model, "solve", wrong_at_first)

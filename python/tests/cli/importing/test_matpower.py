@@ -19,7 +19,7 @@ from gridpact.compute.power_flow import power_flow
 from gridpact.contracts.messages import PowerFlowInput, PowerFlowResult
 from gridpact.kit.wire import build
 from tests.compute.networks import check
-from tests.compute.test_plan import silent
+from tests.compute.test_dispatch_plan import silent
 
 DATA = Path(os.environ.get("GRIDPACT_DATA", Path(__file__).parents[5] / "shared" / "data"))
 

@@ -19,7 +19,7 @@ from gridpact.cli.importing.error import ImportFileError
 from gridpact.compute.power_flow import power_flow
 from gridpact.contracts.messages import PowerFlowInput, PowerFlowResult
 from gridpact.kit.wire import build
-from tests.compute.test_plan import silent
+from tests.compute.test_dispatch_plan import silent
 
 Net = Any
 
