@@ -56,7 +56,7 @@ def everything() -> Json:
             {"name": "pool", "start_slot": 0, "end_slot": 2, "energy_kwh": 1, "max_power_kw": 2}
         ],
         cycles=[{"name": "wash", "start_slot": 0, "end_slot": 2, "power_kw": [1.0]}],
-        electric_vehicles=[{"name": "van", "battery": cell, "stays": [STAY]}],
+        electric_vehicles=[{"name": "van", "battery": cell, "stays": [dict(STAY)]}],
         heat_pumps=[
             {
                 "name": "pump",
