@@ -13,6 +13,8 @@ from gridpact.compute.model.dispatch.answer import Answer, answer, conditional_v
 from gridpact.compute.model.dispatch.baseline import by_rule, without_flexibility
 from gridpact.compute.model.dispatch.conflict import Broken
 from gridpact.compute.model.dispatch.costs import (
+    Costs,
+    Operation,
     bill_of,
     co2_kg,
     fuel_cost,
@@ -46,6 +48,7 @@ from gridpact.compute.model.dispatch.site import (
     Vehicle,
 )
 from gridpact.compute.model.progress import Progress
+from gridpact.compute.solve.warm_program import WarmProgram
 from gridpact.contracts import messages
 from gridpact.contracts.messages import (
     DispatchBatteryPlan,
@@ -78,8 +81,10 @@ BASE = DispatchScenario(name="as given", probability=1.0)
 """The future where no scenarios are given: all as the input says."""
 
 
-def dispatch(wanted: DispatchInput, progress: Progress) -> DispatchResult:
-    """The cheapest schedule of a site.
+def dispatch(
+    wanted: DispatchInput, progress: Progress, warm: WarmProgram | None = None
+) -> DispatchResult:
+    """The cheapest schedule of a site; ``warm`` is what the last step of a controller has left.
 
     Raises GridpactError: INVALID_ARGUMENT for what no rule of the schemas refuses, INFEASIBLE,
     TASK_TIMEOUT, SOLVER_FAILED.
@@ -96,7 +101,9 @@ def dispatch(wanted: DispatchInput, progress: Progress) -> DispatchResult:
         progress(fraction, "solve", objective=objective, bound=bound, relative_gap=gap)
 
     progress(0.1, "solve")
-    found = answer(problem, stop, relax=wanted.on_conflict == "RELAX", on_progress=on_progress)
+    found = answer(
+        problem, stop, relax=wanted.on_conflict == "RELAX", on_progress=on_progress, warm=warm
+    )
     progress(0.9, "explain", objective=found.plan.costs.total, relative_gap=found.relative_gap)
     return _result_of(wanted, problem, found)
 
@@ -162,6 +169,11 @@ def _problem_of(wanted: DispatchInput) -> Problem:
         uncertainty.risk_weight,
         uncertainty.tail_probability,
     )
+
+
+def site_of(wanted: DispatchInput) -> Site:
+    """The site as the input says, whatever its scenarios."""
+    return _site_of(wanted, BASE)
 
 
 def _site_of(wanted: DispatchInput, scenario: DispatchScenario) -> Site:
@@ -366,17 +378,7 @@ def _result_of(wanted: DispatchInput, problem: Problem, found: Answer) -> Dispat
         slots=wanted.slots,
         currency=wanted.currency,
         cost=costs.total,
-        costs=DispatchCosts(
-            energy_import=costs.energy_import,
-            energy_export=costs.energy_export,
-            grid_fees=costs.grid_fees,
-            tiers=costs.tiers,
-            demand_charges=costs.demand_charges,
-            generation=costs.generation,
-            starts=costs.starts,
-            wear=costs.wear,
-            co2=costs.co2,
-        ),
+        costs=costs_message(costs),
         baseline_cost=idle.cost,
         baseline_within_grid_limits=idle.within_grid_limits,
         savings=idle.cost - costs.total,
@@ -386,22 +388,13 @@ def _result_of(wanted: DispatchInput, problem: Problem, found: Answer) -> Dispat
         wear_cost=costs.wear,
         relative_gap=found.relative_gap,
         deviation_kwh=UNSET if site.previous_plan is None else _deviation_kwh(plan),
-        bill=[
-            DispatchBillLine(
-                item=line.item,
-                name=UNSET if line.name is None else line.name,
-                quantity=line.quantity,
-                unit=line.unit,
-                amount=line.amount,
-            )
-            for line in bill_of(site, plan.operation, costs)
-        ],
+        bill=bill_message(site, plan.operation, costs),
         violations=[_violation_of(one) for one in found.broken[:100]],
         peak_import_power_kw=float(flows.imported_kw.max()),
         imported_energy_kwh=flows.imported_kwh,
         exported_energy_kwh=flows.exported_kwh,
-        self_sufficiency=_part_kept(flows.imported_kwh, flows.consumed_kwh),
-        self_consumption=_part_kept(flows.exported_kwh, flows.produced_kwh),
+        self_sufficiency=part_kept(flows.imported_kwh, flows.consumed_kwh),
+        self_consumption=part_kept(flows.exported_kwh, flows.produced_kwh),
         co2_kg=UNSET if site.import_kg_per_kwh is None else co2_kg(site, plan.operation),
         batteries=[
             _battery_plan(plan, reasons, prices, index) for index in range(len(site.batteries))
@@ -451,7 +444,37 @@ class _Flows:
         )
 
 
-def _part_kept(lost_kwh: float, all_kwh: float) -> float:
+def costs_message(costs: Costs) -> DispatchCosts:
+    """The split of a cost as it is told."""
+    return DispatchCosts(
+        energy_import=costs.energy_import,
+        energy_export=costs.energy_export,
+        grid_fees=costs.grid_fees,
+        tiers=costs.tiers,
+        demand_charges=costs.demand_charges,
+        generation=costs.generation,
+        starts=costs.starts,
+        wear=costs.wear,
+        co2=costs.co2,
+    )
+
+
+def bill_message(site: Site, operation: Operation, costs: Costs) -> list[DispatchBillLine]:
+    """The bill as it is told."""
+    return [
+        DispatchBillLine(
+            item=line.item,
+            name=UNSET if line.name is None else line.name,
+            quantity=line.quantity,
+            unit=line.unit,
+            amount=line.amount,
+        )
+        for line in bill_of(site, operation, costs)
+    ]
+
+
+def part_kept(lost_kwh: float, all_kwh: float) -> float:
+    """The part of an energy that is not lost; 1 where there is none."""
     return min(1.0, max(0.0, 1.0 - lost_kwh / all_kwh)) if all_kwh > 0 else 1.0
 
 

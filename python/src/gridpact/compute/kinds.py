@@ -12,8 +12,10 @@ from typing import cast
 
 from gridpact.compute.dispatch import dispatch, dispatch_rehearsals
 from gridpact.compute.model.progress import Progress
+from gridpact.compute.mpc_step import mpc_step, mpc_step_rehearsals
 from gridpact.compute.plan_check import plan_check, plan_check_rehearsals
 from gridpact.compute.power_flow import power_flow, power_flow_rehearsals
+from gridpact.compute.replay import replay, replay_rehearsals
 from gridpact.compute.solve.warm_models import WarmModels
 from gridpact.compute.unit_commitment import unit_commitment, unit_commitment_rehearsals
 from gridpact.contracts.messages import ProbeInput, ProbeResult
@@ -46,8 +48,6 @@ class Computation:
 
 def computations(models: WarmModels) -> Mapping[str, Computation]:
     """How each kind is computed; ``models`` is where one may keep what it has built."""
-    # No kind keeps any yet.
-    _ = models
     return {
         "dispatch": Computation(cast("_Compute", dispatch), dispatch_rehearsals),
         "plan-check": Computation(cast("_Compute", plan_check), plan_check_rehearsals),
@@ -55,5 +55,7 @@ def computations(models: WarmModels) -> Mapping[str, Computation]:
         "unit-commitment": Computation(
             cast("_Compute", unit_commitment), unit_commitment_rehearsals
         ),
+        "mpc-step": Computation(cast("_Compute", mpc_step(models)), mpc_step_rehearsals),
+        "replay": Computation(cast("_Compute", replay), replay_rehearsals),
         "probe": Computation(cast("_Compute", probe), lambda: [ProbeInput(hold_ms=1)]),
     }

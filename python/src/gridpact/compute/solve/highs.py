@@ -188,7 +188,34 @@ class LinearProgram:
         # As a linear program has it: what a binary variable misses of being whole, leaks.
         highs.setOptionValue("mip_feasibility_tolerance", 1e-7)
         self._pass_to(highs)
-        return Model(highs, is_mixed=any(bool(whole.any()) for whole in self._whole))
+        return Model(highs, is_mixed=self.is_mixed)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether any variable must be whole."""
+        return any(bool(whole.any()) for whole in self._whole)
+
+    def resembles(self, other: LinearProgram) -> bool:
+        """Whether the two have the same matrix, so that only numbers beside it differ."""
+        return (
+            (self._variable_count, self._row_count) == (other._variable_count, other._row_count)
+            and len(self._entries) == len(other._entries)
+            and all(
+                np.array_equal(ours, theirs)
+                for entry, its_entry in zip(self._entries, other._entries, strict=True)
+                for ours, theirs in zip(entry, its_entry, strict=True)
+            )
+        )
+
+    def numbers(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+        """Costs, bounds of the variables and limits of the rows, in order."""
+        return (
+            np.concatenate(self._costs),
+            np.concatenate(self._lower),
+            np.concatenate(self._upper),
+            np.concatenate(self._row_lower),
+            np.concatenate(self._row_upper),
+        )
 
     def _pass_to(self, highs: highspy.Highs) -> None:
         rows = np.concatenate([entry[0] for entry in self._entries])
@@ -248,6 +275,14 @@ class Model:
         count = len(rows)
         for row, variable, value in zip(rows, variables, _each(count, values), strict=True):
             _check(self._highs.changeCoeff(row, variable, value), "coefficients")
+
+    def change_numbers(self, program: LinearProgram) -> None:
+        """Everything but the matrix becomes that of ``program``, which has the same one."""
+        costs, lower, upper, row_lower, row_upper = program.numbers()
+        variables = np.arange(len(costs), dtype=np.int32)
+        self.change_costs(variables, costs)
+        self.change_bounds(variables, lower, upper)
+        self.change_rows(np.arange(len(row_lower), dtype=np.int32), row_lower, row_upper)
 
     def start_anew(self) -> None:
         """The next ``solve`` gives what a new model would: it starts from nothing."""

@@ -14,6 +14,7 @@ from gridpact.compute.model.dispatch.relief import NO_RELIEF, Relief
 from gridpact.compute.model.dispatch.search import NoPlanError, Priced, Stop, cheapest
 from gridpact.compute.model.dispatch.site import Held, Series, Site
 from gridpact.compute.solve.highs import Listener
+from gridpact.compute.solve.warm_program import WarmProgram
 
 HELD_TOLERANCES_KW = (1e-7, 1e-6, 1e-5)
 """How far a shared power may move where it is held, the smallest first."""
@@ -36,7 +37,12 @@ class Answer:
 
 
 def answer(
-    problem: Problem, stop: Stop, *, relax: bool, on_progress: Listener | None = None
+    problem: Problem,
+    stop: Stop,
+    *,
+    relax: bool,
+    on_progress: Listener | None = None,
+    warm: WarmProgram | None = None,
 ) -> Answer:
     """The cheapest plan; where there is none, the relaxed one, or INFEASIBLE unless ``relax``.
 
@@ -44,7 +50,7 @@ def answer(
     """
     relief = NO_RELIEF
     try:
-        together = cheapest(problem, stop, on_progress=on_progress)
+        together = cheapest(problem, stop, on_progress=on_progress, warm=warm)
     except NoPlanError:
         together, relief = relaxed(problem, stop, on_progress)
     futures = [together]

@@ -13,6 +13,7 @@ from gridpact.compute.model.dispatch.problem import Problem, Written, write
 from gridpact.compute.model.dispatch.relief import NO_RELIEF, Goal, Relief
 from gridpact.compute.model.dispatch.site import Mask, Series, Site
 from gridpact.compute.solve.highs import Listener, Outcome, Solution, SolverError
+from gridpact.compute.solve.warm_program import WarmProgram
 from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError
 
@@ -103,13 +104,14 @@ def cheapest(
     stop: Stop,
     relief: Relief = NO_RELIEF,
     on_progress: Listener | None = None,
+    warm: WarmProgram | None = None,
 ) -> Priced:
     """The cheapest plan in which nothing runs both ways at once.
 
     Raises NoPlanError where there is none, and GridpactError: TASK_TIMEOUT when none was found in
     time, SOLVER_FAILED when HiGHS gave up.
     """
-    found = search(problem, stop, relief, on_progress)
+    found = search(problem, stop, relief, on_progress, warm)
     if found.is_linear and found.in_time:
         return Priced(found, 0.0, proven=True)
     fixed = _fixed(found, stop)
@@ -133,6 +135,7 @@ def search(
     stop: Stop,
     relief: Relief = NO_RELIEF,
     on_progress: Listener | None = None,
+    warm: WarmProgram | None = None,
 ) -> Solved:
     """Solves relaxations, each with more choices, until no slot runs both ways or time is out.
 
@@ -141,7 +144,9 @@ def search(
     """
     decisions = tuple(Decisions() for _ in problem.futures)
     while True:
-        found = _solve(problem, decisions, relief, stop.left_s, stop.relative_gap, on_progress)
+        found = _solve(
+            problem, decisions, relief, stop.left_s, stop.relative_gap, on_progress, warm
+        )
         if found.solution.outcome is Outcome.INFEASIBLE:
             raise NoPlanError
         if not found.solution.has_values:
@@ -149,7 +154,7 @@ def search(
         more = _with_more_choices(found)
         if more is None or not found.in_time:
             return found
-        decisions = more
+        decisions, warm = more, None
 
 
 def _solve(
@@ -159,12 +164,16 @@ def _solve(
     time_limit_s: float,
     relative_gap: float,
     on_progress: Listener | None = None,
+    warm: WarmProgram | None = None,
 ) -> Solved:
     written = write(problem, decisions, relief)
     try:
-        solution = written.program.solve(
-            time_limit_s=time_limit_s, relative_gap=relative_gap, on_progress=on_progress
-        )
+        if warm is not None and not written.program.is_mixed and len(problem.futures) == 1:
+            solution = warm.solve(written.program, time_limit_s=time_limit_s)
+        else:
+            solution = written.program.solve(
+                time_limit_s=time_limit_s, relative_gap=relative_gap, on_progress=on_progress
+            )
     except SolverError as error:
         words = f"HiGHS ended with: {error}; check the scale of the inputs and report the case"
         raise GridpactError(Reason.SOLVER_FAILED, words, solver_status=error) from error
