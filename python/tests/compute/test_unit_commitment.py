@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from scipy.optimize import linprog
 
 from gridpact.cli.importing.pglib_uc import submission_of
+from gridpact.compute.model.unit_commitment.formulate import formulate
 from gridpact.compute.solve.highs import Model, Outcome, Solution
-from gridpact.compute.unit_commitment import unit_commitment
+from gridpact.compute.unit_commitment import fleet_of, unit_commitment
 from gridpact.contracts.errors import Reason
 from gridpact.contracts.messages import UnitCommitmentInput, UnitCommitmentResult
 from gridpact.kit.errors import GridpactError
@@ -191,8 +192,8 @@ def _dispatch_cost(instance: Json, on: dict[str, tuple[int, ...]], hours: float)
     return float(found.fun) if found.status == 0 else None
 
 
-@settings(max_examples=25, deadline=None)
-@given(fleets(units=2, slots=4) | fleets(units=3, slots=3))
+@settings(max_examples=60, deadline=None)
+@given(fleets(units=1, slots=9) | fleets(units=2, slots=5) | fleets(units=3, slots=3))
 def test_no_commitment_is_cheaper(fleet: Json) -> None:
     """Against every commitment that there is."""
     best = cheapest_by_enumeration(fleet)
@@ -263,6 +264,29 @@ def test_start_up_category_follows_the_time_off() -> None:
         (unit,) = solved(fleet).thermal_units
         assert [start.category for start in unit.starts] == [category]
         assert unit.starts[0].off_time_h == initially_h
+
+
+@pytest.mark.parametrize(("hours_off", "cost"), [(1, 100), (2, 100), (3, 1000), (4, 1000)])
+def test_restart_is_hot_until_the_colder_category_begins(hours_off: int, cost: float) -> None:
+    categories = [{"min_off_time_h": 1, "cost": 100}, {"min_off_time_h": 3, "cost": 1000}]
+    demand = [30.0, *[0.0] * hours_off, 30.0]
+    fleet = one_unit(initial_power_mw=30, startup_categories=categories)
+    result = solved(fleet | {"slots": len(demand), "demand_mw": demand})
+    assert result.startup_cost == cost
+    fleet |= {"slots": len(demand), "demand_mw": demand}
+    searched = formulate(fleet_of(build(UnitCommitmentInput, fleet))).program.solve(time_limit_s=9)
+    assert searched.objective == pytest.approx(result.cost)
+
+
+@pytest.mark.parametrize("limit", ["ramp_up_mw_per_h", "startup_limit_mw"])
+def test_start_reaches_its_limit_and_no_more(limit: str) -> None:
+    """30 MW above the minimum of 20."""
+    value = 30 if limit == "ramp_up_mw_per_h" else 50
+    fleet = one_unit(**{limit: value}, ramp_down_mw_per_h=30)
+    assert solved(fleet | {"demand_mw": [50, 80, 80]}).status == "OPTIMAL"
+    with pytest.raises(GridpactError) as refused:
+        solved(fleet | {"demand_mw": [51, 80, 80]})
+    assert [found.field for found in refused.value.violations] == ["demand_mw[0]"]
 
 
 def test_prices_are_what_one_more_mw_costs() -> None:
