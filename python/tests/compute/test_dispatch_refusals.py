@@ -32,13 +32,12 @@ def no_solver(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusals(problem: Json) -> dict[str, str]:
     """Each refused field with its rule."""
-    try:
+    with pytest.raises((ContractError, GridpactError)) as caught:
         dispatch(build(DispatchInput, problem), silent)
-    except (ContractError, GridpactError) as error:
-        assert error.reason == Reason.INVALID_ARGUMENT
-        assert all(found.message for found in error.violations)
-        return {found.field: found.rule for found in error.violations}
-    raise AssertionError("nothing was refused")
+    error = caught.value
+    assert error.reason == Reason.INVALID_ARGUMENT
+    assert all(found.message for found in error.violations)
+    return {found.field: found.rule for found in error.violations}
 
 
 STAY: Json = {"start_slot": 0, "end_slot": 1, "initial_energy_kwh": 1.0}
