@@ -23,7 +23,7 @@ end
     battery = Dict{String,Any}("capacity_kwh" => 5.0, "min_energy_kwh" => 6.0, "max_charge_power_kw" => 1.0,
         "max_discharge_power_kw" => 1.0, "charge_efficiency" => 0.9, "discharge_efficiency" => 0.9)
     found = broken(() -> build(DispatchBattery, Dict{String,Any}("name" => "b", "battery" => battery,
-        "initial_energy_kwh" => 5.0)))
+        "initial_energy_kwh" => 6.0)))
     @test "battery.min_energy_kwh:at-most" in found
     @test "initial_energy_kwh:at-most" in found
 end
