@@ -82,7 +82,7 @@ def welcome(engine: str) -> Json:
         "engine": engine,
         "engine_version": match.str("1.0"),
         "kinds": match.each_like("dispatch"),  # whatever it computes
-        "capacity": 1,
+        "capacity": match.int(1),
         "heartbeat_interval_ms": match.int(5000),
         "proof": proof_of_node(SECRET, NONCE),
     }

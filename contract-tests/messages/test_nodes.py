@@ -80,7 +80,7 @@ def node_of(engine: Any) -> ComputeNode:
 def test_node_says_what_the_bridge_relies_on(engine: str) -> None:
     pact = pact_of(engine)
     node, address = node_of(engine), free_address()
-    command = [*node.command, "--port", str(address.port), "--workers", "1"]
+    command = [*node.command, "--port", str(address.port), "--workers", "2"]
     settings = {**node.environment, "GRIDPACT_COMPUTE_SECRET": secret_of(pact)}
     with running(command, settings):
         bridge = Bridge(f"ws://{address}/compute", secret_of(pact))
