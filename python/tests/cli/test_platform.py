@@ -128,7 +128,8 @@ def test_bad_input_is_a_problem_that_names_the_field(gridpact: Shell) -> None:
 def test_no_plan_is_a_failure_with_the_way_out(gridpact: Shell) -> None:
     narrow = {"max_import_power_kw": 0, "max_export_power_kw": 0}
     batteries = [INPUT["batteries"][0] | {"initial_energy_kwh": 0, "final_energy_kwh": 1}]
-    done = gridpact("run", "-", stdin=INPUT | {"grid": narrow, "batteries": batteries})
+    strict = {"grid": narrow, "batteries": batteries, "on_conflict": "FAIL"}
+    done = gridpact("run", "-", stdin=INPUT | strict)
     assert (done.returncode, done.stdout) == (1, "")
     assert "INFEASIBLE" in done.stderr
     assert "grid.max_import_power_kw must be at least 1.5" in done.stderr
