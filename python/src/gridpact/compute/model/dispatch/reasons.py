@@ -64,7 +64,7 @@ class Reasons:
             block,
             self.plan.batteries[index],
             final_is_given=final,
-            required_at_end=False,
+            required_at_end=None,
             final_reason="FINAL_ENERGY",
         )
 
@@ -82,7 +82,7 @@ class Reasons:
                 storage,
                 plan,
                 final_is_given=False,
-                required_at_end=stay.required_energy_kwh is not None,
+                required_at_end=stay.required_energy_kwh,
                 final_reason="DEPARTURE",
             )
             more[stay.slots], less[stay.slots] = found.more_per_kwh, found.less_per_kwh
@@ -148,16 +148,19 @@ class Reasons:
         plan: StoragePlan,
         *,
         final_is_given: bool,
-        required_at_end: bool,
+        required_at_end: float | None,
         final_reason: str,
     ) -> Explanation:
         slots, level = block.flows.slots, block.level
         least_charge = asset.min_charge_power_kw if isinstance(asset, Vehicle) else 0.0
+        lower = np.full(len(slots), block.cell.min_energy_kwh)
+        if required_at_end is not None:
+            lower[-1] = max(lower[-1], required_at_end)
         chain = Chain(
             cell=block.cell,
             plan=plan,
-            lower_kwh=level.lower_kwh,
-            upper_kwh=level.upper_kwh,
+            lower_kwh=lower,
+            upper_kwh=np.full(len(slots), block.cell.max_energy_kwh),
             least_charge_kw=np.full(len(slots), least_charge),
             may_charge=block.may_charge,
             may_discharge=block.may_discharge,
@@ -175,7 +178,7 @@ class Reasons:
             slots,
             more,
             less,
-            final_reason if final_is_given or required_at_end else None,
+            final_reason if final_is_given or required_at_end is not None else None,
         )
         outside = self._outside_before(level.outside, level.outside_before_kwh)
         return Explanation(more, less, _first([("RECOVER", outside), *rules], "HOLD_NO_GAIN"))
