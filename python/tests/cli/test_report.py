@@ -40,7 +40,9 @@ def test_means_keep_the_mean() -> None:
     assert means(series, 24).mean() == pytest.approx(series.mean())
 
 
-def plan_view(slots: int, *, start_time: str, zone: str, slot_duration_s: int = 900) -> PlanView:
+def plan_view(
+    slots: int, *, start_time: str, zone: str, slot_duration_s: int = 900, **more: Any
+) -> PlanView:
     series = [1.0] * slots
     wanted: dict[str, Any] = {
         "start_time": start_time,
@@ -80,7 +82,7 @@ def plan_view(slots: int, *, start_time: str, zone: str, slot_duration_s: int = 
     }
     return PlanView.of(
         DispatchInput.model_validate(wanted),
-        DispatchResult.model_validate(result),
+        DispatchResult.model_validate(result | more),
         ZoneInfo(zone),
     )
 
@@ -119,6 +121,66 @@ def test_nothing_is_coloured_where_colour_is_not_wanted() -> None:
 def test_charts_fit_the_terminal(width: int) -> None:
     text = shown(plan_view(96, start_time="2026-01-01T00:00:00Z", zone="UTC"), width=width)
     assert max(map(len, text.splitlines())) <= width
+
+
+def test_relaxed_plan_says_first_what_it_breaks_and_what_that_costs() -> None:
+    violation = {
+        "field": "grid.max_import_power_kw",
+        "message": "must be at least 12.5; it is 10 (slot 3)",
+        "amount": 2.5,
+        "unit": "kW",
+        "price_per_unit": 0.4,
+    }
+    view = plan_view(
+        4,
+        start_time="2026-01-01T00:00:00Z",
+        zone="UTC",
+        status="RELAXED",
+        violations=[violation],
+    )
+    first, second = shown(view, width=200).splitlines()[:2]
+    assert first.startswith("RELAXED")
+    assert "grid.max_import_power_kw must be at least 12.5; it is 10 (slot 3)" in second
+    assert "0.4000 EUR/kW" in second
+
+
+def test_costs_are_split_and_compared_with_both_baselines() -> None:
+    components = ("energy_import", "energy_export", "grid_fees", "tiers", "demand_charges")
+    costs = dict.fromkeys((*components, "generation", "starts", "wear", "co2"), 0.0)
+    view = plan_view(
+        4,
+        start_time="2026-01-01T00:00:00Z",
+        zone="UTC",
+        costs=costs | {"energy_import": 1.25, "energy_export": -0.25},
+        rule_based_cost=1.75,
+        rule_based_savings=0.75,
+    )
+    lines = [line.split() for line in shown(view).splitlines()]
+    for expected in (
+        "imports 1.2500 EUR",
+        "exports -0.2500 EUR",
+        "without flexibility 1.5000 EUR",
+        "savings 0.5000 EUR",
+        "batteries by rule 1.7500 EUR",
+        "savings 0.7500 EUR",
+    ):
+        assert expected.split() in lines
+    assert not [line for line in lines if line[:2] == ["grid", "fees"]]
+
+
+def test_assets_beside_batteries_and_pv_have_a_column_each() -> None:
+    pump = {
+        "name": "Heat pump",
+        "power_kw": [2.5] * 4,
+        "tank_energy_kwh": [1.0] * 4,
+        "marginal_value_per_kwh": [0.1] * 4,
+        "reasons": ["CHEAPEST"] * 4,
+    }
+    view = plan_view(4, start_time="2026-01-01T00:00:00Z", zone="UTC", heat_pumps=[pump])
+    text = shown(view, width=120)
+    assert "heat" in text.splitlines()[0]
+    assert "2.50" in text
+    assert "vehicles" not in text
 
 
 def test_problem_shows_reason_violations_and_trace_but_says_nothing_twice() -> None:

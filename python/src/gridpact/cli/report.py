@@ -31,7 +31,24 @@ REASONS = {
     "GRID_LIMIT": "grid limit",
     "POWER_LIMIT": "full power",
     "FINAL_ENERGY": "final energy",
+    "RECOVER": "back into its window",
+    "GROUP_LIMIT": "group limit",
+    "PEAK_PRICE": "avoids a peak",
+    "RESERVE": "holds reserve",
+    "PREVIOUS_PLAN": "as planned before",
 }
+
+COMPONENTS = (
+    ("energy_import", "imports"),
+    ("energy_export", "exports"),
+    ("grid_fees", "grid fees"),
+    ("tiers", "tiers"),
+    ("demand_charges", "demand charges"),
+    ("generation", "generation"),
+    ("starts", "starts"),
+    ("wear", "battery wear"),
+    ("co2", "CO₂"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,18 @@ class PlanView:
         return self._sum([plan.power_kw for plan in self.result.batteries])
 
     @property
+    def other_power_kw(self) -> dict[str, Series]:
+        """What every other kind of asset takes, where there are any; generation is negative."""
+        result = self.result
+        kinds = {
+            "vehicles": [plan.power_kw for plan in result.electric_vehicles],
+            "flexible": [plan.power_kw for plan in (*result.flexible_loads, *result.cycles)],
+            "heat": [plan.power_kw for plan in result.heat_pumps],
+            "generators": [plan.power_kw for plan in result.generators],
+        }
+        return {kind: self._sum(series) for kind, series in kinds.items() if series}
+
+    @property
     def stored_energy_kwh(self) -> Series:
         return self._sum([plan.energy_kwh for plan in self.result.batteries])
 
@@ -82,9 +111,25 @@ class PlanView:
 
 
 def plan_report(view: PlanView, console: Console) -> RenderableType:
-    """The plan as a table, a chart and its costs, as wide as the console."""
+    """The plan as a table, a chart and its costs, as wide as the console; first what it breaks."""
     chart = _chart(view, max(8, console.width - CHART_LABELS_WIDTH), console.encoding)
-    return Group(_table(view), Text(), chart, Text(), _costs(view.result))
+    relaxed = _relaxed(view.result)
+    return Group(*relaxed, _table(view), Text(), chart, Text(), _costs(view.result))
+
+
+def _relaxed(result: DispatchResult) -> list[RenderableType]:
+    """Each limit that the plan does not keep, with what one unit more would save."""
+    if result.status != "RELAXED":
+        return []
+    lines: list[RenderableType] = [
+        Text("RELAXED: no plan keeps every limit; this one breaks", style="bold yellow")
+    ]
+    for violation in result.violations:
+        whose = f" ({violation.name})" if violation.name else ""
+        price = f"{violation.price_per_unit:.4f} {result.currency}/{violation.unit}"
+        words = f"  {violation.field}{whose} {violation.message}; one more would save {price}"
+        lines.append(Text(words))
+    return [*lines, Text()]
 
 
 def _table(view: PlanView) -> Table:
@@ -94,7 +139,8 @@ def _table(view: PlanView) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("time")
     energy_or_power = "kW" if per_row == 1 else "kWh"
-    for name in ("load", "PV", "battery", "grid"):
+    others = view.other_power_kw
+    for name in ("load", *others, "PV", "battery", "grid"):
         table.add_column(f"{name}\n{energy_or_power}", justify="right")
     table.add_column("stored\nkWh", justify="right")
     table.add_column(f"price\n{result.currency}/kWh", justify="right")
@@ -105,6 +151,7 @@ def _table(view: PlanView) -> Table:
         weight * series
         for series in (
             view.load_power_kw,
+            *others.values(),
             view.pv_power_kw,
             view.battery_power_kw,
             view.grid_power_kw,
@@ -180,12 +227,18 @@ def _costs(result: DispatchResult) -> Table:
     costs.add_column()
     costs.add_column(justify="right")
     costs.add_row("cost", f"[bold]{money(result.cost)}[/]")
-    costs.add_row("  of which battery wear", money(result.wear_cost))
+    for member, words in COMPONENTS:
+        component = getattr(result.costs, member) if result.costs else 0.0
+        if component:
+            costs.add_row(f"  {words}", money(component))
     without = money(result.baseline_cost)
     if not result.baseline_within_grid_limits:
         without += " (beyond the grid limits)"
-    costs.add_row("without batteries", without)
-    costs.add_row("savings", f"[bold green]{money(result.savings)}[/]")
+    costs.add_row("without flexibility", without)
+    costs.add_row("  savings", f"[bold green]{money(result.savings)}[/]")
+    if result.rule_based_cost is not None and result.rule_based_savings is not None:
+        costs.add_row("batteries by rule", money(result.rule_based_cost))
+        costs.add_row("  savings", f"[bold green]{money(result.rule_based_savings)}[/]")
     if result.status == "TIME_LIMIT":
         costs.add_row("not proven best", f"at most {result.relative_gap:.2%} better")
     return costs
