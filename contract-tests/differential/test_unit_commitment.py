@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from gridpact.cli.importing.pglib_uc import submission_of
 from gridpact.compute.unit_commitment import unit_commitment
-from gridpact.contracts.messages import UnitCommitmentResult
+from gridpact.contracts.messages import UnitCommitmentInput, UnitCommitmentResult
+from gridpact.kit.wire import build
 from tests.compute.commitment_checker import check, schedule_of
-from tests.compute.engines import answers
+from tests.compute.engines import answers, answers_of_julia
 from tests.compute.fleets import Json, as_pglib, random_fleet
+from tests.compute.household import DATA
 
 FLEETS = 150
 
@@ -40,3 +45,22 @@ def test_both_engines_answer_alike(julia: str) -> None:
         names = [unit.name for unit in theirs.thermal_units]
         assert names == [unit.name for unit in ours.thermal_units], f"fleet {seed}"
     assert planned > FLEETS / 2
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+def test_julia_commits_the_rts_gmlc_day_within_half_a_percent_of_the_published_bound(
+    julia: str,
+) -> None:
+    file = DATA / "pglib-uc" / "2020-01-27.json"
+    if not file.is_file():
+        pytest.skip("PGLib-UC's 2020-01-27 (../shared/data, GRIDPACT_DATA) is not here")
+    text = file.read_bytes()
+    fleet = submission_of(text, start_time="2020-01-27T00:00:00Z", currency="USD")["input"]
+    fleet["options"] = {"time_limit_s": 240, "relative_gap": 0.004}
+    (result,) = answers_of_julia(julia, "unit-commitment", [build(UnitCommitmentInput, fleet)])
+    assert isinstance(result, UnitCommitmentResult)
+    verdict = check(json.loads(text), schedule_of(result))
+    assert verdict.broken == []
+    assert verdict.cost == pytest.approx(result.cost, rel=1e-9)
+    assert result.cost <= 1.005 * 1_227_027

@@ -25,24 +25,28 @@ def answers(
     julia: str, kind: str, compute: Callable[[Any, Any], Message], inputs: Sequence[Json]
 ) -> Iterator[tuple[Message | str, Message | str]]:
     """Python's and Julia's result of each input; a refusal in words."""
-    wanted = KINDS[kind]
-    messages = [build(wanted.input, given) for given in inputs]
-    (node,) = compute_nodes(PlatformOptions(engine="julia"), print)
-    done = subprocess.run(
-        [julia, "--startup-file=no", "--project=julia", PLAYER],
-        cwd=ROOT,
-        env=os.environ | node.environment,
-        input="".join(f"{wanted.input.__name__} {encode(each).hex()}\n" for each in messages),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    for message, line in zip(messages, done.stdout.splitlines(), strict=True):
-        said, _, data = line.partition(" ")
-        theirs = decode(wanted.result, bytes.fromhex(data), LIMITS) if said == "result" else line
+    messages = [build(KINDS[kind].input, given) for given in inputs]
+    for message, theirs in zip(messages, answers_of_julia(julia, kind, messages), strict=True):
         try:
             ours: Message | str = compute(message, silent)
         except GridpactError as error:
             found = sorted(f"{each.field}:{each.rule}" for each in error.violations)
             ours = f"{error.reason} {';'.join(found)}"
         yield ours, theirs
+
+
+def answers_of_julia(julia: str, kind: str, messages: Sequence[Message]) -> Iterator[Message | str]:
+    """Julia's results, computed one after another by one process; a refusal in words."""
+    (node,) = compute_nodes(PlatformOptions(engine="julia"), print)
+    done = subprocess.run(
+        [julia, "--startup-file=no", "--project=julia", PLAYER],
+        cwd=ROOT,
+        env=os.environ | node.environment,
+        input="".join(f"{type(each).__name__} {encode(each).hex()}\n" for each in messages),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    for line in done.stdout.splitlines():
+        said, _, data = line.partition(" ")
+        yield decode(KINDS[kind].result, bytes.fromhex(data), LIMITS) if said == "result" else line
