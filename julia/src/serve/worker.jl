@@ -53,6 +53,7 @@ function answer(@nospecialize(link::IO), payload::Vector{UInt8})
     task = unpack_one_of(SEND_TO_NODE, payload; limits = LIMITS)::TaskMessage
     Highs.DEADLINE_NS[] = started_ns + UInt64(task.remaining_ms) * 1_000_000
     Highs.CUT_SHORT[] = false
+    under!(WARM_MODELS, task.affinity_key)
     try
         encoding, body = encoded(compute_body(task.kind, decoded(task), Report(link, task, -Inf)))
         write_link(link, RESULT, pack(Result(task_id = task.task_id,

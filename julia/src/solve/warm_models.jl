@@ -5,16 +5,22 @@
 
 Models by key, at most `most` of them: the one used longest ago makes room. A model is whatever has a
 method of `close`. It must not matter whether one is here: a worker is replaced at any time, and the
-next task of the same key may go to another.
+next task of the same key may go to another. `under!` says whose keys they are: what is kept under one
+affinity key is not found under another.
 """
-struct WarmModels
+mutable struct WarmModels
     most::Int
     kept::Vector{Pair{String,Any}}       # used last at the end
+    affinity_key::String
 end
-WarmModels(most::Int) = WarmModels(most, Pair{String,Any}[])
+WarmModels(most::Int) = WarmModels(most, Pair{String,Any}[], "")
 
 "Those of this worker, for any kind; a key begins with the name of its kind."
 const WARM_MODELS = WarmModels(8)
+
+"From now on, take and keep for tasks with this affinity key; `nothing` for those that have none."
+under!(models::WarmModels, affinity_key) =
+    (models.affinity_key = affinity_key === nothing ? "" : affinity_key; models)
 
 """
     take!(models, key) -> model or nothing
@@ -23,7 +29,8 @@ Take a model out. Put it back with `keep!` when its task has succeeded: one that
 a change is better forgotten.
 """
 function Base.take!(models::WarmModels, key::String)
-    at = findfirst(entry -> entry.first == key, models.kept)
+    full_key = models.affinity_key * " " * key
+    at = findfirst(entry -> entry.first == full_key, models.kept)
     at === nothing && return nothing
     model = models.kept[at].second
     deleteat!(models.kept, at)
@@ -34,7 +41,7 @@ end
 function keep!(models::WarmModels, key::String, model)
     replaced = take!(models, key)
     replaced === nothing || replaced === model || close(replaced)
-    push!(models.kept, Pair{String,Any}(key, model))
+    push!(models.kept, Pair{String,Any}(models.affinity_key * " " * key, model))
     length(models.kept) > models.most && close(popfirst!(models.kept).second)
     return nothing
 end

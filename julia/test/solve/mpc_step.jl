@@ -1,4 +1,5 @@
-using GridpactCompute: MpcStepInput, WARM_MODELS, compute
+using GridpactCompute: MpcStepInput, MpcStepResult, RESULT, Result, TaskMessage, WARM_MODELS, answer, compute,
+    pack, read_link, under!, unpack
 
 mpc_step(problem; id = "Home", control_slots = 1) = compute(MpcStepInput(id, problem, control_slots), ignore)
 
@@ -44,4 +45,21 @@ end
     @test !mpc_step(good).warm
     relaxed = mpc_step(GridpactCompute.rehearsal_house(max_import_kw = 0.1))
     @test relaxed.plan.status == "RELAXED"
+end
+
+@testset "two organisations with a controller of the same name have a model each" begin
+    empty!(WARM_MODELS)
+    body = pack(MpcStepInput("Home", GridpactCompute.rehearsal_house(), 1))
+    function is_warm(affinity_key)
+        link = IOBuffer()
+        answer(link, pack(TaskMessage(task_id = "01981f6e-7c00-7000-8000-000000000004", kind = "mpc-step", attempt = 1,
+            fencing_token = 1, remaining_ms = 60_000, encoding = "identity", body = body, affinity_key = affinity_key)))
+        tag, payload = read_link(seekstart(link))
+        while tag != RESULT
+            tag, payload = read_link(link)
+        end
+        return unpack(MpcStepResult, unpack(Result, payload).body).warm
+    end
+    @test [is_warm(key) for key in ("one", "another", "one", "another")] == [false, false, true, true]
+    under!(WARM_MODELS, nothing)
 end

@@ -1,4 +1,4 @@
-using GridpactCompute: WarmModels, keep!
+using GridpactCompute: WarmModels, keep!, under!
 
 "A model that counts how often it was closed."
 mutable struct Kept
@@ -35,4 +35,15 @@ end
     @test (old.closed, new.closed) == (1, 0)
     @test empty!(models) === models
     @test new.closed == 1 && take!(models, "a") === nothing
+end
+
+@testset "what is kept under one affinity key is not found under another" begin
+    models, ours, theirs = WarmModels(2), Kept(0), Kept(0)
+    keep!(under!(models, "one"), "a", ours)
+    @test take!(under!(models, "another"), "a") === nothing
+    keep!(models, "a", theirs)
+    @test take!(under!(models, nothing), "a") === nothing
+    @test take!(under!(models, "one"), "a") === ours
+    @test take!(under!(models, "another"), "a") === theirs
+    @test ours.closed == theirs.closed == 0
 end

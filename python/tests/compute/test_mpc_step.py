@@ -11,16 +11,21 @@ import pytest
 from gridpact.compute.dispatch import dispatch
 from gridpact.compute.mpc_step import mpc_step
 from gridpact.compute.replay import replay
+from gridpact.compute.serve.worker import Computer
 from gridpact.compute.solve.warm_models import WarmModels
+from gridpact.contracts.channels import LIMITS
 from gridpact.contracts.errors import Reason
 from gridpact.contracts.messages import (
     DispatchInput,
     MpcStepInput,
     MpcStepResult,
     ReplayInput,
+    Result,
+    TaskMessage,
 )
+from gridpact.kit.compression import decompress
 from gridpact.kit.errors import GridpactError
-from gridpact.kit.wire import build
+from gridpact.kit.wire import build, decode, encode
 
 Json = dict[str, Any]
 SLOTS, HOURS = 96, 0.25
@@ -158,3 +163,25 @@ def test_a_day_of_control_with_wrong_forecasts_lies_between_the_rule_and_foresig
     foresight = dispatch(build(DispatchInput, truth), silent)
     assert foresight.cost <= cost + 1e-9
     assert cost <= foresight.rule_based_cost
+
+
+def test_two_organisations_with_a_controller_of_the_same_name_have_a_model_each() -> None:
+    computer, problem = Computer(), site(a_day(1), 0, 8, 5.0)
+    wanted = build(MpcStepInput, {"controller_id": "Home", "problem": problem})
+
+    def is_warm(affinity_key: str) -> bool:
+        task = TaskMessage(
+            task_id="01981f6e-7c00-7000-8000-000000000004",
+            kind="mpc-step",
+            attempt=1,
+            fencing_token=1,
+            remaining_ms=60_000,
+            encoding="identity",
+            body=encode(wanted),
+            affinity_key=affinity_key,
+        )
+        result = decode(Result, computer.answer(task, silent), LIMITS)
+        body = decompress(result.encoding, result.body, LIMITS.decoded_bytes)
+        return decode(MpcStepResult, body, LIMITS).warm
+
+    assert [is_warm(key) for key in ("one", "another") * 2] == [False, False, True, True]

@@ -28,3 +28,16 @@ def test_forgets_everything() -> None:
     models.keep("a", 1)
     models.clear()
     assert models.take("a") is None
+
+
+def test_what_is_kept_under_one_affinity_key_is_not_found_under_another() -> None:
+    models = WarmModels(2)
+    models.affinity_key = "one"
+    models.keep("a", 1)
+    models.affinity_key = "another"
+    assert models.take("a") is None
+    models.keep("a", 2)
+    models.affinity_key = None
+    assert models.take("a") is None
+    models.affinity_key = "one"
+    assert models.take("a") == 1

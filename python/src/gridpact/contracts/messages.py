@@ -2056,8 +2056,10 @@ TaskKind: TypeAlias = Literal[
     "dispatch", "power-flow", "unit-commitment", "replay", "mpc-step", "plan-check", "probe"
 ]
 
-# Tasks with the same key build on the same model. A node gives them to the worker that served the
-# key last, which may have kept it, where that worker is idle; any other gives the same answer.
+# Tasks with the same key build on the same model; those of two organisations never have the same
+# key. A node gives them to the worker that served the key last, which may have kept it, where that
+# worker is idle; any other gives the same answer. What a worker keeps under one key it does not use
+# under another.
 AffinityKey: TypeAlias = str
 
 # W3C trace context.

@@ -77,6 +77,7 @@ class Computer:
     def answer(self, task: TaskMessage, write: Callable[[bytes], object]) -> bytes:
         """The last message of a task: its result, or the error that it ended with."""
         left_s = task.remaining_ms / 1000
+        self._models.affinity_key = None if task.affinity_key is UNSET else task.affinity_key
         with stopped_in(left_s) as deadline:
             try:
                 return self._result(task, _Reports(task, write).report)

@@ -11,12 +11,14 @@ class WarmModels:
     """Models by key, at most ``most`` of them: the one used longest ago makes room.
 
     It must not matter whether one is here: a worker is replaced at any time, and the next task of
-    the same key may go to another.
+    the same key may go to another. What is kept under one ``affinity_key`` is not found under
+    another: whose task it is says the worker, before each.
     """
 
     def __init__(self, most: int = MOST_MODELS) -> None:
+        self.affinity_key: str | None = None
         self._most = most
-        self._kept: OrderedDict[str, object] = OrderedDict()
+        self._kept: OrderedDict[tuple[str | None, str], object] = OrderedDict()
 
     def take(self, key: str) -> object | None:
         """Takes a model out.
@@ -24,12 +26,12 @@ class WarmModels:
         Put it back with ``keep`` when its task has succeeded: one that failed halfway through a
         change is better forgotten.
         """
-        return self._kept.pop(key, None)
+        return self._kept.pop((self.affinity_key, key), None)
 
     def keep(self, key: str, model: object) -> None:
         """Keeps a model under ``key``, instead of what was kept there."""
-        self._kept[key] = model
-        self._kept.move_to_end(key)
+        self._kept[self.affinity_key, key] = model
+        self._kept.move_to_end((self.affinity_key, key))
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
