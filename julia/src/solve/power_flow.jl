@@ -165,7 +165,7 @@ function diverged(problem::NetworkProblem, slot::Int, slots::Int, outcome::Newto
     power = outcome.is_active ? "active" : "reactive"
     where_ = slots == 1 ? "" : " in slot $(slot - 1)"
     words = "no solution found$where_: after $(outcome.iterations) iterations bus $bus lacks " *
-        "$(Shapes.number(finite(outcome.mismatch))) p.u. of $power power"
+        "$(Shapes.number(round(finite(outcome.mismatch); sigdigits = 3))) p.u. of $power power"
     hint = factor === nothing ?
         "does not converge without any load and generation either: check the impedances, tap ratios and " *
         "set-points near bus $bus" :

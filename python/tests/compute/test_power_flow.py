@@ -312,8 +312,8 @@ def test_what_cannot_be_carried_is_refused_with_what_can() -> None:
         ("network.loads", "loadability"),
     ]
     assert "Village" in error.violations[0].message
-    # 1/2.5 of it is 25.6/64
-    assert "25/64" in error.violations[1].message
+    # 1/2.5 of it is 25.6/64, and 25/64 is
+    assert "multiplied by 0.390625" in error.violations[1].message
 
 
 def test_a_network_that_fails_without_any_load_is_said_to_be_wrong() -> None:

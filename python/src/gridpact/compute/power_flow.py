@@ -26,7 +26,6 @@ from gridpact.compute.model.network import (
     islands,
 )
 from gridpact.compute.model.power_flow import (
-    FACTOR_STEPS,
     LIMIT_TOLERANCE_PU,
     Options,
     Outcome,
@@ -118,7 +117,7 @@ def solved_slots(
             factor = None if report.divergences else flow.convergent_factor(values[slot])
             report.divergences.append(Divergence(slot, found, factor))
     if len(report.divergences) == slots:
-        raise _diverged(flow, report.divergences[0])
+        raise _diverged(flow.network, slots, report.divergences[0])
 
 
 def power_flow_rehearsals() -> Sequence[PowerFlowInput]:
@@ -623,34 +622,32 @@ def _divergence_of(network: Network, divergence: Divergence) -> PowerFlowDiverge
     )
 
 
-def _diverged(flow: PowerFlow, divergence: Divergence) -> GridpactError:
+def _diverged(network: Network, slots: int, divergence: Divergence) -> GridpactError:
     """POWER_FLOW_DIVERGED: where the equations fail, and with how much less they would hold."""
-    name = flow.network.buses.names[divergence.worst_bus]
+    name = network.buses.names[divergence.worst_bus]
     mismatch, factor = divergence.mismatch_pu, divergence.convergent_factor
     active = abs(mismatch.real) >= abs(mismatch.imag)
     size = abs(mismatch.real) if active else abs(mismatch.imag)
+    which = f" in slot {divergence.slot}" if slots > 1 else ""
     where = Violation(
         f"network.buses[{divergence.worst_bus}]",
         "converges",
-        f"{name!r} lacks balance most, by {number(size)} p.u. of "
-        f"{'active' if active else 'reactive'} power after {divergence.found.iterations} "
-        f"iterations in slot {divergence.slot}",
+        f"no solution found{which}: after {divergence.found.iterations} iterations bus {name} "
+        f"lacks {size:.3g} p.u. of {'active' if active else 'reactive'} power",
     )
     if factor is None:
         words = (
-            "do not matter: not even without any load and generation does it converge; "
-            f"check the data near {name!r}"
+            "does not converge without any load and generation either: check the impedances, tap "
+            f"ratios and set-points near bus {name}"
         )
     else:
         words = (
-            f"and generators are more than the network carries: it converges with "
-            f"{round(factor * FACTOR_STEPS)}/{FACTOR_STEPS} ({factor:.1%}) of all of them"
+            f"converges when every load and generator is multiplied by {number(factor)}: beyond "
+            "that the network cannot carry them; reduce them, or support the voltage near bus "
+            f"{name}"
         )
     how_much = Violation("network.loads", "loadability", words)
-    message = (
-        f"the power flow converges in no slot: {where.field} {where.message}; "
-        f"{how_much.field} {how_much.message}"
-    )
+    message = f"{where.message}; it {how_much.message}"
     return GridpactError(Reason.POWER_FLOW_DIVERGED, message, violations=[where, how_much])
 
 

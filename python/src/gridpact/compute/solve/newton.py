@@ -115,7 +115,8 @@ class PowerBalance:
                 if not balanced and np.isfinite(sizes[worst]) and iterations < max_iterations:
                     step = self._step(phasor, angle, mismatch, unknowns)
                 if step is None:
-                    size = np.abs(phasor)
+                    # What is given stays so to the last digit.
+                    size = np.where(voltage_free, np.abs(phasor), voltage)
                     lowest = int(np.argmin(np.where(voltage_free, size, np.inf)))
                     collapsed = balanced and bool(
                         voltage_free[lowest] and size[lowest] < COLLAPSED_PU
