@@ -17,7 +17,9 @@ precompile(warm_up, ())
 for name in names(@__MODULE__; all = true)
     T = getfield(@__MODULE__, name)
     T isa DataType && isconcretetype(T) && T <: Contracted &&
-        precompile(from_map, (Type{T}, Dict{String,Any}))
+        (precompile(Reading.read_map, (Reading.Reader, Type{T}));
+        precompile(Writing.write_map, (Writing.Writer, T));
+        precompile(keeps_rules, (T,)))
 end
 for T in last.(SEND_TO_NODE)
     precompile(handle, (Session, T, Vector{UInt8}))
@@ -26,7 +28,8 @@ for (_, types) in KINDS
     precompile(compute, (types.input, Report))
 end
 
-precompile(build, (Type, Any))
+precompile(unpack, (Type, Vector{UInt8}))
+precompile(refuse_to_read, (Type, Vector{UInt8}, MsgPack.Limits))
 precompile(pack, (Message,))
 precompile(members, (Any,))
 for T in (Shapes.Text, Shapes.Numeric, Shapes.Flag, Shapes.Binary, Shapes.ListOf, Shapes.Record)

@@ -103,7 +103,7 @@ function rehearse_kind(kind::String, @nospecialize(input), reason)
     link = IOBuffer()
     answer(link, pack(TaskMessage(task_id = REHEARSAL_TASK_ID, kind = kind, attempt = 1,
         fencing_token = 1, remaining_ms = 600_000, encoding = "zstd",
-        body = Zstd.compress(pack(input)))))
+        body = Zstd.compress(MsgPack.pack(input)))))
     seekstart(link)
     tag, payload = read_link(link)
     while tag == PROGRESS

@@ -6,11 +6,11 @@ abstract type Message end
 "What has a shape: the messages, and `Violation`, which the checks themselves need."
 const Contracted = Union{Message,Violation}
 
-# Generated for each type: the type from a map that was checked, its shape, and where it has them its
-# rules and the value of its member `type`.
-function from_map end
+# Generated for each type beside its methods of `Reading.read_map` and `Writing.write_map`: its shape, and where
+# it has them its rules, whether they and those within it are kept, and the value of its member `type`.
 function shape_of end
 rules_of(::Type) = Rules.Rule[]
+keeps_rules(@nospecialize(message)) = true
 tag_of(::Type) = nothing
 
 "The members that are present, in the contract's order."
@@ -34,8 +34,18 @@ The message that `bytes` hold. Throws `ContractError`: MESSAGE_MALFORMED or MESS
 they cannot be read, INVALID_ARGUMENT with every violation when they break the contract. Unknown
 keys are ignored.
 """
-unpack(::Type{T}, bytes; limits = MsgPack.Limits()) where {T<:Message} =
-    build(T, MsgPack.unpack(bytes; limits = limits))
+function unpack(@nospecialize(T::Type), bytes::Vector{UInt8}; limits = MsgPack.Limits())
+    message = try
+        Reading.read_message(bytes, limits, T)
+    catch doubt
+        doubt isa Union{Reading.Doubt,ContractError} || rethrow()
+        refuse_to_read(T, bytes, limits)
+    end
+    check_rules(message)
+    return message
+end
+unpack(T::Type, bytes::AbstractVector{UInt8}; limits = MsgPack.Limits()) =
+    unpack(T, Vector{UInt8}(bytes); limits = limits)
 
 """
     unpack_one_of(types, bytes; limits) -> Message
@@ -43,23 +53,36 @@ unpack(::Type{T}, bytes; limits = MsgPack.Limits()) where {T<:Message} =
 The message that `bytes` hold, one of `types` (tag => type), told apart by its member `type`.
 """
 function unpack_one_of(types, bytes; limits = MsgPack.Limits())
-    plain = MsgPack.unpack(bytes; limits = limits)
-    tag = plain isa Dict ? get(plain, "type", nothing) : nothing
-    for (name, T) in types
-        name == tag && return build(T, plain)
+    tag = try
+        Reading.peek_text(bytes, limits, "type")
+    catch doubt
+        doubt isa Union{Reading.Doubt,ContractError} || rethrow()
+        MsgPack.unpack(bytes; limits = limits)
+        ""
     end
+    for (name, T) in types
+        name == tag && return unpack(T, bytes; limits = limits)
+    end
+    # What is no MsgPack is that before anything else.
+    MsgPack.unpack(bytes; limits = limits)
     refuse([Violation("type", "discriminator", "must be one of $(join(first.(types), ", "))")])
 end
 
-"The message of an unpacked value; throws `ContractError` with every violation."
-function build(@nospecialize(T::Type), @nospecialize(plain))
+"Throw what is wrong with bytes that `Reading` would not take."
+function refuse_to_read(@nospecialize(T::Type), bytes::Vector{UInt8}, limits)
     found = Violation[]
-    Shapes.check!(found, shape_of(T), plain, "")
-    isempty(found) || refuse(found)
-    message = from_map(T, plain)
+    Shapes.check!(found, shape_of(T), MsgPack.unpack(bytes; limits = limits), "")
+    isempty(found) && error("$T cannot be read, and nothing is wrong with it")
+    refuse(found)
+end
+
+"Throw what is wrong with a message beyond its shape."
+function check_rules(@nospecialize(message))
+    keeps_rules(message) && return nothing
+    found = Violation[]
     check_rules!(found, message, "")
     isempty(found) || refuse(found)
-    return message
+    return nothing
 end
 
 """
@@ -69,19 +92,20 @@ The bytes of a message: members in the contract's order, absent ones left out. T
 `ContractError` when the message breaks its own contract.
 """
 function pack(@nospecialize(message::Message))
-    found = validate(message)
-    isempty(found) || refuse(found)
-    return MsgPack.pack(message)
+    out = Writing.Writer()
+    try
+        Writing.write_map(out, message)
+    catch doubt
+        doubt isa Reading.Doubt || rethrow()
+        found = Violation[]
+        Shapes.check!(found, shape_of(typeof(message)), message, "")
+        isempty(found) ? malformed("a text is not UTF-8") : refuse(found)
+    end
+    check_rules(message)
+    return Writing.finish!(out)
 end
 
-"Every rule that a built message breaks."
-function validate(@nospecialize(message::Message))
-    found = Violation[]
-    Shapes.check!(found, shape_of(typeof(message)), message, "")
-    isempty(found) && check_rules!(found, message, "")
-    return found
-end
-
+# The same bytes without a check, and without code of its own for each type: for what is written only once.
 function MsgPack.pack(io::IO, @nospecialize(message::Contracted))
     present = members(message)
     MsgPack.pack_map(io, length(present))
@@ -144,7 +168,3 @@ function is_ruled(T::Type)
     T <: Vector && return is_ruled(eltype(T))
     return T <: Message && (!isempty(rules_of(T)) || !isempty(ruled_members(T)))
 end
-
-# What `from_map` makes of a member that was checked.
-series(value::Vector{Float64}) = value
-series(value) = float64_series(value, "")

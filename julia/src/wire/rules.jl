@@ -7,7 +7,7 @@ breaks. Paths are dotted; `[]` after a member means each of its items.
 """
 module Rules
 
-import ..Violation, ..Shapes.add!, ..Shapes.number
+import ..NameTables, ..NameTables.NameTable, ..Violation, ..Shapes.add!, ..Shapes.number
 
 abstract type Rule end
 
@@ -261,6 +261,49 @@ function check!(found, rule::Unique, @nospecialize(value))
         taken_at == field ||
             add!(found, field, "unique", "must differ from $taken_at; both are $(repr(item))")
     end
+end
+
+# What the generated `keeps_rules` asks: whether a rule is kept, without a word. What is absent keeps it.
+
+at_most(low, high, tolerance::Float64) = low <= high * (1 + tolerance)
+at_most(::Nothing, high, tolerance::Float64) = true
+at_most(low, ::Nothing, tolerance::Float64) = true
+at_most(::Nothing, ::Nothing, tolerance::Float64) = true
+
+before(low, high) = low < high
+before(::Nothing, high) = true
+before(low, ::Nothing) = true
+before(::Nothing, ::Nothing) = true
+
+"Add the name of each item, that is `name(item)`; those that have none are left out."
+function add_names!(name, table::NameTable, items)
+    NameTables.reserve!(table, length(table.names) + length(items))
+    for item in items
+        its = name(item)
+        its === nothing || NameTables.add!(table, its)
+    end
+    return nothing
+end
+
+"Whether the name of each item is in the table; those that have none are passed over."
+function refer(name, items, table::NameTable)
+    for item in items
+        its = name(item)
+        its === nothing || NameTables.number(table, its) > 0 || return false
+    end
+    return true
+end
+
+has_length(items::Vector, count::Integer, or_less::Bool) =
+    length(items) == count || (or_less && length(items) < count)
+has_length(items::Vector, list::Vector, or_less::Bool) = has_length(items, length(list), or_less)
+has_length(items, count, or_less::Bool) = true
+
+"Whether a rule that has no shorter form is kept."
+function keeps(rule::Rule, @nospecialize(value))
+    found = Violation[]
+    check!(found, rule, value)
+    return isempty(found)
 end
 
 "Call `f` for each value at `field` with its limit: the one at the same place, or the only one."

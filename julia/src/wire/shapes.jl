@@ -8,6 +8,9 @@ Python, and both give the same field and rule for the same value.
 """
 module Shapes
 
+# For `keeps`; the checks that find words are not worth it, and are small.
+Base.Experimental.@optlevel 3
+
 using Dates: daysinmonth
 
 import ..Violation, ..float64_from_bytes
@@ -42,9 +45,14 @@ struct Text <: Shape
     pattern::Union{Nothing,Regex}
     format::String
     choices::Vector{String}
+    takes_trimmed::Bool                   # any text of visible ASCII and blanks within it
 end
 Text(; min_length = 0, max_length = typemax(Int), pattern = nothing, format = "", choices = String[]) =
-    Text(min_length, max_length, pattern === nothing ? nothing : exact(pattern), format, choices)
+    Text(min_length, max_length, pattern === nothing ? nothing : exact(pattern), format, choices,
+        isempty(format) && (pattern === nothing || pattern == TRIMMED))
+
+"The pattern of names: no control characters, and no blank at either end."
+const TRIMMED = "^[^\\x00-\\x20\\x7f]([^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f])?\$"
 
 # In JSON Schema `\$` is the end and nothing else; in PCRE it may stand before a last line break too.
 exact(pattern::String) = Regex(replace(pattern, r"(?<!\\)\$(?=$|\))" => "\\z"))
@@ -209,6 +217,43 @@ function check!(found, shape::Record, @nospecialize(value), field)
         end
     end
     return nothing
+end
+
+# ---------------------------------------------------------------------------- without a word
+
+# Whether a value of the right type has the shape: what `check!` would find nothing wrong with.
+
+keeps(shape::Numeric, value::Union{Float64,Int64,UInt64}) =
+    shape.minimum <= value <= shape.maximum && value > shape.above && value < shape.below &&
+    (!shape.whole || value == trunc(value)) && (isempty(shape.choices) || value in shape.choices)
+
+function keeps(shape::Series, values::Vector{Float64})
+    shape.min_items <= length(values) <= shape.max_items || return false
+    low, high, kept = shape.minimum, shape.maximum, true
+    @inbounds @simd for i in eachindex(values)
+        kept &= isfinite(values[i]) & (low <= values[i]) & (values[i] <= high)
+    end
+    return kept
+end
+
+function keeps(shape::Text, text::String)
+    isempty(shape.choices) || return text in shape.choices
+    shape.takes_trimmed && shape.min_length <= sizeof(text) <= shape.max_length && is_trimmed(text) &&
+        return true
+    isvalid(text) || return false
+    found = Violation[]
+    check!(found, shape, text, "")
+    return isempty(found)
+end
+
+"Whether a text is visible ASCII, with blanks only within it. Such a text has as many characters as bytes."
+function is_trimmed(text::String)
+    bytes, trimmed = codeunits(text), true
+    isempty(bytes) && return false
+    @inbounds for byte in bytes
+        trimmed &= (0x20 <= byte) & (byte <= 0x7e)
+    end
+    return trimmed && @inbounds bytes[1] != 0x20 && bytes[end] != 0x20
 end
 
 # ---------------------------------------------------------------------------------- words

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from gridpact.codegen.documents import ContractFault, Contracts, Json
+from gridpact.codegen.emit.julia_rules import is_ruled, resolved, rule_check
 from gridpact.codegen.emit.messages import (
     PROVIDED,
     RULES,
@@ -139,9 +140,8 @@ def _julia_type(kind: Type, model: Model) -> str:
 
 def _methods(definition: Object, model: Model) -> list[str]:
     title = definition.title
-    lines = [f"from_map(::Type{{{title}}}, entries) = {title}("]
-    lines += [f"    {_read(member, model)}," for member in _stored(definition)]
-    lines += [")", "", f"shape_of(::Type{{{title}}}) = ContractShapes.{constant_name(title)}"]
+    lines = [*_reader(definition, model), "", *_writer(definition), ""]
+    lines.append(f"shape_of(::Type{{{title}}}) = ContractShapes.{constant_name(title)}")
     if definition.tag is not None:
         if definition.tag.name != "type":
             raise ContractFault(f"{title}: the constant that tells a message is its `type`")
@@ -151,35 +151,110 @@ def _methods(definition: Object, model: Model) -> list[str]:
         lines.append(f"const {rules} = Rules.Rule[")
         lines += [f"    {_rule(rule)}," for rule in definition.rules]
         lines += ["]", f"rules_of(::Type{{{title}}}) = {rules}"]
+    if is_ruled(definition, model):
+        lines += rule_check(definition, model)
     return [*lines, ""]
 
 
-def _read(member: Member, model: Model) -> str:
-    """The expression that takes a member out of a checked map."""
-    name = julia_literal(member.name)
-    if member.required:
-        return _converted(member.type, f"entries[{name}]", model)
-    fallback = "nothing" if member.default is ABSENT else _value(member)
-    plain = _converted(member.type, f"entries[{name}]", model)
-    if plain == f"entries[{name}]":
-        return f"get(entries, {name}, {fallback})"
-    return f"haskey(entries, {name}) ? {plain} : {fallback}"
+# The bits of the members that a map has had are kept in one Int.
+_MOST_MEMBERS = 62
 
 
-def _converted(kind: Type, source: str, model: Model) -> str:
-    match kind:
-        case Named():
-            target = model.definitions[kind.title]
-            if isinstance(target, Alias):
-                return _converted(target.type, source, model)
-            return f"from_map({kind.title}, {source})"
-        case Items():
-            item = _converted(kind.item, "item", model)
-            return f"{_julia_type(kind.item, model)}[{item} for item in {source}]"
-        case Series():
-            return f"series({source})"
+def _reader(definition: Object, model: Model) -> list[str]:
+    """The method of ``Reading.read_map``: see julia/src/wire/reading.jl."""
+    title, members = definition.title, definition.members
+    if len(members) > _MOST_MEMBERS:
+        raise ContractFault(f"{title} has {len(members)} members, at most {_MOST_MEMBERS} are read")
+    lines = [
+        f"function Reading.read_map(its::Reading.Reader, ::Type{{{title}}})",
+        f"    record, seen, at = ContractShapes.{constant_name(title)}, 0, 0",
+    ]
+    lines += [f"    {member.name} = {_initial(member, model)}" for member in _stored(definition)]
+    lines += [
+        "    opened, count = Reading.open_map!(its)",
+        "    for _ in 1:count",
+        "        at = Reading.key!(its, record, at, seen, opened)",
+        "        seen |= 1 << at",
+    ]
+    for number, member in enumerate(members, 1):
+        word = "if" if number == 1 else "elseif"
+        read = _read(member.type, number, model)
+        target = "" if constant(member) else f"{member.name} = "
+        lines += [f"        {word} at == {number}", f"            {target}{read}"]
+    required = sum(1 << number for number, member in enumerate(members, 1) if member.required)
+    arguments = ", ".join(_argument(member, model) for member in _stored(definition))
+    return [
+        *lines,
+        "        end",
+        "    end",
+        f"    Reading.close_map!(its, seen, {required})",
+        f"    return {title}({arguments})",
+        "end",
+    ]
+
+
+def _initial(member: Member, model: Model) -> str:
+    """What a member is until it is read; of its own type where that costs nothing."""
+    match resolved(member.type, model):
+        case Text() | Numeric() | Flag() as leaf:
+            if not member.required:
+                return "nothing" if member.default is ABSENT else _value(member)
+            if isinstance(leaf, Text):
+                return '""'
+            return "false" if isinstance(leaf, Flag) else "0" if leaf.whole else "0.0"
         case _:
-            return source
+            return "nothing"
+
+
+def _argument(member: Member, model: Model) -> str:
+    """What the constructor gets: the member as read, or its default."""
+    leaf = resolved(member.type, model)
+    if isinstance(leaf, Text | Numeric | Flag):
+        return member.name
+    if member.required:
+        return f"{member.name}::{_julia_type(member.type, model)}"
+    if member.default is ABSENT:
+        return member.name
+    return f"{member.name} === nothing ? {_value(member)} : {member.name}"
+
+
+def _read(kind: Type, number: int, model: Model) -> str:
+    """The expression that reads member ``number`` of a record."""
+    match resolved(kind, model):
+        case Named(title=title):
+            return f"Reading.read_map(its, {title})"
+        case Items(item=item):
+            return f"Reading.list!(its, {_julia_type(item, model)}, record, {number})"
+        case Text():
+            return f"Reading.text!(its, record, {number})"
+        case Numeric(whole=whole):
+            return f"Reading.{'whole' if whole else 'number'}!(its, record, {number})"
+        case Flag():
+            return f"Reading.flag!(its, record, {number})"
+        case Binary():
+            return f"Reading.binary!(its, record, {number})"
+        case Series():
+            return f"Reading.series!(its, record, {number})"
+        case other:
+            raise ContractFault(f"messages cannot carry {other}")
+
+
+def _writer(definition: Object) -> list[str]:
+    """The method of ``Writing.write_map``: see julia/src/wire/writing.jl."""
+    title = definition.title
+    absent = [m for m in definition.members if not m.required and m.default is ABSENT]
+    others = "".join(f" + (its.{member.name} !== nothing)" for member in absent)
+    lines = [
+        f"function Writing.write_map(out::Writing.Writer, its::{title})",
+        f"    record = ContractShapes.{constant_name(title)}",
+        f"    Writing.open_map!(out, {len(definition.members) - len(absent)}{others})",
+    ]
+    for number, member in enumerate(definition.members, 1):
+        if constant(member):
+            lines.append(f"    Writing.tag!(out, record, {number})")
+        else:
+            lines.append(f"    Writing.member!(out, record, {number}, its.{member.name})")
+    return [*lines, "    return nothing", "end"]
 
 
 def _rule(rule: Json) -> str:
