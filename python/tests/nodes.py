@@ -13,7 +13,7 @@ import psutil
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from gridpact.contracts.channels import KINDS, LIMITS, RECEIVE_FROM_NODE
+from gridpact.contracts.channels import COMPUTE_ADDRESS, KINDS, LIMITS, RECEIVE_FROM_NODE
 from gridpact.contracts.messages import (
     Accepted,
     Cancel,
@@ -27,6 +27,7 @@ from gridpact.contracts.messages import (
 )
 from gridpact.kit.compression import compress, decompress
 from gridpact.kit.node_auth import bearer_of_bridge
+from gridpact.kit.settings import Address
 from gridpact.kit.wire import Message, build, decode, decode_one_of, encode
 from gridpact.platform.compute import compute_nodes
 from gridpact.platform.error import PlatformError
@@ -38,6 +39,14 @@ SOON_S = 60.0
 TASK_ID = "01981f6e-7c00-7000-8000-000000000004"
 LOOK_AGAIN_S = 0.02
 HEARTBEAT_S = 4.0
+
+
+HELLO: Message = Hello(contract_version=1, bridge_id="test", nonce="ab" * 16)
+
+
+def a_bearer() -> str:
+    """The value of `Authorization` with which a bridge may come in, once."""
+    return bearer_of_bridge(SECRET, int(time.time()), secrets.token_hex(16))
 
 
 class Bridge:
@@ -124,19 +133,17 @@ def error_of(message: Result | Error) -> Error:
 class Node:
     """A running compute node with one worker and its spare."""
 
-    def __init__(self, engine: str, url: str, process: psutil.Process) -> None:
+    def __init__(self, engine: str, address: Address, process: psutil.Process) -> None:
         self.engine = engine
-        self._url = url
+        self.address = address
         self._process = process
 
     @contextmanager
     def bridge(self) -> Iterator[Bridge]:
-        bearer = bearer_of_bridge(SECRET, int(time.time()), secrets.token_hex(16))
-        headers = {"Authorization": bearer}
-        with connect(self._url, additional_headers=headers, compression=None) as socket:
+        headers, url = {"Authorization": a_bearer()}, f"ws://{self.address}{COMPUTE_ADDRESS}"
+        with connect(url, additional_headers=headers, compression=None) as socket:
             bridge = Bridge(socket)
-            hello: Message = Hello(contract_version=1, bridge_id="test", nonce="ab" * 16)
-            socket.send(encode(hello))
+            socket.send(encode(HELLO))
             assert isinstance(bridge.receive(), Welcome)
             yield bridge
 
@@ -183,4 +190,4 @@ def started(engine: Engine, **settings: str) -> Iterator[Node]:
     command = [*node.command, "--port", str(address.port), "--workers", "1"]
     own = {"GRIDPACT_COMPUTE_SECRET": SECRET}
     with running(command, {**node.environment, **own, **settings}) as facts:
-        yield Node(engine, f"ws://{address}/compute", psutil.Process(int(facts["pid"])))
+        yield Node(engine, address, psutil.Process(int(facts["pid"])))

@@ -103,6 +103,8 @@ async def serving(
 
 def _refusal(doorkeeper: Doorkeeper, socket: ServerConnection, request: Request) -> Response | None:
     """The HTTP answer to whoever may not come in; None lets the handshake go on."""
+    if len(request.headers.get_all("Host")) != 1:
+        return socket.respond(HTTPStatus.BAD_REQUEST, "no single Host\n")
     if request.headers.get("Origin") is not None:
         return socket.respond(HTTPStatus.FORBIDDEN, "browsers have no business here\n")
     if request.path != COMPUTE_ADDRESS:
