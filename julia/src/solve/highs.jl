@@ -133,11 +133,12 @@ known(value::Float64) = isfinite(value) ? value : nothing
 # ------------------------------------------------------------------------------------ models
 
 """
-    Model(lp)
+    Model(lp; whole_within = 1e-6)
 
 A program that stays in HiGHS: change it in place, and `solve!` it again from the basis that the last
 time ended with. `close(model)` gives its memory back at once, the garbage collector some time.
-Throws `ContractError("SOLVER_FAILED")` when HiGHS does not take the program.
+`whole_within` is what an integer may miss of being whole. Throws `ContractError("SOLVER_FAILED")` when HiGHS
+does not take the program.
 """
 mutable struct Model
     highs::Ptr{Cvoid}           # null when closed
@@ -145,7 +146,7 @@ mutable struct Model
     column_count::Int
     row_count::Int
     is_mixed::Bool
-    function Model(lp::LinearProgram)
+    function Model(lp::LinearProgram; whole_within::Float64 = 1e-6)
         model = new(ccall(entry(:Highs_create), Ptr{Cvoid}, ()), entry(:Highs_destroy),
             column_count(lp), row_count(lp), any(lp.is_integer))
         finalizer(close, model)
@@ -154,6 +155,7 @@ mutable struct Model
         # The column bounds of these programs leave presolve little to find: without it a linear one
         # is solved in about half the time. Branch and bound needs it.
         set_option(model.highs, "presolve", model.is_mixed ? "on" : "off")
+        set_option(model.highs, "mip_feasibility_tolerance", whole_within)
         pass(model.highs, lp)
         return model
     end
@@ -271,19 +273,29 @@ function solve!(model::Model; time_limit_s::Float64, relative_gap::Float64 = 0.0
 end
 
 """
-    solve(lp; time_limit_s, relative_gap, on_progress = nothing) -> Solution
+    solve(lp; time_limit_s, relative_gap, on_progress = nothing, whole_within = 1e-6) -> Solution
 
-Minimise a program once; see `solve!`.
+Minimise a program once; see `Model` and `solve!`. Where HiGHS gives up, it tries again with presolve, or
+without it.
 """
-function solve(lp::LinearProgram; time_limit_s::Float64, relative_gap::Float64, on_progress = nothing)
-    model = Model(lp)
+function solve(lp::LinearProgram; time_limit_s::Float64, relative_gap::Float64, on_progress = nothing,
+        whole_within::Float64 = 1e-6)
+    model = Model(lp; whole_within = whole_within)
     try
-        return solve!(model; time_limit_s = time_limit_s, relative_gap = relative_gap,
+        run_once() = solve!(model; time_limit_s = time_limit_s, relative_gap = relative_gap,
             on_progress = on_progress)
+        solution = run_once()
+        solution.status in GAVE_UP || return solution
+        change_basis!(model, nothing)
+        set_option(model.highs, "presolve", model.is_mixed ? "off" : "on")
+        return run_once()
     finally
         close(model)
     end
 end
+
+"How a run may end that says nothing of the program."
+const GAVE_UP = (:not_set, :presolve_error, :solve_error, :postsolve_error, :iteration_limit, :unknown)
 
 run(highs) =
     check(ccall(entry(:Highs_run), Int32, (Ptr{Cvoid},), highs), "to solve the program")

@@ -168,3 +168,28 @@ def test_change_that_highs_does_not_take_is_refused() -> None:
     model = program.model()
     with pytest.raises(SolverError, match="costs"):
         model.change_costs(block + 7, 1.0)
+
+
+def nearly(missing: float) -> tuple[LinearProgram, Block]:
+    """At most 1 and at least a little more than 1; at the same time not below 3 of another."""
+    program = LinearProgram()
+    both = program.variables(2, cost=1.0)
+    program.at_most(1.0, (1.0, both[:1]))
+    program.rows(1.0 + missing, np.inf, (1.0, both[:1]))
+    program.rows(3.0, np.inf, (1.0, both[1:]))
+    return program, both
+
+
+def test_rows_that_rounding_contradicts_are_widened_by_that() -> None:
+    program, both = nearly(2e-6)
+    assert program.solve(time_limit_s=9).outcome is Outcome.INFEASIBLE
+    assert program.widen()
+    found = program.solve(time_limit_s=9)
+    assert found.outcome is Outcome.OPTIMAL
+    assert found.value(both).tolist() == pytest.approx([1.0, 3.0], abs=3e-6)
+
+
+def test_rows_that_contradict_each_other_by_more_are_left_alone() -> None:
+    program, _ = nearly(1e-3)
+    assert not program.widen()
+    assert program.solve(time_limit_s=9).outcome is Outcome.INFEASIBLE

@@ -47,8 +47,12 @@ best for the whole, and its prices are its own.
 function told_of_several(futures::Futures, searched::Searched, relief::Relief, is_broken::Bool, stop::Stop)
     solution, program = searched.solution, searched.program
     is_proven = solution.status == :optimal
-    chosen, bound = is_proven ? (solution.value, solution.bound) : unproven(searched)
-    relative_gap = is_proven ? max(0.0, solution.relative_gap) : gap(solution.objective, bound)
+    chosen, relative_gap = solution.value, max(0.0, solution.relative_gap)
+    if !is_proven
+        directions, bound = unproven(searched)
+        final = price!(program, directions; is_proven = false)
+        chosen, relative_gap = final.value, gap(final.objective, bound)
+    end
     amounts = Float64[max(0.0, chosen[j]) for j in program.amounts]
     fixed = Relief(relief.limits, amounts, amounts, Inf)
     told = argmax(futures.probability)
@@ -69,7 +73,7 @@ function search_held(problem::DispatchProblem, held::Held, fixed::Relief, stop::
     its = search(Futures(problem), COST, fixed, stop, held)
     is_infeasible(its.solution.status) || return its
     roomy = Held(held.site, held.value, held.slots, HELD_ROOM)
-    return search(Futures(problem), COST, with_room(fixed), stop, roomy)
+    return search(Futures(problem), COST, with_room(fixed), stop, roomy; forgives = true)
 end
 
 with_room(fixed::Relief) = Relief(fixed.limits, fixed.least, fixed.most .+ HELD_ROOM, fixed.most_total)

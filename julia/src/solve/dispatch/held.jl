@@ -58,7 +58,7 @@ end
 function hold_switch!(lp::LinearProgram, switch::Switch, there::Switch, held::Held, count::Int)
     (isempty(switch.binary) || isempty(there.binary)) && return nothing
     for i in 1:count
-        switch.binary[i] == 0 || there.binary[i] == 0 && continue
+        (switch.binary[i] == 0 || there.binary[i] == 0) && continue
         lp.lower[switch.binary[i]] = lp.upper[switch.binary[i]] = round(held.value[there.binary[i]])
     end
 end

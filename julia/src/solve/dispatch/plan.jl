@@ -26,7 +26,7 @@ function priced(searched::Searched)
         return plan(program, final, true, max(0.0, solution.relative_gap))
     end
     chosen, bound = unproven(searched)
-    final = price!(program, chosen)
+    final = price!(program, chosen; is_proven = false)
     return plan(program, final, false, gap(final.objective, bound))
 end
 

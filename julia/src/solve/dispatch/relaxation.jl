@@ -79,19 +79,18 @@ function search_relaxed(futures::Futures, stop::Stop)
     found = conflict(futures, stop)
     isempty(found) &&
         throw(ContractError("INFEASIBLE", "", "no plan exists, whichever limits give way"))
-    least = search(futures, LEAST_RELIEF, Relief(found), stop)
+    least = search(futures, LEAST_RELIEF, Relief(found), stop; forgives = true)
     least.solution.has_plan || throw(no_solution(least.solution.status))
     # With whole binaries once more: the rounding of nearly whole ones would be missing in the total.
-    final = solve_fixed!(least.program, least.solution.value)
+    final = solve_fixed!(least.program, least.solution.value, LEAST_RELIEF)
     total = 0.0
     for j in least.program.amounts
         total += max(0.0, final.value[j])
     end
     for room in RELIEF_ROOMS
         relief = Relief(found; most_total = total + room)
-        searched = search(futures, COST, relief, stop)
-        is_infeasible(searched.solution.status) && continue
-        return searched, relief, total > TOLERANCE
+        searched = search(futures, COST, relief, stop; forgives = room == last(RELIEF_ROOMS))
+        is_infeasible(searched.solution.status) || return searched, relief, total > TOLERANCE
     end
     throw(no_solution(:infeasible))
 end

@@ -31,16 +31,17 @@ end
 @enum Purpose COST ANY_PLAN LEAST_RELIEF
 
 """
-    search(futures, purpose, relief, stop, held = nothing) -> Searched
+    search(futures, purpose, relief, stop, held = nothing; forgives = false) -> Searched
 
 Import and export, and charging and discharging, are left free to go together at first. That pays only
 at odd prices, so the solution usually stands. Where it does not, the slots whose prices allow it, and
 those where it happened, get a binary variable each, and the program is solved again until no slot goes both ways. As
 every round is a relaxation, the last one is exact. Ends earlier when a round has no solution in time.
-`held` is what the first slots must do.
+`held` is what the first slots must do. With `forgives` a plan is known to exist but for rounding, and rows
+are widened by that.
 """
 function search(futures::Futures, purpose::Purpose, relief::Relief, stop::Stop,
-        held::Union{Held,Nothing} = nothing)
+        held::Union{Held,Nothing} = nothing; forgives::Bool = false)
     choices = no_choices(futures)
     relaxed = relaxed_program = nothing
     while true
@@ -53,13 +54,20 @@ function search(futures::Futures, purpose::Purpose, relief::Relief, stop::Stop,
             solve!(stop.warm, program; time_limit_s = left_s(stop)) :
             Highs.solve(program.lp; time_limit_s = left_s(stop),
                 relative_gap = purpose == COST ? stop.relative_gap : 0.0,
-                on_progress = purpose == COST ? stop.report : nothing)
+                on_progress = purpose == COST ? stop.report : nothing, whole_within = WHOLE_WITHIN)
+        if forgives && is_infeasible(solution.status) && widen!(program.lp)
+            solution = Highs.solve(program.lp; time_limit_s = left_s(stop), relative_gap = stop.relative_gap,
+                whole_within = WHOLE_WITHIN)
+        end
         if solution.status != :optimal || !choose!(choices, program, solution, purpose)
             return Searched(program, solution, relaxed, relaxed_program)
         end
         relaxed === nothing && ((relaxed, relaxed_program) = (solution, program))
     end
 end
+
+"What a binary may miss of being whole: as little as rows may miss, for what it misses leaks."
+const WHOLE_WITHIN = 1e-7
 
 is_infeasible(status::Symbol) = status in (:infeasible, :unbounded_or_infeasible)
 
@@ -186,13 +194,17 @@ function fix!(lp::LinearProgram, switch::Switch, flow::UnitRange{Int}, opposite:
             lp.row_lower[row], lp.row_upper[row] = -Inf, Inf
         end
         if lp.upper[y] == 1
-            lp.lower[flow[i]] = switch.least
-            isempty(opposite) || (lp.upper[opposite[i]] = 0.0)
+            # Where it is held, it is at least that.
+            lp.lower[flow[i]] = max(lp.lower[flow[i]], min(switch.least, lp.upper[flow[i]]))
+            isempty(opposite) || stop!(lp, opposite[i])
         else
-            lp.upper[flow[i]] = 0.0
+            stop!(lp, flow[i])
         end
     end
 end
+
+"Nothing flows; what it was held at was rounding."
+stop!(lp::LinearProgram, flow::Int) = lp.lower[flow] = lp.upper[flow] = 0.0
 
 """
 Whether binaries are switches of pairs only: then any solution of the relaxation says which way to go.
@@ -231,33 +243,75 @@ end
 const PRICING_TIME_LIMIT_S = 60.0
 
 """
-    price!(program, chosen) -> Solution
+    price!(program, chosen; is_proven = true) -> Solution
 
 Fix what is chosen in the values `chosen`, and solve the linear program that remains for the schedule and
 its prices. Where prices leave a tie its solution may go both ways in slots that `chosen` did not; these
-then go as `chosen` does, which costs nothing.
+then go as `chosen` does, which costs nothing. Throws TASK_TIMEOUT where `chosen` is what was known when time
+was out, and is no plan.
 """
-function price!(program::DispatchProgram, chosen::Vector{Float64})
+function price!(program::DispatchProgram, chosen::Vector{Float64}; is_proven::Bool = true)
     fix_amounts!(program, chosen)
-    return solve_fixed!(program, chosen)
+    return solve_fixed!(program, chosen, COST; is_proven = is_proven)
 end
 
-function solve_fixed!(program::DispatchProgram, chosen::Vector{Float64})
+function solve_fixed!(program::DispatchProgram, chosen::Vector{Float64}, purpose::Purpose; is_proven::Bool = true)
     fix!(program, chosen)
+    solve() = Highs.solve(program.lp; time_limit_s = PRICING_TIME_LIMIT_S, relative_gap = 0.0)
     while true
-        solution = Highs.solve(program.lp; time_limit_s = PRICING_TIME_LIMIT_S, relative_gap = 0.0)
-        solution.status == :optimal || throw(no_solution(solution.status))
-        untie!(program, solution.value, chosen) || return solution
+        solution = solve()
+        # What was nearly whole is whole now, and what it leaked is missing.
+        is_infeasible(solution.status) && widen!(program.lp) && (solution = solve())
+        solution.status == :optimal ||
+            throw(no_solution(is_proven || !is_infeasible(solution.status) ? solution.status : :time_limit))
+        untie!(program, solution.value, chosen, purpose) || return solution
     end
 end
 
-function untie!(program::DispatchProgram, value::Vector{Float64}, chosen::Vector{Float64})
+"""
+A binary within 1e-6 of being whole leaks that part of its coefficient. What a program misses by more than
+some of these is no rounding.
+"""
+const ROUNDING = 1e-5
+
+"""
+    widen!(lp) -> Bool
+
+Widen the rows of a program that no point keeps by as little in all as there must be, if that is mere
+rounding.
+"""
+function widen!(lp::LinearProgram)
+    columns, rows = column_count(lp), row_count(lp)
+    elastic = LinearProgram(zeros(columns), copy(lp.lower), copy(lp.upper), copy(lp.is_integer), copy(lp.start),
+        copy(lp.row), copy(lp.coefficient), lp.row_lower, lp.row_upper)
+    for row in 1:rows, way in (1.0, -1.0)
+        variable!(elastic, 0.0, Inf, 1.0)
+        term!(elastic, row, way)
+    end
+    solution = Highs.solve(elastic; time_limit_s = PRICING_TIME_LIMIT_S, relative_gap = 0.0)
+    solution.has_plan || return false
+    missed(row, way) = max(0.0, solution.value[columns+2*row-(way > 0 ? 1 : 0)])
+    room = ROUNDING * max(1.0, greatest(abs.(lp.coefficient)))
+    greatest(solution.value[columns+1:end]) <= room || return false
+    for row in 1:rows
+        # Raised to reach what the row asks for, or lowered.
+        missed(row, 1.0) > 0 && (lp.row_lower[row] -= missed(row, 1.0) + LEFT_OVER)
+        missed(row, -1.0) > 0 && (lp.row_upper[row] += missed(row, -1.0) + LEFT_OVER)
+    end
+    return true
+end
+
+"Room for the rounding of the widening itself."
+const LEFT_OVER = 1e-9
+
+"For other purposes than cost the grid may go both ways: the difference does as well."
+function untie!(program::DispatchProgram, value::Vector{Float64}, chosen::Vector{Float64}, purpose::Purpose)
     any_tie = false
     for site in program.sites
         problem, grid = site.problem, site.grid
         surcharge = least_surcharge(problem.input)
         for t in 1:slots(problem)
-            pays_both_ways(problem, surcharge, t) &&
+            purpose == COST && pays_both_ways(problem, surcharge, t) &&
                 (any_tie |= untie!(program.lp, grid.import_[t], grid.export_[t], value, chosen))
         end
         for storage in site.storages
@@ -272,6 +326,6 @@ end
 
 function untie!(lp::LinearProgram, flow::Int, opposite::Int, value::Vector{Float64}, chosen::Vector{Float64})
     both(value, flow, opposite) || return false
-    lp.upper[chosen[flow] >= chosen[opposite] ? opposite : flow] = 0.0
+    stop!(lp, chosen[flow] >= chosen[opposite] ? opposite : flow)
     return true
 end

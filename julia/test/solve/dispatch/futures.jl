@@ -129,3 +129,17 @@ end
     @test waiting.cost ≈ 0.1
     @test waiting.uncertainty.cvar ≈ 0.5
 end
+
+@testset "a heat pump that is held above its least power stays there" begin
+    # Most probably power is dear later, and the tank is filled now; where it is cheap later, less would do.
+    future(name, probability, later) = DispatchScenario(name = name, probability = probability, import_price_per_kwh = [0.3, later])
+    input = DispatchInput(start_time = "2026-06-01T10:00:00Z", slot_duration_s = 3600, slots = 2, currency = "EUR",
+        batteries = DispatchBattery[], loads = [DispatchLoad("House", [1.0, 0.0])],
+        heat_pumps = [DispatchHeatPump("Heat pump", 0.5, 2.0, [2.0, 2.0], [0.0, 3.0], DispatchHeatTank(max_energy_kwh = 9.0, initial_energy_kwh = 0.0))],
+        tariff = DispatchTariff(import_price_per_kwh = [0.3, 0.3], export_price_per_kwh = [0.0, 0.0]),
+        grid = DispatchGrid(max_import_power_kw = 9.0, max_export_power_kw = 9.0),
+        uncertainty = DispatchUncertainty(1, 0.0, 1.0, [future("dear", 2.0, 0.9), future("cheap", 0.5, 0.01)]))
+    for its in compute(input, ignore).uncertainty.scenarios
+        @test isapprox(its.grid_power_kw[1], 2.5; atol = 1e-5)
+    end
+end

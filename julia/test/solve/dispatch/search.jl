@@ -1,4 +1,5 @@
-using GridpactCompute: Choices, Highs, dispatch_problem, fix!, formulate, slots, validate
+using GridpactCompute: Choices, Highs, LinearProgram, constraint!, dispatch_problem, fix!, formulate, slots, term!,
+    validate, variable!, widen!
 
 @testset "every plan keeps everything, whatever the site has" begin
     statuses = Dict{String,Int}()
@@ -90,4 +91,25 @@ end
     input = changed(house(import_price = fill(0.3, T), export_price = fill(0.1, T), load_kw = fill(1.0, T),
         cells = [any_battery(Dice(i), i) for i in 1:5]); options = SolverOptions(time_limit_s = 1e-6))
     @test refusal(() -> compute(input, ignore)) == "TASK_TIMEOUT"
+end
+
+"At most 1 and at least a little more than 1; and 3 or more of another."
+function nearly(missing)
+    lp = LinearProgram()
+    rows = [constraint!(lp, -Inf, 1.0), constraint!(lp, 1.0 + missing, Inf), constraint!(lp, 3.0, Inf)]
+    variable!(lp, 0.0, Inf, 1.0)
+    foreach(row -> term!(lp, row, 1.0), rows[1:2])
+    variable!(lp, 0.0, Inf, 1.0)
+    term!(lp, rows[3], 1.0)
+    return lp
+end
+
+@testset "rows that rounding contradicts are widened by that, others are left alone" begin
+    status(lp) = Highs.solve(lp; time_limit_s = 9.0, relative_gap = 0.0).status
+    lp = nearly(2e-6)
+    @test status(lp) == :infeasible
+    @test widen!(lp) && status(lp) == :optimal
+    @test isapprox(lp.row_upper[1] - lp.row_lower[2], 0.0; atol = 1e-8) && (lp.row_lower[3], lp.row_upper[3]) == (3.0, Inf)
+    lp = nearly(1e-3)
+    @test !widen!(lp) && status(lp) == :infeasible
 end

@@ -79,6 +79,13 @@ the distance of the two relative to the objective; each is None until it is know
 
 REPORT_INTERVAL_S = 0.1
 
+WIDENING_TIME_LIMIT_S = 60.0
+ROUNDING = 1e-5
+"""What misses being whole by 1e-6 leaks that part of its coefficient; more than some of these is
+no rounding."""
+LEFT_OVER = 1e-9
+"""Room for the rounding of a widening itself."""
+
 
 class LinearProgram:
     """A minimisation that grows block by block and is solved once."""
@@ -175,9 +182,18 @@ class LinearProgram:
         Raises SolverError when HiGHS fails or the program is unbounded, and what ``on_progress``
         raises.
         """
-        return self.model().solve(
-            time_limit_s=time_limit_s, relative_gap=relative_gap, on_progress=on_progress
-        )
+        model = self.model()
+        try:
+            return model.solve(
+                time_limit_s=time_limit_s, relative_gap=relative_gap, on_progress=on_progress
+            )
+        except SolverError:
+            # Presolve is where HiGHS gives up most often.
+            model.start_anew()
+            model.skip_presolve()
+            return model.solve(
+                time_limit_s=time_limit_s, relative_gap=relative_gap, on_progress=on_progress
+            )
 
     def model(self) -> Model:
         """The program as it is now, in HiGHS: to be changed in place and solved again."""
@@ -194,6 +210,32 @@ class LinearProgram:
     def is_mixed(self) -> bool:
         """Whether any variable must be whole."""
         return any(bool(whole.any()) for whole in self._whole)
+
+    def widen(self) -> bool:
+        """Widens the rows that no point keeps by as little in all as there must be.
+
+        Only where that is mere rounding, as when what was nearly whole is whole now; else False.
+        """
+        elastic = LinearProgram()
+        elastic._costs = [np.zeros(self._variable_count)]
+        elastic._lower, elastic._upper = list(self._lower), list(self._upper)
+        elastic._whole, elastic._entries = list(self._whole), list(self._entries)
+        elastic._row_lower, elastic._row_upper = list(self._row_lower), list(self._row_upper)
+        elastic._variable_count, elastic._row_count = self._variable_count, self._row_count
+        rows = np.arange(self._row_count, dtype=np.int32)
+        raised, lowered = (elastic.variables(len(rows), cost=1.0) for _ in range(2))
+        elastic.extend(rows, (1.0, raised), (-1.0, lowered))
+        nearest = elastic.solve(time_limit_s=WIDENING_TIME_LIMIT_S)
+        if not nearest.has_values:
+            return False
+        too_low, too_high = (np.maximum(nearest.value(one), 0.0) for one in (raised, lowered))
+        largest = max((float(np.abs(values).max(initial=0.0)) for *_, values in self._entries))
+        if max(too_low.max(initial=0.0), too_high.max(initial=0.0)) > ROUNDING * max(1.0, largest):
+            return False
+        _, _, _, lower, upper = self.numbers()
+        self._row_lower = [lower - np.where(too_low > 0.0, too_low + LEFT_OVER, 0.0)]
+        self._row_upper = [upper + np.where(too_high > 0.0, too_high + LEFT_OVER, 0.0)]
+        return True
 
     def resembles(self, other: LinearProgram) -> bool:
         """Whether the two have the same matrix, so that only numbers beside it differ."""

@@ -114,7 +114,7 @@ def _on_its_own(site: Site, held: Held, stop: Stop, relief: Relief) -> Priced:
             return cheapest(_holding(site, held, tolerance), stop, relief)
         except NoPlanError:
             continue
-    return cheapest(_holding(site, held, last), stop, relief)
+    return cheapest(_holding(site, held, last), stop, relief, forgives=True)
 
 
 def _holding(site: Site, held: Held, tolerance_kw: float) -> Problem:

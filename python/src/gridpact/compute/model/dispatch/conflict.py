@@ -27,8 +27,9 @@ from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.violation import Violation
 
-MORE_RELIEF = 1e-6
-"""By how much more than the least the limits may give way in all, in kW and kWh."""
+MORE_RELIEF = (1e-6, 1e-5)
+"""By how much more than the least the limits may give way in all, in kW and kWh; the second where
+rounding leaves no plan within the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,14 @@ def relaxed(
     `cheapest`.
     """
     limits = _conflict(problem, stop)
-    found = search(problem, stop.closer(1e-9), Relief(limits, Goal.LEAST_RELIEF))
+    # That there is a plan was found with other costs: here and below only rounding can deny it.
+    found = search(problem, stop.closer(1e-9), Relief(limits, Goal.LEAST_RELIEF), forgives=True)
     least = float(found.relief_amounts.sum())
-    within = Relief(limits, most_in_all=least + MORE_RELIEF)
-    priced = cheapest(problem, stop, within, on_progress)
+    little, more = (Relief(limits, most_in_all=least + room) for room in MORE_RELIEF)
+    try:
+        priced = cheapest(problem, stop, little, on_progress)
+    except NoPlanError:
+        priced = cheapest(problem, stop, more, on_progress, forgives=True)
     amounts = np.maximum(priced.solved.relief_amounts, 0.0)
     fixed = Relief(limits, amounts=tuple(amounts.tolist()), least_in_all=least)
     return again(priced, fixed), fixed

@@ -105,13 +105,16 @@ def cheapest(
     relief: Relief = NO_RELIEF,
     on_progress: Listener | None = None,
     warm: WarmProgram | None = None,
+    *,
+    forgives: bool = False,
 ) -> Priced:
     """The cheapest plan in which nothing runs both ways at once.
 
-    Raises NoPlanError where there is none, and GridpactError: TASK_TIMEOUT when none was found in
-    time, SOLVER_FAILED when HiGHS gave up.
+    With ``forgives`` a plan is known to exist but for rounding: rows are widened by that. Raises
+    NoPlanError where there is none, and GridpactError: TASK_TIMEOUT when none was found in time,
+    SOLVER_FAILED when HiGHS gave up.
     """
-    found = search(problem, stop, relief, on_progress, warm)
+    found = search(problem, stop, relief, on_progress, warm, forgives=forgives)
     if found.is_linear and found.in_time:
         return Priced(found, 0.0, proven=True)
     fixed = _fixed(found, stop)
@@ -123,7 +126,9 @@ def cheapest(
 def again(priced: Priced, relief: Relief) -> Priced:
     """The linear program of a plan once more, with its decisions and another relief."""
     solved = priced.solved
-    found = _solve(solved.problem, solved.decisions, relief, PRICING_TIME_LIMIT_S, 0.0)
+    found = _solve(
+        solved.problem, solved.decisions, relief, PRICING_TIME_LIMIT_S, 0.0, forgives=True
+    )
     if not found.solution.has_values:
         words = "the relaxed plan could not be priced; check the scale of the inputs"
         raise GridpactError(Reason.SOLVER_FAILED, words, solver_status=found.solution.outcome.value)
@@ -136,6 +141,8 @@ def search(
     relief: Relief = NO_RELIEF,
     on_progress: Listener | None = None,
     warm: WarmProgram | None = None,
+    *,
+    forgives: bool = False,
 ) -> Solved:
     """Solves relaxations, each with more choices, until no slot runs both ways or time is out.
 
@@ -145,9 +152,19 @@ def search(
     decisions = tuple(Decisions() for _ in problem.futures)
     while True:
         found = _solve(
-            problem, decisions, relief, stop.left_s, stop.relative_gap, on_progress, warm
+            problem,
+            decisions,
+            relief,
+            stop.left_s,
+            stop.relative_gap,
+            on_progress,
+            warm,
+            forgives=forgives,
         )
         if found.solution.outcome is Outcome.INFEASIBLE:
+            if forgives:
+                words = "a plan that exists was not found again; check the scale of the inputs"
+                raise GridpactError(Reason.SOLVER_FAILED, words, solver_status="infeasible")
             raise NoPlanError
         if not found.solution.has_values:
             raise stop.missed()
@@ -165,6 +182,8 @@ def _solve(
     relative_gap: float,
     on_progress: Listener | None = None,
     warm: WarmProgram | None = None,
+    *,
+    forgives: bool = False,
 ) -> Solved:
     written = write(problem, decisions, relief)
     try:
@@ -174,6 +193,8 @@ def _solve(
             solution = written.program.solve(
                 time_limit_s=time_limit_s, relative_gap=relative_gap, on_progress=on_progress
             )
+        if forgives and solution.outcome is Outcome.INFEASIBLE and written.program.widen():
+            solution = written.program.solve(time_limit_s=time_limit_s, relative_gap=relative_gap)
     except SolverError as error:
         words = f"HiGHS ended with: {error}; check the scale of the inputs and report the case"
         raise GridpactError(Reason.SOLVER_FAILED, words, solver_status=error) from error
@@ -258,7 +279,10 @@ def _fixed(found: Solved, stop: Stop) -> Solved:
             )
             for formulation, of in zip(found.written.formulations, ties, strict=True)
         )
-        fixed = _solve(found.problem, decisions, found.relief, PRICING_TIME_LIMIT_S, 0.0)
+        # What was nearly whole is whole now, and what it leaked is missing.
+        fixed = _solve(
+            found.problem, decisions, found.relief, PRICING_TIME_LIMIT_S, 0.0, forgives=True
+        )
         if not fixed.solution.has_values:
             raise stop.missed()
         more = False
