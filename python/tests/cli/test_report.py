@@ -15,6 +15,7 @@ from rich.console import Console
 from gridpact.cli.chart import ASCII, BLOCKS, means, sparkline
 from gridpact.cli.report import PlanView, plan_report, show_problem
 from gridpact.contracts.rest import DispatchInput, DispatchResult, Problem
+from tests.golden import Case
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=200), st.integers(1, 80))
@@ -181,6 +182,34 @@ def test_assets_beside_batteries_and_pv_have_a_column_each() -> None:
     assert "heat" in text.splitlines()[0]
     assert "2.50" in text
     assert "vehicles" not in text
+
+
+def of_golden(name: str) -> PlanView:
+    case = Case("dispatch", name)
+    wanted = DispatchInput.model_validate(case.submission["input"])
+    return PlanView.of(wanted, DispatchResult.model_validate(case.answer), ZoneInfo("UTC"))
+
+
+@pytest.mark.parametrize("name", ["v2g-night", "everything", "cvar", "relaxed", "demand-charge"])
+def test_no_time_and_no_number_is_cut_at_eighty_columns(name: str) -> None:
+    text = shown(of_golden(name), width=80)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_what_a_site_has_not_has_no_column() -> None:
+    text = shown(of_golden("v2g-night"))
+    head = text.splitlines()[0].split()
+    assert head == ["load", "vehicles", "grid", "price"]
+    assert "the vehicle" in text.splitlines()[1]
+    assert "full power" in text
+    assert "stored" not in text
+
+
+def test_a_plan_for_several_futures_tells_their_mean_and_the_worst() -> None:
+    lines = [line.split() for line in shown(of_golden("cvar")).splitlines()]
+    assert ["mean", "of", "3", "scenarios", "-0.0742", "EUR"] in lines
+    assert lines[-1] == ["of", "the", "worst", "cases", "(CVaR)", "2.0772", "EUR"]
 
 
 def test_problem_shows_reason_violations_and_trace_but_says_nothing_twice() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,6 +15,7 @@ from rich.console import Console, RenderableType
 
 from gridpact.cli.access import Access, NoPlatformError
 from gridpact.cli.client import ApiError, UnreachableError
+from gridpact.cli.commitment_report import unit_commitment_report
 from gridpact.cli.control_report import mpc_step_report, replay_report
 from gridpact.cli.demo import demonstrate
 from gridpact.cli.demo_site import default_demo_folder
@@ -26,7 +28,14 @@ from gridpact.cli.report import (
     show_problem,
     show_task_failure,
 )
-from gridpact.cli.run import Finished, InputError, TaskFailedError, run_task, submission_of
+from gridpact.cli.run import (
+    KINDS,
+    Finished,
+    InputError,
+    TaskFailedError,
+    run_task,
+    submission_of,
+)
 from gridpact.contracts.rest import (
     DispatchResult,
     DispatchSubmission,
@@ -35,7 +44,7 @@ from gridpact.contracts.rest import (
     PlanCheckResult,
     PowerFlowResult,
     ReplayResult,
-    TaskKind,
+    UnitCommitmentResult,
 )
 from gridpact.platform import commands
 from gridpact.platform.error import PlatformError
@@ -61,7 +70,7 @@ EngineSelection = Annotated[Engine, typer.Option(help="Which compute nodes to st
 
 app = typer.Typer(
     name="gridpact",
-    help="Plans batteries and PV. Every boundary is a contract.",
+    help="Plans, simulates and controls energy sites, and computes their networks.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -70,6 +79,25 @@ app = typer.Typer(
 
 
 app.add_typer(importing)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        Console().print(f"gridpact {version('gridpact')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def gridpact(
+    version_: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    # The help of the whole is said where `app` is made.
+    del version_
 
 
 @app.command()
@@ -127,8 +155,12 @@ def demo(
 def run(
     file: Annotated[str, typer.Argument(help="JSON file, or - for standard input.")],
     kind: Annotated[
-        TaskKind | None,
-        typer.Option(help="What the file is the input of. [default: dispatch]", show_default=False),
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help=f"What the file is the input of: {', '.join(KINDS)}. [default: dispatch]",
+            show_default=False,
+        ),
     ] = None,
     engine: Annotated[
         EngineChoice | None,
@@ -160,20 +192,29 @@ def run(
 ) -> None:
     """Compute one task and print its result.
 
-    FILE holds the input of a task as in contracts/schemas/dispatch-input.yaml, or a whole
-    submission with its kind and input.
+    FILE holds the input of a task as in contracts/schemas/KIND-input.yaml, or a whole submission
+    with its kind and input, such as those in contract-tests/golden.
     """
+    if kind not in (None, *KINDS):
+        show_error(_errors(), f"--kind: there is no kind {kind}; there are {', '.join(KINDS)}")
+        raise typer.Exit(USAGE)
+    zone = _time_zone(time_zone)
     try:
-        zone = ZoneInfo(time_zone)
         text = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         submission = submission_of(text, kind=kind, engine=engine, timeout_s=timeout)
     except (OSError, InputError) as error:
         show_error(_errors(), f"{file}: {getattr(error, 'strerror', None) or error}")
         raise typer.Exit(USAGE) from error
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        show_error(_errors(), f"--time-zone: {error}")
-        raise typer.Exit(USAGE) from error
     _run(_compute(Access(url, token, state_dir), submission, zone, as_json=as_json))
+
+
+def _time_zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # also what no name can be
+        words = f"--time-zone: there is no zone {name}; names are such as Europe/Berlin or UTC"
+        show_error(_errors(), words)
+        raise typer.Exit(USAGE) from error
 
 
 async def _compute(
@@ -185,6 +226,9 @@ async def _compute(
         "replay": lambda text: replay_report(ReplayResult.model_validate_json(text)),
         "mpc-step": lambda text: mpc_step_report(MpcStepResult.model_validate_json(text)),
         "power-flow": lambda text: power_flow_report(PowerFlowResult.model_validate_json(text)),
+        "unit-commitment": lambda text: unit_commitment_report(
+            UnitCommitmentResult.model_validate_json(text)
+        ),
         "plan-check": lambda text: plan_check_report(PlanCheckResult.model_validate_json(text)),
     }
     if not as_json and finished.task.kind in reports:

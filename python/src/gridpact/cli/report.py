@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,6 +20,7 @@ from gridpact.kit.instants import parse_instant
 
 MOST_ROWS = 32
 ROW_DURATIONS_H = (1, 3, 6, 24, 168, 730, 8760)
+WIDTH_OF_ALL_COLUMNS = 110
 CHART_LABELS_WIDTH = 40  # beside the drawing: what it shows, and from where to where
 
 REASONS = {
@@ -36,6 +39,20 @@ REASONS = {
     "PEAK_PRICE": "avoids a peak",
     "RESERVE": "holds reserve",
     "PREVIOUS_PLAN": "as planned before",
+    "AWAY": "away",
+    "DEPARTURE": "for departure",
+    "CHEAPEST": "cheapest time",
+    "DEARER": "waits",
+    "NO_CHOICE": "no choice",
+    "OUTSIDE": "outside its window",
+    "HEAT_DEMAND": "heat is needed",
+    "CHEAPER_THAN_GRID": "cheaper than grid",
+    "DEARER_THAN_GRID": "dearer than grid",
+    "MIN_POWER": "least power",
+    "MIN_UP": "least time on",
+    "MIN_DOWN": "least time off",
+    "RAMP_LIMIT": "ramp",
+    "START_COST": "a start costs more",
 }
 
 COMPONENTS = (
@@ -49,6 +66,15 @@ COMPONENTS = (
     ("wear", "battery wear"),
     ("co2", "CO₂"),
 )
+
+
+class _Explained(Protocol):
+    """The plan of an asset that has a reason in each slot."""
+
+    @property
+    def power_kw(self) -> list[float]: ...
+    @property
+    def reasons(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +114,22 @@ class PlanView:
         return {kind: self._sum(series) for kind, series in kinds.items() if series}
 
     @property
+    def explained(self) -> tuple[str, Sequence[_Explained]]:
+        """What the last column tells the reasons of: batteries, or else what there is."""
+        result = self.result
+        some_of = {
+            "batteries": result.batteries,
+            "vehicles": result.electric_vehicles,
+            "heat pumps": result.heat_pumps,
+            "generators": result.generators,
+            "loads": result.flexible_loads,
+        }
+        words, plans = next((found for found in some_of.items() if found[1]), ("", ()))
+        if len(plans) == 1:
+            words = "battery" if words == "batteries" else words.removesuffix("s")
+        return words and f"the {words}", plans
+
+    @property
     def stored_energy_kwh(self) -> Series:
         return self._sum([plan.energy_kwh for plan in self.result.batteries])
 
@@ -114,7 +156,8 @@ def plan_report(view: PlanView, console: Console) -> RenderableType:
     """The plan as a table, a chart and its costs, as wide as the console; first what it breaks."""
     chart = _chart(view, max(8, console.width - CHART_LABELS_WIDTH), console.encoding)
     relaxed = _relaxed(view.result)
-    return Group(*relaxed, _table(view), Text(), chart, Text(), _costs(view.result))
+    table = _table(view, console.width)
+    return Group(*relaxed, table, Text(), chart, Text(), _costs(view.result))
 
 
 def _relaxed(result: DispatchResult) -> list[RenderableType]:
@@ -132,31 +175,32 @@ def _relaxed(result: DispatchResult) -> list[RenderableType]:
     return [*lines, Text()]
 
 
-def _table(view: PlanView) -> Table:
+def _table(view: PlanView, width: int) -> Table:
     """One row a slot, or a summary of as many slots as keep the table short."""
     result = view.result
     per_row = _slots_per_row(result.slots, view.slot_hours)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("time")
+    table.add_column("time", no_wrap=True)
     energy_or_power = "kW" if per_row == 1 else "kWh"
     others = view.other_power_kw
-    for name in ("load", *others, "PV", "battery", "grid"):
-        table.add_column(f"{name}\n{energy_or_power}", justify="right")
-    table.add_column("stored\nkWh", justify="right")
-    table.add_column(f"price\n{result.currency}/kWh", justify="right")
-    table.add_column("the battery" if len(result.batteries) == 1 else "the batteries")
+    if len(others) > 1 and width < WIDTH_OF_ALL_COLUMNS:
+        others = {"other": sum(others.values(), np.zeros(result.slots))}
+    powers = {"load": view.load_power_kw, **others}
+    if result.pv:
+        powers["PV"] = view.pv_power_kw
+    if result.batteries:
+        powers["battery"] = view.battery_power_kw
+    powers["grid"] = view.grid_power_kw
+    for name in powers:
+        table.add_column(f"{name}\n{energy_or_power}", justify="right", no_wrap=True)
+    if result.batteries:
+        table.add_column("stored\nkWh", justify="right", no_wrap=True)
+    table.add_column(f"price\n{result.currency}/kWh", justify="right", no_wrap=True)
+    whose, explained = view.explained
+    table.add_column(whose)
 
     weight = 1.0 if per_row == 1 else view.slot_hours
-    flows = [
-        weight * series
-        for series in (
-            view.load_power_kw,
-            *others.values(),
-            view.pv_power_kw,
-            view.battery_power_kw,
-            view.grid_power_kw,
-        )
-    ]
+    flows = [weight * series for series in powers.values()]
     stored, price = view.stored_energy_kwh, view.import_price_per_kwh
     previous_day = None
     for start in range(0, result.slots, per_row):
@@ -167,9 +211,9 @@ def _table(view: PlanView) -> Table:
         table.add_row(
             f"{day:<10} {time:%H:%M}",
             *(f"{series[slots].sum():.2f}" for series in flows),
-            f"{stored[slots][-1]:.2f}",
+            *([f"{stored[slots][-1]:.2f}"] if result.batteries else []),
             f"{price[slots].mean():.4f}",
-            ", ".join(_reason(view, index, slots) for index in range(len(result.batteries))),
+            ", ".join(_reason(plan, slots) for plan in explained),
         )
     return table
 
@@ -184,9 +228,8 @@ def _slots_per_row(slots: int, slot_hours: float) -> int:
     return slots
 
 
-def _reason(view: PlanView, index: int, slots: slice) -> str:
+def _reason(plan: _Explained, slots: slice) -> str:
     """The reason behind most of the energy moved in these slots, or else the most frequent."""
-    plan = view.result.batteries[index]
     reasons, power = plan.reasons[slots], plan.power_kw[slots]
     moved: dict[str, float] = {}
     for reason, power_kw in zip(reasons, power, strict=True):
@@ -197,13 +240,18 @@ def _reason(view: PlanView, index: int, slots: slice) -> str:
 
 def _chart(view: PlanView, width: int, encoding: str) -> Table:
     grid, battery = view.grid_power_kw, view.battery_power_kw
-    lines: tuple[tuple[str, Series, str], ...] = (
-        ("price", view.import_price_per_kwh, f"{view.result.currency}/kWh"),
-        ("load", view.load_power_kw, "kW"),
-        ("PV", view.pv_power_kw, "kW"),
+    result = view.result
+    of_batteries = (
         ("charging", np.maximum(battery, 0), "kW"),
         ("discharging", np.maximum(-battery, 0), "kW"),
         ("stored", view.stored_energy_kwh, "kWh"),
+    )
+    lines: tuple[tuple[str, Series, str], ...] = (
+        ("price", view.import_price_per_kwh, f"{result.currency}/kWh"),
+        ("load", view.load_power_kw, "kW"),
+        *((name, _drawn_upwards(series), "kW") for name, series in view.other_power_kw.items()),
+        *([("PV", view.pv_power_kw, "kW")] if result.pv else []),
+        *(of_batteries if result.batteries else ()),
         ("import", np.maximum(grid, 0), "kW"),
         ("export", np.maximum(-grid, 0), "kW"),
     )
@@ -217,6 +265,11 @@ def _chart(view: PlanView, width: int, encoding: str) -> Table:
         drawn = sparkline(series, width, lowest=lowest, highest=highest, encoding=encoding)
         chart.add_row(name, drawn, f"{lowest:.4g} to {highest:.4g} {unit}")
     return chart
+
+
+def _drawn_upwards(power_kw: Series) -> Series:
+    """What only generates is drawn as an amount, as PV is."""
+    return 0.0 - power_kw if power_kw.max() <= 0 else power_kw
 
 
 def _costs(result: DispatchResult) -> Table:
@@ -239,6 +292,10 @@ def _costs(result: DispatchResult) -> Table:
     if result.rule_based_cost is not None and result.rule_based_savings is not None:
         costs.add_row("batteries by rule", money(result.rule_based_cost))
         costs.add_row("  savings", f"[bold green]{money(result.rule_based_savings)}[/]")
+    if (told := result.uncertainty) is not None:
+        costs.add_row("all that is above is of", escape(told.scenario))
+        costs.add_row(f"mean of {len(told.scenarios)} scenarios", money(told.expected_cost))
+        costs.add_row("  of the worst cases (CVaR)", money(told.cvar))
     if result.status == "TIME_LIMIT":
         costs.add_row("not proven best", f"at most {result.relative_gap:.2%} better")
     return costs

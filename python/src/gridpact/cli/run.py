@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import cast
+from typing import cast, get_args
 from uuid import uuid4
 
 import msgspec
@@ -12,7 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gridpact.cli.client import Client, TaskUpdate
-from gridpact.contracts.rest import Task, TaskFailure, TaskProgress
+from gridpact.contracts import rest
+from gridpact.contracts.rest import Task, TaskFailure, TaskKind, TaskProgress
+
+KINDS: tuple[str, ...] = get_args(TaskKind)
 
 HANG_UP_SECONDS = 30.0
 
@@ -42,8 +45,9 @@ def submission_of(
 ) -> dict[str, object]:
     """The submission that a file asks for: a whole one, or the input of a kind.
 
-    Options override what the file says. Raises InputError for what is no JSON object, and where
-    the kind contradicts the file; everything else is for the API to judge.
+    Options override what the file says. Raises InputError for what is no JSON object, where the
+    kind contradicts the file, and where nobody says the kind and it is no dispatch; everything
+    else is for the API to judge.
     """
     try:
         content = msgspec.json.decode(text)
@@ -58,12 +62,28 @@ def submission_of(
             raise InputError(f"the file says kind {given['kind']}, --kind says {kind}")
         submission = given
     else:
-        submission = {"kind": kind or "dispatch", "input": given}
+        submission = {"kind": kind or _kind_of(given), "input": given}
     if engine is not None:
         submission["engine"] = engine
     if timeout_s is not None:
         submission["timeout_s"] = timeout_s
     return submission
+
+
+def _kind_of(given: dict[str, object]) -> str:
+    """`dispatch`, unless the members are those that another kind needs: then --kind must say so."""
+    fitting = [kind for kind in KINDS if (needed := _required(kind)) and needed <= given.keys()]
+    if fitting and "dispatch" not in fitting:
+        raise InputError(
+            f"this is no input of a dispatch: say --kind {fitting[0]}, "
+            f"or what else it is of {', '.join(KINDS)}"
+        )
+    return "dispatch"
+
+
+def _required(kind: str) -> set[str]:
+    model = getattr(rest, kind.title().replace("-", "") + "Input")
+    return {name for name, field in model.model_fields.items() if field.is_required()}
 
 
 async def run_task(client: Client, submission: dict[str, object], console: Console) -> Finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, cast
 
@@ -178,10 +179,11 @@ def _message(rule: str, error: Mapping[str, Any]) -> str:
     if rule == "required":
         return "is required"
     if rule == "discriminator":
-        expected = str(error.get("ctx", {}).get("expected_tags", "")).replace("<", "")
-        return (
-            f"must name its form: {expected.replace('>', '')}" if expected else "must name its form"
-        )
+        context = error.get("ctx", {})
+        expected = re.sub("[<>']", "", str(context.get("expected_tags", "")))
+        if not expected:
+            return "must say which form this has"
+        return f"must be one of {expected}; it is {str(context['tag'])[1:-1]}"
     for bound, words in _BOUNDS.items():
         limit = error.get("ctx", {}).get(bound)
         if limit is not None and isinstance(error["input"], int | float):

@@ -1,0 +1,47 @@
+"""What the command line says before any platform is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gridpact.cli.__main__ import app
+
+ALL = "dispatch, power-flow, unit-commitment, replay, mpc-step, plan-check, probe"
+
+
+def said(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    return result.exit_code, result.output.strip()
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert said("--version") == (0, "gridpact 0.1.0")
+
+
+def test_an_unknown_kind_lists_those_there_are() -> None:
+    assert said("run", "x.json", "--kind", "disptach") == (
+        2,
+        f"error --kind: there is no kind disptach; there are {ALL}",
+    )
+
+
+@pytest.mark.parametrize("name", ["Nowhere", "../etc", "Europe", ""])
+def test_an_unknown_zone_is_named_without_more_quotes(name: str) -> None:
+    code, words = said("run", "x.json", "--time-zone", name)
+    assert code == 2
+    assert words == (
+        f"error --time-zone: there is no zone {name}; names are such as Europe/Berlin or UTC"
+    )
+
+
+def test_an_input_of_another_kind_needs_its_kind(tmp_path: Path) -> None:
+    file = tmp_path / "network.json"
+    file.write_text(json.dumps({"network": {}}), encoding="utf-8")
+    code, words = said("run", str(file))
+    assert code == 2
+    assert "say --kind power-flow" in words
+    assert ALL in words
