@@ -74,7 +74,7 @@ def test_every_operation_is_a_route_and_every_route_an_operation(app: FastAPI) -
         for route in app.routes
         if not isinstance(route, APIRoute)
     }
-    assert beside == {"/openapi.json", "/docs", "/docs/{asset}", "/problems/{slug}"}
+    assert beside == {"/", "/openapi.json", "/docs", "/docs/{asset}", "/problems/{slug}"}
 
 
 @pytest.mark.parametrize("operation_id", SPEC)
@@ -197,6 +197,11 @@ async def test_every_answer_carries_the_security_headers(client: httpx.AsyncClie
         assert headers["X-Frame-Options"] == "DENY"
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert "server" not in headers
+
+
+async def test_the_address_alone_leads_to_the_documentation(client: httpx.AsyncClient) -> None:
+    response = await client.get("/")
+    assert (response.status_code, response.headers["Location"]) == (302, "/docs")
 
 
 async def test_the_docs_name_nothing_outside(client: httpx.AsyncClient) -> None:

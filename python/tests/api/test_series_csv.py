@@ -106,6 +106,27 @@ def test_a_bad_line_is_named(lines: list[str], field: str, rule: str) -> None:
     assert refusals(csv(*lines))[0] == (field, rule)
 
 
+def test_every_bad_line_is_named_in_order_whatever_is_wrong_with_it() -> None:
+    """A line that cannot be read takes its slot, so the lines after it are not out of place."""
+    body = csv(
+        "2026-06-01T00:00Z,1",
+        "nonsense,1",
+        "2026-06-01T00:30Z,1,2",
+        "2026-06-01T00:45Z,many",
+        "2026-06-01T01:00Z,1",
+        "2026-06-01T02:00Z,1",
+        "2026-06-01T02:15Z,1",
+        "2026-06-01T02:30Z,",
+    )
+    assert refusals(body) == [
+        ("line 3", "time"),
+        ("line 4", "columns"),
+        ("line 5", "value"),
+        ("line 7", "order"),
+        ("line 9", "value"),
+    ]
+
+
 @pytest.mark.parametrize("header", ["", "value,time", "time;value", "2026-06-01T00:00Z,1"])
 def test_the_header_must_be_there(header: str) -> None:
     assert refusals(f"{header}\n2026-06-01T00:00Z,1\n".encode()) == [("line 1", "header")]

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from gridpact.contracts.errors import REASONS, Reason
@@ -30,11 +30,17 @@ def contract() -> dict[str, Any]:
 def document_routes() -> list[Route]:
     """The paths beside the contract's operations."""
     return [
+        Route("/", _root, methods=["GET"]),
         Route("/openapi.json", _openapi, methods=["GET"]),
         Route("/docs", _docs, methods=["GET"]),
         Route("/docs/{asset}", _docs_asset, methods=["GET"]),
         Route("/problems/{slug}", _problem, methods=["GET"]),
     ]
+
+
+async def _root(request: Request) -> Response:
+    """Who opens the address of the API in a browser wants to read about it."""
+    return RedirectResponse("/docs", 302)
 
 
 async def _openapi(request: Request) -> Response:

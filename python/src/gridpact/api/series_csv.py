@@ -42,7 +42,7 @@ class Column:
 @dataclass(frozen=True, slots=True)
 class _Line:
     number: int
-    time: datetime
+    time: datetime | None  # None where it cannot be read; the line takes its slot all the same
     value: float
 
     @property
@@ -63,15 +63,15 @@ def parse(body: bytes, slot: timedelta, zone: ZoneInfo | None) -> Column:
     ``zone`` is that of times without offset; None when there are none.
     """
     text = decoded(body)
-    found: list[Violation] = []
-    lines = _read(text, found)
-    if found:
-        raise GridpactError.invalid(found)
+    malformed: list[Violation] = []
+    lines = _read(text, malformed)
     # Local times alone cannot tell in which of the two hours the file begins, but only one of
     # the two beginnings lets every later line follow.
-    attempts = [_placed(lines, slot, zone, fold) for fold in _first_folds(lines[0].time, zone)]
-    instants, found = min(attempts, key=lambda attempt: len(attempt[1]))
-    if found:
+    first = next((line.time for line in lines if line.time is not None), None)
+    attempts = [_placed(lines, slot, zone, fold) for fold in _first_folds(first, zone)]
+    instants, misplaced = min(attempts, key=lambda attempt: len(attempt[1]))
+    if found := malformed + misplaced:
+        found.sort(key=lambda violation: int(violation.field.removeprefix("line ")))
         raise GridpactError.invalid(found[:MAX_VIOLATIONS])
     return Column(instants[0], [line.value for line in lines])
 
@@ -102,7 +102,7 @@ def _data_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _read(text: str, found: list[Violation]) -> list[_Line]:
-    """The lines that are well-formed; what is wrong with the others goes into ``found``."""
+    """The lines; what is wrong with their form goes into ``found``."""
     header = text.partition("\n")[0].strip().lower().replace(" ", "")
     if header != HEADER:
         found.append(Violation("line 1", "header", f"must be {HEADER}"))
@@ -113,9 +113,7 @@ def _read(text: str, found: list[Violation]) -> list[_Line]:
             words = f"must be among the first {MAX_SLOTS} slots; write the rest by another request"
             found.append(Violation(f"line {number}", "max-items", words))
             break
-        read = _line(number, line, found)
-        if read is not None:
-            lines.append(read)
+        lines.append(_line(number, line, found))
         if len(found) == MAX_VIOLATIONS:
             break
     if not lines and not found:
@@ -123,12 +121,12 @@ def _read(text: str, found: list[Violation]) -> list[_Line]:
     return lines
 
 
-def _line(number: int, line: str, found: list[Violation]) -> _Line | None:
+def _line(number: int, line: str, found: list[Violation]) -> _Line:
     field = f"line {number}"
     cells = [cell.strip() for cell in line.split(",")]
     if len(cells) != 2:
         found.append(Violation(field, "columns", f"must have 2 columns; it has {len(cells)}"))
-        return None
+        return _Line(number, None, math.nan)
     time, value = _time(cells[0]), _value(cells[1])
     if time is None:
         words = "must begin with a time such as 2026-06-01T00:00:00+02:00 or 2026-06-01T00:00:00"
@@ -136,7 +134,7 @@ def _line(number: int, line: str, found: list[Violation]) -> _Line | None:
     if value is None:
         words = f"must have a number between -{MAX_VALUE:.0f} and {MAX_VALUE:.0f} as value"
         found.append(Violation(field, "value", words))
-    return None if time is None or value is None else _Line(number, time, value)
+    return _Line(number, time, math.nan if value is None else value)
 
 
 def _time(text: str) -> datetime | None:
@@ -157,8 +155,13 @@ def _value(text: str) -> float | None:
     return value if abs(value) <= MAX_VALUE else None
 
 
-def _first_folds(time: datetime, zone: ZoneInfo | None) -> tuple[int, ...]:
-    if time.tzinfo is None and zone is not None and len(_instants(time, zone)) == 2:
+def _first_folds(time: datetime | None, zone: ZoneInfo | None) -> tuple[int, ...]:
+    if (
+        time is not None
+        and time.tzinfo is None
+        and zone is not None
+        and len(_instants(time, zone)) == 2
+    ):
         return (0, 1)
     return (0,)
 
@@ -171,7 +174,10 @@ def _placed(
     found: list[Violation] = []
     expected: datetime | None = None
     for line in lines:
-        instant, fault = _instant(line, zone, expected, first_fold)
+        if line.time is None:  # where it stands, the lines around it tell
+            expected = None if expected is None else expected + slot
+            continue
+        instant, fault = _instant(line.time, zone, expected, first_fold)
         if instant is None:
             found.append(Violation(line.field, "time", fault))
             expected = None if expected is None else expected + slot
@@ -188,13 +194,13 @@ def _placed(
 
 
 def _instant(
-    line: _Line, zone: ZoneInfo | None, expected: datetime | None, first_fold: int
+    time: datetime, zone: ZoneInfo | None, expected: datetime | None, first_fold: int
 ) -> tuple[datetime | None, str]:
-    if line.time.tzinfo is not None:
-        return line.time.astimezone(UTC), ""
+    if time.tzinfo is not None:
+        return time.astimezone(UTC), ""
     if zone is None:
         return None, "must have an offset as the first line has"
-    candidates = _instants(line.time, zone)
+    candidates = _instants(time, zone)
     if not candidates:
         return None, f"must exist: clocks in {zone.key} skip this time"
     if expected in candidates:

@@ -19,6 +19,7 @@ from gridpact.contracts.rest import DispatchInput, DispatchResult, Problem, Task
 from gridpact.kit.instants import parse_instant
 
 MOST_ROWS = 32
+MOST_VIOLATIONS = 20
 ROW_DURATIONS_H = (1, 3, 6, 24, 168, 730, 8760)
 WIDTH_OF_ALL_COLUMNS = 110
 CHART_LABELS_WIDTH = 40  # beside the drawing: what it shows, and from where to where
@@ -325,7 +326,8 @@ def _show_failure(
     console.print(words, highlight=False, soft_wrap=True)
     if detail:
         console.print(f"  {escape(detail)}", highlight=False, soft_wrap=True)
-    for violation in violations:
+    told = violations[:MOST_VIOLATIONS]
+    for violation in told:
         if detail and f"{violation.field} {violation.message}".strip() in detail:
             continue
         where = f"[bold]{escape(violation.field)}[/] " if violation.field else ""
@@ -334,3 +336,5 @@ def _show_failure(
             highlight=False,
             soft_wrap=True,
         )
+    if left := len(violations) - len(told):
+        console.print(f"  and {left} more", style="dim", highlight=False)
