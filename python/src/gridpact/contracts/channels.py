@@ -51,13 +51,15 @@ MAX_ATTEMPTS = 5
 
 # Compute tasks waiting for a worker, at least once and in no particular order. A message that is
 # not acknowledged comes back when its invisibility ends; after `max_attempts` deliveries it is a
-# dead letter.
+# dead letter. In RocketMQ, topics have `queues_per_broker` queues and each is consumed by a group
+# of its own, `group` and the address joined by a hyphen, because RocketMQ keeps one place for the
+# dead letters of a group.
 QUEUE_ADDRESS = "compute-tasks-{engine}"
 QUEUE_ENGINES = ("auto", "julia", "python")
 QUEUE_GROUP = "bridge"
+QUEUE_QUEUES_PER_BROKER = 1
 QUEUE_INVISIBILITY_MS = 10000
 QUEUE_MAX_ATTEMPTS = 5
-QUEUE_DEAD_LETTER = "compute-tasks-dead"
 
 # The long-lived WebSocket of one bridge to one compute node. Binary messages only.
 COMPUTE_ADDRESS = "/compute"
