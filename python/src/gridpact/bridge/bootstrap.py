@@ -38,9 +38,7 @@ async def serving(settings: BridgeSettings) -> AsyncIterator[Mapping[str, object
         stack.callback(tasks.close)
         redis = connect_redis(settings.redis_url)
         stack.push_async_callback(redis.aclose)
-        broker = await stack.enter_async_context(
-            connected_broker(settings.broker, settings.redis_url)
-        )
+        broker = await stack.enter_async_context(connected_broker(settings))
         bridge = Bridge(
             owner=GrpcTaskOwner(tasks, bridge_id),
             cancels=RedisCancelWishes(redis),

@@ -47,6 +47,16 @@ class ReceiptExpired(BrokerError):
     """
 
 
+def is_ordered(topic: str) -> bool:
+    """Whether the topic's messages have groups."""
+    return topic.endswith("-ordered")
+
+
+def is_property_name(name: str) -> bool:
+    """Whether a property of a message may be called so."""
+    return _PROPERTY_NAME.fullmatch(name) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What is published.
@@ -55,7 +65,8 @@ class Message:
     key: what the message is about, for finding it at the broker; no white space.
     properties: names in lower case, values without control characters.
     group: messages of one group are delivered in order, the next one only when the one before is
-        acknowledged or dead.
+        acknowledged or dead. Other groups may wait for them. An ordered topic, whose name ends in
+        `-ordered`, has messages with a group only, and every other topic has none.
     delay: not to be delivered before this has passed; at most 24 hours, and not within a group.
 
     Raises ValueError for anything else.
@@ -74,7 +85,7 @@ class Message:
         if not _KEY.fullmatch(self.key):
             raise ValueError("the key must be 1 to 256 characters without white space")
         for name, value in self.properties.items():
-            if not _PROPERTY_NAME.fullmatch(name):
+            if not is_property_name(name):
                 raise ValueError(f"{name!r} is no name for a property")
             if _CONTROL_CHARACTER.search(value):
                 raise ValueError(f"property {name!r} has a control character in its value")
@@ -82,6 +93,8 @@ class Message:
             raise ValueError("the delay must lie between 0 and 24 hours")
         if self.group is not None and (not self.group or self.delay):
             raise ValueError("a group has a name, and its messages have no delay")
+        if is_ordered(self.topic) != (self.group is not None):
+            raise ValueError("messages of ordered topics have a group, and no others")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +127,12 @@ class Backlog:
     """How much lies in a topic; a snapshot.
 
     visible_count: could be received now, or wait behind another message of their group.
-    invisible_count: received and not acknowledged, or delayed.
+    invisible_count: received and not acknowledged, or delayed; None where the broker cannot tell.
     lag_duration: for how long the oldest visible message has been waiting; zero without one.
     """
 
     visible_count: int
-    invisible_count: int
+    invisible_count: int | None
     dead_letter_count: int
     lag_duration: timedelta
 

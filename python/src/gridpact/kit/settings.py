@@ -69,17 +69,19 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """What ``python -m gridpact.relay`` needs."""
+    """What ``python -m gridpact.relay`` needs; ``rocketmq_…`` only with that broker."""
 
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     broker: str = "redis"
+    rocketmq_endpoints: str = ""
+    rocketmq_name_servers: tuple[str, ...] = ()
     log_level: str = "info"
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeSettings:
-    """What ``python -m gridpact.bridge`` needs."""
+    """What ``python -m gridpact.bridge`` needs; ``rocketmq_…`` only with that broker."""
 
     redis_url: str = field(repr=False)
     rpc_address: Address
@@ -87,6 +89,8 @@ class BridgeSettings:
     compute_secret: str = field(repr=False)
     bridge_secret: str = field(repr=False)
     broker: str = "redis"
+    rocketmq_endpoints: str = ""
+    rocketmq_name_servers: tuple[str, ...] = ()
     log_level: str = "info"
 
 

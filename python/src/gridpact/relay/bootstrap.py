@@ -19,7 +19,7 @@ async def serving(settings: RelaySettings) -> AsyncIterator[Mapping[str, object]
     database = Database(settings.database_url, max_connections=2)
     async with (
         database.opened(),
-        connected_broker(settings.broker, settings.redis_url) as broker,
+        connected_broker(settings) as broker,
         aclosing(PostgresOutbox(database, settings.database_url)) as outbox,
         running(Relay(outbox, broker).run(), "relay"),
     ):
