@@ -2,7 +2,7 @@
 # The targets install what they need: scripts/setup* do nothing when nothing changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up down status test test-full check bench-compute generate format lint lock clean
+.PHONY: help setup setup-dev setup-broker demo rocketmq up down status test test-full check bench-compute generate format lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -15,12 +15,20 @@ setup-dev:
 	@scripts/setup dev
 	@scripts/setup-julia
 	@scripts/setup-web
+	@scripts/setup-rocketmq || echo "setup-rocketmq: the tests of RocketMQ will be skipped"
 
-demo: setup ## start everything, plan a week of a real site, show it, stop
-	@.venv/bin/gridpact demo
+setup-broker: setup
+	@$(if $(filter rocketmq,$(BROKER)),scripts/setup-rocketmq)
 
-up: setup ## start the platform and keep it running; Ctrl-C stops it
-	@.venv/bin/gridpact up
+demo: setup-broker ## start everything, plan a week of a real site, show it, stop (BROKER=rocketmq)
+	@.venv/bin/gridpact demo $(if $(BROKER),--broker $(BROKER))
+
+up: setup-broker ## start the platform and keep it running; Ctrl-C stops it (BROKER=rocketmq)
+	@.venv/bin/gridpact up $(if $(BROKER),--broker $(BROKER))
+
+rocketmq: setup ## run a RocketMQ 5 alone, without Docker; Ctrl-C stops it
+	@scripts/setup-rocketmq
+	@.venv/bin/python -m gridpact.platform.rocketmq
 
 down: setup ## stop the platform that `make up` started
 	@.venv/bin/gridpact down

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -236,3 +237,11 @@ async def test_long_and_broken_lines_arrive() -> None:
     talk = [line for _, line in watch.lines]
     assert "".join(talk[:-3]) == "x" * 200_000
     assert talk[-3:] == ["\ufffd odd", "event=ready", "end"]
+
+
+async def test_a_process_that_says_it_is_broken_is_started_again(tmp_path: Path) -> None:
+    script = f"""echo event=ready
+        if mkdir {tmp_path}/broken; then echo java.lang.OutOfMemoryError; fi
+        exec sleep 1000"""
+    async with watching(shell("a", script, fatal_line=re.compile("OutOfMemoryError"))) as watch:
+        await watch.until(lambda: watch.now("a").restarts == 1 and watch.now("a").state == "ready")

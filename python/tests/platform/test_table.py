@@ -14,9 +14,11 @@ from gridpact.kit.settings import (
     ServicesSettings,
     read_settings,
 )
+from gridpact.platform import rocketmq
 from gridpact.platform.addresses import PortClaims
 from gridpact.platform.compute import ComputeNode, compute_nodes
-from gridpact.platform.options import PlatformOptions
+from gridpact.platform.error import PlatformError
+from gridpact.platform.options import Broker, PlatformOptions
 from gridpact.platform.state import Secrets
 from gridpact.platform.steps import Steps
 from gridpact.platform.supervisor import ProcessSpec
@@ -25,8 +27,10 @@ from gridpact.platform.table import database_folder, listeners, process_table
 STEPS = {"initdb", "migrate", "first-admin"}
 
 
-def table(state_dir: Path, *, only: tuple[str, ...] = ()) -> dict[str, ProcessSpec]:
-    options = PlatformOptions(state_dir=state_dir, only=only)
+def table(
+    state_dir: Path, *, only: tuple[str, ...] = (), broker: Broker = "redis"
+) -> dict[str, ProcessSpec]:
+    options = PlatformOptions(state_dir=state_dir, only=only, broker=broker)
     computes = (
         ComputeNode("compute-julia", ("julia",)),
         ComputeNode("compute-python", ("python",)),
@@ -34,7 +38,7 @@ def table(state_dir: Path, *, only: tuple[str, ...] = ()) -> dict[str, ProcessSp
     secrets = Secrets.random()
     claims = PortClaims()
     try:
-        addresses = claims.claim(listeners(computes))
+        addresses = claims.claim(listeners(computes, options.broker))
         steps = Steps(database_folder(state_dir), secrets)
         rows = process_table(options, secrets, addresses, computes, steps)
     finally:
@@ -84,6 +88,31 @@ def test_the_bridge_knows_every_compute_node(rows: dict[str, ProcessSpec]) -> No
     assert urls == tuple(f"ws://{node.address}/compute" for node in nodes)
     for node, url in zip(nodes, urls, strict=True):
         assert f"--port {url.removesuffix('/compute').rpartition(':')[2]}" in " ".join(node.command)
+
+
+def test_with_rocketmq_the_queue_goes_through_it_and_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rocketmq, "find_java", lambda: "java")
+    monkeypatch.setattr(rocketmq, "find_libraries", lambda: tmp_path)
+    rows = table(tmp_path, broker="rocketmq")
+    names, proxy = rows["rocketmq-names"], rows["rocketmq"]
+    assert proxy.after == ("rocketmq-names",)
+    for name, kind in (("relay", RelaySettings), ("bridge", BridgeSettings)):
+        assert "rocketmq" in rows[name].after
+        settings = read_settings(kind, rows[name].environment)
+        assert settings.broker == "rocketmq"
+        assert settings.rocketmq_endpoints == proxy.address
+        assert settings.rocketmq_name_servers == (names.address,)
+
+
+def test_without_java_rocketmq_is_refused_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "/usr/sbin/nothing-here")
+    with pytest.raises(PlatformError, match=r"needs Java.*scripts/setup-rocketmq"):
+        rocketmq.find_java()
 
 
 def test_wanting_postgresql_includes_making_it(tmp_path: Path) -> None:

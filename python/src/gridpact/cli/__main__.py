@@ -48,7 +48,13 @@ from gridpact.contracts.rest import (
 )
 from gridpact.platform import commands
 from gridpact.platform.error import PlatformError
-from gridpact.platform.options import Engine, PlatformOptions, default_state_dir, default_workers
+from gridpact.platform.options import (
+    Broker,
+    Engine,
+    PlatformOptions,
+    default_state_dir,
+    default_workers,
+)
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -67,6 +73,9 @@ WorkerCount = Annotated[
     ),
 ]
 EngineSelection = Annotated[Engine, typer.Option(help="Which compute nodes to start.")]
+BrokerSelection = Annotated[
+    Broker, typer.Option(help="What carries the tasks; rocketmq needs scripts/setup-rocketmq.")
+]
 
 app = typer.Typer(
     name="gridpact",
@@ -104,13 +113,14 @@ def gridpact(
 def up(
     state_dir: StateDir = None,
     engine: EngineSelection = "all",
+    broker: BrokerSelection = "redis",
     workers: WorkerCount = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when the platform is ready.")
     ] = False,
 ) -> None:
     """Start the embedded platform and show its logs; Ctrl-C stops it."""
-    options = _platform_options(state_dir, engine, workers)
+    options = _platform_options(state_dir, engine, broker, workers)
     raise typer.Exit(commands.up(options, detach=detach))
 
 
@@ -133,6 +143,7 @@ def status(
 def demo(
     state_dir: StateDir = None,
     engine: EngineSelection = "all",
+    broker: BrokerSelection = "redis",
     workers: WorkerCount = None,
     data: Annotated[
         Path | None,
@@ -143,7 +154,7 @@ def demo(
 
     Starts the platform if none runs, and then stops it again.
     """
-    options = _platform_options(state_dir, engine, workers)
+    options = _platform_options(state_dir, engine, broker, workers)
     folder = data or default_demo_folder()
     if not (folder / "site.yaml").is_file():
         show_error(_errors(), f"{folder} has no site.yaml; --data names the folder")
@@ -271,11 +282,12 @@ def _run(work: Coroutine[None, None, None]) -> None:
 
 
 def _platform_options(
-    state_dir: Path | None, engine: Engine, workers: int | None
+    state_dir: Path | None, engine: Engine, broker: Broker, workers: int | None
 ) -> PlatformOptions:
     return PlatformOptions(
         state_dir=state_dir or default_state_dir(),
         engine=engine,
+        broker=broker,
         workers=workers or default_workers(),
     )
 

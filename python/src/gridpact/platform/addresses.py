@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gridpact.kit.settings import Address
 
@@ -16,7 +16,13 @@ USUAL_PORTS = {
     "compute-julia": 7430,
     "compute-python": 7431,
     "api": 8420,
+    "rocketmq-names": 9876,
+    "rocketmq-broker": 10911,
+    "rocketmq": 8081,
 }
+
+# A server that takes more ports, at fixed distances from the one it is told.
+OFFSETS = {"rocketmq-broker": (-2, 0, 1)}
 
 
 class PortClaims:
@@ -32,15 +38,18 @@ class PortClaims:
 
     def claim(self, names: Iterable[str]) -> dict[str, Address]:
         """An address for every name; those without a usual port get any free one."""
-        return {name: Address(HOST, self._claim(USUAL_PORTS.get(name))) for name in names}
+        return {
+            name: Address(HOST, self._claim(USUAL_PORTS.get(name), OFFSETS.get(name, (0,))))
+            for name in names
+        }
 
     def close(self) -> None:
         for claim in self._claims:
             claim.close()
 
-    def _claim(self, usual_port: int | None) -> int:
+    def _claim(self, usual_port: int | None, offsets: Sequence[int]) -> int:
         port = usual_port
-        while port is None or not self._take(port):
+        while port is None or not all(self._take(port + offset) for offset in offsets):
             port = _any_free_port()
         return port
 

@@ -15,6 +15,7 @@ Engine = Literal["julia", "python", "all"]
 class PlatformOptions:
     """The choices of ``gridpact up``.
 
+    ``broker``: what carries the tasks; ``rocketmq`` needs scripts/setup-rocketmq and Java.
     ``workers`` counts the worker processes of each compute node. ``only`` narrows the platform
     to the named processes (and drops the order they would have had to the others): tests use it
     for a bare PostgreSQL and Redis.

@@ -9,6 +9,17 @@ from gridpact.kit.settings import Address
 _TIMEOUT_SECONDS = 2.0
 
 
+async def accepts(address: Address) -> bool:
+    """Whether something listens."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
 async def http_is_ready(address: Address, path: str) -> bool:
     """Whether ``GET path`` answers 200."""
     try:

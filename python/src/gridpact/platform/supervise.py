@@ -46,7 +46,7 @@ class Supervision:
         stop_leftovers(self._folder)
         notes: list[str] = []
         computes = compute_nodes(options, notes.append)
-        self._addresses = claims.claim(listeners(computes))
+        self._addresses = claims.claim(listeners(computes, options.broker))
         secrets = self._folder.secrets()
         self._steps = Steps(database_folder(self._folder.path), secrets)
         table = process_table(options, secrets, self._addresses, computes, self._steps)

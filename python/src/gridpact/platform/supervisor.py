@@ -55,6 +55,8 @@ class ProcessSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 6.0
     address: str | None = None
+    # A line that says the process only seems to be alive: it is killed and started again.
+    fatal_line: re.Pattern[str] | None = None
 
 
 class NotReadyError(Exception):
@@ -344,6 +346,8 @@ class Life:
         self._write(line)
         if self._spec.ready_line.search(line):
             self._ready_line_seen.set()
+        if self._spec.fatal_line and self._spec.fatal_line.search(line):
+            self._process.kill()
 
     def _drain(self) -> None:
         """Takes what is left in the pipe. A grandchild may still hold the other end."""

@@ -5,6 +5,8 @@ initdb ── postgres ── migrate ──┬── first-admin
 redis ──────────────────────────┤              └── api
                                 └── relay
 compute-julia    compute-python
+
+With RocketMQ as the broker, relay and bridge also wait for it:  rocketmq-names ── rocketmq
 """
 
 from __future__ import annotations
@@ -21,10 +23,19 @@ from gridpact.kit.settings import Address
 from gridpact.platform.compute import ComputeNode
 from gridpact.platform.error import PlatformError
 from gridpact.platform.lineage import dies_with_parent
-from gridpact.platform.options import PlatformOptions
+from gridpact.platform.options import Broker, PlatformOptions
 from gridpact.platform.postgres import Postgres, database_url
 from gridpact.platform.probes import grpc_is_serving, http_is_ready
 from gridpact.platform.redis import prepare_redis, redis_url
+from gridpact.platform.rocketmq import (
+    BROKER_IS_BROKEN,
+    BROKER_READY,
+    NAME_SERVER_READY,
+    ROCKETMQ_LISTENERS,
+    STOP_SECONDS,
+    Rocketmq,
+    RocketmqPorts,
+)
 from gridpact.platform.state import Secrets
 from gridpact.platform.steps import Steps
 from gridpact.platform.supervisor import ProcessSpec
@@ -32,9 +43,13 @@ from gridpact.platform.supervisor import ProcessSpec
 Addresses = Mapping[str, Address]
 
 
-def listeners(computes: Sequence[ComputeNode]) -> tuple[str, ...]:
+def listeners(computes: Sequence[ComputeNode], broker: Broker) -> tuple[str, ...]:
     """The processes that need an address."""
-    return ("postgres", "redis", "services", "api", *(node.name for node in computes))
+    return (
+        *("postgres", "redis", "services", "api"),
+        *(node.name for node in computes),
+        *(ROCKETMQ_LISTENERS if broker == "rocketmq" else ()),
+    )
 
 
 def platform_environment(
@@ -42,7 +57,7 @@ def platform_environment(
 ) -> dict[str, str]:
     """The variables of `gridpact.kit.settings` that describe this platform."""
     computes = [address for name, address in addresses.items() if name.startswith("compute-")]
-    return {
+    environment = {
         "GRIDPACT_STATE_DIR": str(state_dir),
         "GRIDPACT_DATABASE_URL": database_url(addresses["postgres"], secrets.database_password),
         "GRIDPACT_REDIS_URL": redis_url(addresses["redis"], secrets.redis_password),
@@ -53,6 +68,10 @@ def platform_environment(
         "GRIDPACT_BRIDGE_SECRET": secrets.bridge_secret,
         "GRIDPACT_BROKER": broker,
     }
+    if broker == "rocketmq":
+        environment["GRIDPACT_ROCKETMQ_ENDPOINTS"] = str(addresses["rocketmq"])
+        environment["GRIDPACT_ROCKETMQ_NAME_SERVERS"] = str(addresses["rocketmq-names"])
+    return environment
 
 
 def process_table(
@@ -74,6 +93,8 @@ def process_table(
         steps.forget()
         done = frozenset[str]()
     environment = platform_environment(options.state_dir, options.broker, secrets, addresses)
+    broker = _rocketmq_rows(options, addresses) if options.broker == "rocketmq" else ()
+    brokers = ("redis", *(row.name for row in broker))
     rows = (
         ProcessSpec(
             name="initdb",
@@ -99,6 +120,7 @@ def process_table(
             ready_line=re.compile("Ready to accept connections"),
             address=str(addresses["redis"]),
         ),
+        *broker,
         ProcessSpec(
             name="migrate",
             command=_python("gridpact.migrations"),
@@ -129,13 +151,13 @@ def process_table(
             name="relay",
             command=_python("gridpact.relay"),
             environment=environment,
-            after=("postgres", "redis", "migrate"),
+            after=("postgres", *brokers, "migrate"),
         ),
         ProcessSpec(
             name="bridge",
             command=_python("gridpact.bridge"),
             environment=environment,
-            after=("redis", "services"),
+            after=(*brokers, "services"),
         ),
         ProcessSpec(
             name="api",
@@ -156,6 +178,34 @@ def database_folder(state_dir: Path) -> Path:
     folder = state_dir / "postgres"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def _rocketmq_rows(options: PlatformOptions, addresses: Addresses) -> tuple[ProcessSpec, ...]:
+    rocketmq = Rocketmq.find(
+        options.state_dir / "rocketmq",
+        RocketmqPorts(*(addresses[name] for name in ROCKETMQ_LISTENERS)),
+    )
+    rocketmq.prepare()
+    return (
+        ProcessSpec(
+            name="rocketmq-names",
+            command=rocketmq.name_server_command(),
+            environment=rocketmq.environment,
+            ready_line=NAME_SERVER_READY,
+            address=str(rocketmq.ports.names),
+        ),
+        ProcessSpec(
+            name="rocketmq",
+            command=rocketmq.broker_command(),
+            environment=rocketmq.environment,
+            after=("rocketmq-names",),
+            ready_line=BROKER_READY,
+            probe=rocketmq.is_ready,
+            fatal_line=BROKER_IS_BROKEN,
+            stop_seconds=STOP_SECONDS,
+            address=str(rocketmq.ports.proxy),
+        ),
+    )
 
 
 def _compute_row(
