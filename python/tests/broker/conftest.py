@@ -1,20 +1,47 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
 from gridpact.broker.port import Broker, Consumer
+from gridpact.platform.error import PlatformError
+from gridpact.platform.rocketmq import RocketmqServer, find_java, find_libraries
 from tests.broker.suite.harness import BrokerUnderTest
 from tests.broker.suite.redis_streams import RedisStreamsUnderTest
+from tests.broker.suite.rocketmq import RocketmqUnderTest
 from tests.redis import RedisServer
+from tests.rocketmq import rocketmq_running
 
 
-@pytest.fixture(scope="session", params=["redis"])
-def broker_under_test(redis_server: RedisServer) -> BrokerUnderTest:
+@pytest.fixture(scope="session")
+def rocketmq_server() -> Iterator[RocketmqServer]:
+    """The RocketMQ of this test run."""
+    try:
+        find_java()
+        find_libraries()
+    except PlatformError as error:
+        pytest.skip(str(error))
+    with rocketmq_running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["redis", "rocketmq"])
+def broker_under_test(request: pytest.FixtureRequest) -> BrokerUnderTest:
     """Each broker that has an adapter; the whole suite runs against every one."""
-    return RedisStreamsUnderTest(redis_server)
+    if request.param == "redis":
+        redis_server: RedisServer = request.getfixturevalue("redis_server")
+        return RedisStreamsUnderTest(redis_server)
+    rocketmq_server: RocketmqServer = request.getfixturevalue("rocketmq_server")
+    return RocketmqUnderTest(rocketmq_server)
+
+
+@pytest.fixture
+def brief(broker_under_test: BrokerUnderTest) -> timedelta:
+    """How long a message is hidden for which the test then lets the time pass."""
+    return broker_under_test.brief
 
 
 @pytest.fixture

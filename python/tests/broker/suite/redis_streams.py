@@ -15,6 +15,10 @@ from tests.redis import RedisServer
 
 class RedisStreamsUnderTest:
     name = "redis"
+    brief = timedelta(minutes=1)
+    shifts_time = True
+    survives_kill_exactly = True
+    holds_up_other_groups = False
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -31,11 +35,11 @@ class RedisStreamsUnderTest:
             for member in cast("list[bytes]", client.zrange(key, 0, -1)):
                 client.zincrby(key, -milliseconds, member)
 
-    def restart(self) -> None:
+    async def restart(self) -> None:
         self._server.kill()
         self._server.start()
 
-    def empty(self) -> None:
+    async def empty(self) -> None:
         with redis.Redis.from_url(self._server.url) as client:
             client.flushall()
             client.script_flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -26,6 +26,8 @@ NOW = timedelta(0)
 MINUTE = timedelta(minutes=1)
 # Longer than any test may take: a receive that waits this long has been woken by an event.
 LONG = timedelta(seconds=50)
+# What a real clock may add where a test measures.
+SLACK = timedelta(seconds=5)
 
 
 def messages(topic: str, count: int, *, group: str | None = None) -> list[Message]:
@@ -40,23 +42,38 @@ def bodies(deliveries: Sequence[Delivery]) -> list[str]:
     return [delivery.body.decode() for delivery in deliveries]
 
 
-async def receive_now(consumer: Consumer, max_count: int = 10) -> list[Delivery]:
-    return await consumer.receive(max_count, MINUTE, NOW)
+async def receive_now(
+    consumer: Consumer, max_count: int = 10, hidden: timedelta = LONG
+) -> list[Delivery]:
+    return await consumer.receive(max_count, hidden, NOW)
+
+
+async def receive_soon(consumer: Consumer, max_count: int = 10) -> list[Delivery]:
+    """What is there, or comes in a moment; for the broker may bury a message meanwhile."""
+    return await consumer.receive(max_count, LONG, timedelta(seconds=10))
+
+
+async def eventually(reached: Callable[[], Awaitable[bool]]) -> None:
+    """Returns when it is so; what a broker does by itself is announced to nobody."""
+    async with asyncio.timeout(20):
+        while not await reached():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 class TestPublish:
+    @pytest.mark.parametrize("group", [None, "site-1"])
     async def test_carries_body_key_properties_and_group_unchanged(
-        self, broker: Broker, consumer: Consumer, topic: str
+        self, broker: Broker, topic: str, group: str | None
     ) -> None:
         message = Message(
-            topic,
+            topic if group is None else f"{topic}-ordered",
             body=bytes(range(256)),
             key="task/0198",
             properties={"kind": "dispatch", "note": "Größe = 5 µ 电池", "empty": ""},
-            group="site-1",
+            group=group,
         )
         (message_id,) = await broker.publish([message])
-        (delivery,) = await receive_now(consumer)
+        (delivery,) = await receive_now(broker.consumer(message.topic))
         assert delivery.message_id == message_id
         assert delivery.body == message.body
         assert delivery.key == message.key
@@ -103,6 +120,8 @@ class TestPublish:
             ({"delay": timedelta(seconds=-1)}, "24 hours"),
             ({"delay": MINUTE, "group": "g"}, "no delay"),
             ({"group": ""}, "a name"),
+            ({"group": "g"}, "ordered topics"),
+            ({"topic": "t-ordered"}, "ordered topics"),
         ],
         ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
     )
@@ -179,9 +198,13 @@ class TestReceive:
             await asyncio.wait([receiving])
             if not receiving.cancelled():
                 await consumer.change_invisibility(receipts(receiving.result()), NOW)
-        backlog = await consumer.backlog()
-        assert backlog.invisible_count == 0
-        assert backlog.visible_count + backlog.dead_letter_count == 1
+
+        async def handed_back() -> bool:
+            backlog = await consumer.backlog()
+            assert backlog.invisible_count in (0, None)
+            return backlog.visible_count + backlog.dead_letter_count == 1
+
+        await eventually(handed_back)
 
 
 class TestAcknowledge:
@@ -189,21 +212,30 @@ class TestAcknowledge:
         self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
     ) -> None:
         await broker.publish(messages(topic, 300))
-        taken = [*await receive_now(consumer, 256), *await receive_now(consumer, 256)]
+        hidden = 5 * broker_under_test.brief
+        taken: list[Delivery] = []
+        while deliveries := await receive_now(consumer, 256, hidden):
+            taken += deliveries
         assert await consumer.acknowledge(receipts(taken)) == [None] * 300
-        await broker_under_test.pass_time(topic, 2 * MINUTE)
+        await broker_under_test.pass_time(topic, hidden)
         assert await receive_now(consumer) == []
         backlog = await consumer.backlog()
-        assert (backlog.visible_count, backlog.invisible_count) == (0, 0)
+        assert backlog.visible_count == 0
+        assert backlog.invisible_count in (0, None)
 
     async def test_answers_for_each_receipt_on_its_own(
-        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+        self,
+        broker_under_test: BrokerUnderTest,
+        broker: Broker,
+        consumer: Consumer,
+        topic: str,
+        brief: timedelta,
     ) -> None:
         await broker.publish(messages(topic, 2))
-        early, late = await receive_now(consumer)
-        (early_renewed,) = await consumer.change_invisibility([early.receipt], 5 * MINUTE)
+        early, late = await receive_now(consumer, hidden=brief)
+        (early_renewed,) = await consumer.change_invisibility([early.receipt], 20 * brief)
         assert not isinstance(early_renewed, ReceiptExpired)
-        await broker_under_test.pass_time(topic, 2 * MINUTE)
+        await broker_under_test.pass_time(topic, 2 * brief)
         outcomes = await consumer.acknowledge([late.receipt, early_renewed, early.receipt])
         assert [type(outcome) for outcome in outcomes] == [
             ReceiptExpired,
@@ -212,11 +244,16 @@ class TestAcknowledge:
         ]
 
     async def test_with_the_receipt_of_an_earlier_delivery_is_refused(
-        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+        self,
+        broker_under_test: BrokerUnderTest,
+        broker: Broker,
+        consumer: Consumer,
+        topic: str,
+        brief: timedelta,
     ) -> None:
         await broker.publish(messages(topic, 1))
-        first = await receive_now(consumer)
-        await broker_under_test.pass_time(topic, 2 * MINUTE)
+        first = await receive_now(consumer, hidden=brief)
+        await broker_under_test.pass_time(topic, 2 * brief)
         second = await receive_now(consumer)
         assert [type(outcome) for outcome in await consumer.acknowledge(receipts(first))] == [
             ReceiptExpired
@@ -226,14 +263,19 @@ class TestAcknowledge:
 
 class TestChangeInvisibility:
     async def test_keeps_the_message_from_others_for_longer(
-        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+        self,
+        broker_under_test: BrokerUnderTest,
+        broker: Broker,
+        consumer: Consumer,
+        topic: str,
+        brief: timedelta,
     ) -> None:
         await broker.publish(messages(topic, 1))
-        (delivery,) = await receive_now(consumer)
-        (receipt,) = await consumer.change_invisibility([delivery.receipt], 5 * MINUTE)
-        await broker_under_test.pass_time(topic, 4 * MINUTE)
+        (delivery,) = await receive_now(consumer, hidden=brief)
+        (receipt,) = await consumer.change_invisibility([delivery.receipt], 6 * brief)
+        await broker_under_test.pass_time(topic, 2 * brief)
         assert await receive_now(consumer) == []
-        await broker_under_test.pass_time(topic, 2 * MINUTE)
+        await broker_under_test.pass_time(topic, 5 * brief)
         assert len(await receive_now(consumer)) == 1
         assert not isinstance(receipt, ReceiptExpired)
 
@@ -251,16 +293,21 @@ class TestChangeInvisibility:
 
 class TestDelay:
     async def test_holds_the_message_until_it_has_passed(
-        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+        self,
+        broker_under_test: BrokerUnderTest,
+        broker: Broker,
+        consumer: Consumer,
+        topic: str,
+        brief: timedelta,
     ) -> None:
         await broker.publish(
-            [Message(topic, b"late", "late", delay=5 * MINUTE), Message(topic, b"now", "now")]
+            [Message(topic, b"late", "late", delay=5 * brief), Message(topic, b"now", "now")]
         )
         (now,) = await receive_now(consumer)
         assert now.body == b"now"
         await consumer.acknowledge([now.receipt])
-        await broker_under_test.pass_time(topic, 6 * MINUTE)
-        (late,) = await receive_now(consumer)
+        await broker_under_test.pass_time(topic, 5 * brief)
+        (late,) = await receive_soon(consumer)
         assert (late.body, late.attempt) == (b"late", 1)
 
     async def test_wakes_who_waits_when_it_ends(
@@ -274,119 +321,144 @@ class TestDelay:
 
 class TestGroup:
     async def test_delivers_the_next_only_when_the_one_before_is_acknowledged(
-        self, broker: Broker, consumer: Consumer, topic: str
+        self, broker_under_test: BrokerUnderTest, broker: Broker, topic: str
     ) -> None:
-        await broker.publish(messages(topic, 3, group="a"))
-        await broker.publish(messages(topic, 1, group="b"))
-        first, other = await receive_now(consumer)
-        assert (first.group, first.body, other.group) == ("a", b"body 0", "b")
-        assert await receive_now(consumer) == []
-        await consumer.acknowledge([first.receipt])
-        (second,) = await receive_now(consumer)
-        assert (second.body, second.attempt) == (b"body 1", 1)
+        ordered = f"{topic}-ordered"
+        consumer = broker.consumer(ordered)
+        await broker.publish(messages(ordered, 3, group="a"))
+        await broker.publish(messages(ordered, 2, group="b"))
+        received: list[tuple[str | None, str, int]] = []
+        while len(received) < 5:
+            taken = await receive_soon(consumer)
+            groups = [delivery.group for delivery in taken]
+            assert len(set(groups)) == len(groups), "two of a group at once"
+            if not broker_under_test.holds_up_other_groups:
+                assert await receive_now(consumer) == []
+            elif "a" in groups:
+                assert "a" not in [other.group for other in await receive_now(consumer, 1, SLACK)]
+            assert await consumer.acknowledge(receipts(taken)) == [None] * len(taken)
+            received += [(it.group, it.body.decode(), it.attempt) for it in taken]
+        for group, count in (("a", 3), ("b", 2)):
+            own = [delivery for delivery in received if delivery[0] == group]
+            assert own == [(group, f"body {i}", 1) for i in range(count)]
 
     async def test_goes_on_when_its_first_message_is_dead(
-        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+        self, broker_under_test: BrokerUnderTest, broker: Broker, topic: str, brief: timedelta
     ) -> None:
-        await broker.publish(messages(topic, 2, group="a"))
+        ordered = f"{topic}-ordered"
+        consumer = broker.consumer(ordered)
+        await broker.publish(messages(ordered, 2, group="a"))
         for _ in range(MAX_ATTEMPTS):
-            assert bodies(await receive_now(consumer)) == ["body 0"]
-            await broker_under_test.pass_time(topic, 2 * MINUTE)
-        assert bodies(await receive_now(consumer)) == ["body 1"]
+            assert bodies(await receive_now(consumer, hidden=brief)) == ["body 0"]
+            await broker_under_test.pass_time(ordered, 2 * brief)
+        assert bodies(await receive_soon(consumer)) == ["body 1"]
 
 
 class TestDeadLetters:
     async def test_hold_a_message_after_exactly_its_maximum_of_attempts(
-        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+        self,
+        broker_under_test: BrokerUnderTest,
+        broker: Broker,
+        consumer: Consumer,
+        topic: str,
+        brief: timedelta,
     ) -> None:
         properties = {"kind": "dispatch"}
         (poison,) = await broker.publish([Message(topic, b"poison", "p", properties)])
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            (delivery,) = await receive_now(consumer)
+            (delivery,) = await receive_now(consumer, hidden=brief)
             assert delivery.attempt == attempt
-            await broker_under_test.pass_time(topic, 2 * MINUTE)
+            await broker_under_test.pass_time(topic, 2 * brief)
+        # The neighbour is not held up.
+        await broker.publish([Message(topic, b"neighbour", "n")])
+        assert bodies(await receive_soon(consumer)) == ["neighbour"]
         assert await receive_now(consumer) == []
+        await _until_dead(consumer, 1)
         (letter,) = await consumer.dead_letters(10)
         assert (letter.message_id, letter.body, letter.key) == (poison, b"poison", "p")
         assert (letter.properties, letter.attempts) == (properties, MAX_ATTEMPTS)
         assert await consumer.dead_letters(10) == [letter]
-
-    async def test_do_not_hold_up_their_neighbours(
-        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
-    ) -> None:
-        await broker.publish(messages(topic, 1))
-        for _ in range(MAX_ATTEMPTS):
-            await receive_now(consumer)
-            await broker_under_test.pass_time(topic, 2 * MINUTE)
-        await broker.publish([Message(topic, b"neighbour", "n")])
-        assert bodies(await receive_now(consumer)) == ["neighbour"]
 
     @pytest.mark.parametrize("group", [None, "a"])
     async def test_are_replayed_with_all_attempts_before_them(
         self,
         broker_under_test: BrokerUnderTest,
         broker: Broker,
-        consumer: Consumer,
         topic: str,
         group: str | None,
+        brief: timedelta,
     ) -> None:
-        (dead_id,) = await broker.publish(messages(topic, 1, group=group))
+        name = topic if group is None else f"{topic}-ordered"
+        consumer = broker.consumer(name)
+        (dead_id,) = await broker.publish(messages(name, 1, group=group))
         for _ in range(MAX_ATTEMPTS):
-            await receive_now(consumer)
-            await broker_under_test.pass_time(topic, 2 * MINUTE)
+            await receive_now(consumer, hidden=brief)
+            await broker_under_test.pass_time(name, 2 * brief)
         assert await receive_now(consumer) == []
+        await _until_dead(consumer, 1)
         assert await consumer.replay([dead_id, dead_id]) == 1
         assert await consumer.dead_letters(10) == []
-        (delivery,) = await receive_now(consumer)
-        assert delivery.attempt == 1
+        (delivery,) = await receive_soon(consumer)
+        assert (delivery.message_id, delivery.attempt) == (dead_id, 1)
         assert await consumer.acknowledge([delivery.receipt]) == [None]
 
 
 class TestBacklog:
     async def test_counts_each_state_and_measures_the_lag(
-        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+        self,
+        broker_under_test: BrokerUnderTest,
+        broker: Broker,
+        consumer: Consumer,
+        topic: str,
+        brief: timedelta,
     ) -> None:
         await broker.publish(messages(topic, 5))
-        await broker.publish([Message(topic, b"late", "late", delay=10 * MINUTE)])
-        await receive_now(consumer, 2)
+        await broker.publish([Message(topic, b"late", "late", delay=30 * brief)])
+        await receive_now(consumer, 2, brief)
         backlog = await consumer.backlog()
-        assert (backlog.visible_count, backlog.invisible_count) == (3, 3)
-        assert backlog.lag_duration < MINUTE
-        await broker_under_test.pass_time(topic, 3 * MINUTE)
+        assert (backlog.visible_count, backlog.invisible_count) in ((3, 3), (3, None))
+        assert backlog.lag_duration < SLACK
+        await broker_under_test.pass_time(topic, 3 * brief)
         backlog = await consumer.backlog()
-        assert (backlog.visible_count, backlog.invisible_count) == (5, 1)
-        assert 2 * MINUTE <= backlog.lag_duration < 3 * MINUTE
+        assert (backlog.visible_count, backlog.invisible_count) in ((5, 1), (5, None))
+        assert 2 * brief <= backlog.lag_duration < 3 * brief + SLACK
+        assert len(await receive_now(consumer)) == 5, "looking has taken a message away"
 
     async def test_of_an_unknown_topic_is_empty(self, consumer: Consumer) -> None:
         backlog = await consumer.backlog()
-        assert backlog.visible_count == backlog.invisible_count == backlog.dead_letter_count == 0
+        assert backlog.visible_count == backlog.dead_letter_count == 0
+        assert backlog.invisible_count in (0, None)
         assert backlog.lag_duration == timedelta(0)
 
 
 class TestFaults:
     async def test_a_restart_keeps_what_was_acknowledged_and_what_was_published(
-        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
+        self,
+        broker_under_test: BrokerUnderTest,
+        broker: Broker,
+        consumer: Consumer,
+        topic: str,
+        brief: timedelta,
     ) -> None:
+        idle = f"{topic}-idle"
+        waiting = asyncio.create_task(broker.consumer(idle).receive(1, MINUTE, LONG))
+        await _until_waiting(broker, idle, waiting)
         await broker.publish(messages(topic, 3))
-        done, *_ = await receive_now(consumer, 2)
+        done, *_ = await receive_now(consumer, 2, brief)
         await consumer.acknowledge([done.receipt])
-        broker_under_test.restart()
-        assert bodies(await receive_now(consumer)) == ["body 2"]
-        await broker_under_test.pass_time(topic, 2 * MINUTE)
-        assert sorted(bodies(await receive_now(consumer))) == ["body 1", "body 2"]
+        await broker_under_test.restart()
 
-    async def test_a_waiting_receive_survives_or_tells_of_a_restart(
-        self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
-    ) -> None:
-        waiting = asyncio.create_task(consumer.receive(1, MINUTE, LONG))
-        await _until_waiting(broker, topic, waiting)
-        broker_under_test.restart()
-        await broker.publish(messages(topic, 1))
-        try:
-            received = await asyncio.wait_for(waiting, 10)
-        except BrokerUnavailable:
-            received = await receive_now(consumer)
-        assert bodies(received) == ["body 0"]
+        received = bodies(await receive_now(consumer, hidden=brief))
+        await broker_under_test.pass_time(topic, 2 * brief)
+        received += bodies(await receive_now(consumer))
+        if broker_under_test.survives_kill_exactly:
+            assert sorted(received) == ["body 1", "body 2", "body 2"]
+        else:
+            assert {"body 1", "body 2"} <= set(received)
+
+        # Who waited goes on waiting, or is told.
+        await broker.publish(messages(idle, 1))
+        assert await _received_at_last(waiting, broker.consumer(idle)) == ["body 0"]
 
     async def test_an_emptied_broker_serves_at_once(
         self, broker_under_test: BrokerUnderTest, broker: Broker, consumer: Consumer, topic: str
@@ -395,12 +467,12 @@ class TestFaults:
         held = await receive_now(consumer, 1)
         waiting = asyncio.create_task(broker.consumer(f"{topic}-idle").receive(1, MINUTE, LONG))
         await _until_waiting(broker, f"{topic}-idle", waiting)
-        broker_under_test.empty()
+        await broker_under_test.empty()
         (outcome,) = await consumer.acknowledge(receipts(held))
-        assert isinstance(outcome, ReceiptExpired)
+        assert isinstance(outcome, ReceiptExpired) or not broker_under_test.survives_kill_exactly
         await broker.publish([Message(topic, b"new", "n"), Message(f"{topic}-idle", b"i", "i")])
         assert bodies(await receive_now(consumer)) == ["new"]
-        assert bodies(await asyncio.wait_for(waiting, 10)) == ["i"]
+        assert await _received_at_last(waiting, broker.consumer(f"{topic}-idle")) == ["i"]
 
 
 async def _until_waiting(broker: Broker, topic: str, waiting: asyncio.Task[list[Delivery]]) -> None:
@@ -408,3 +480,20 @@ async def _until_waiting(broker: Broker, topic: str, waiting: asyncio.Task[list[
     for _ in range(10):
         await broker.consumer(topic).backlog()
     assert not waiting.done()
+
+
+async def _received_at_last(waiting: asyncio.Task[list[Delivery]], consumer: Consumer) -> list[str]:
+    """What a receive that waited through a fault brings, or the one after it."""
+    try:
+        return bodies(await asyncio.wait_for(waiting, 10))
+    except BrokerUnavailable:
+        return bodies(await receive_soon(consumer))
+
+
+async def _until_dead(consumer: Consumer, count: int) -> None:
+    """Lets the broker bury what it did not deliver any more."""
+
+    async def are_dead() -> bool:
+        return (await consumer.backlog()).dead_letter_count == count
+
+    await eventually(are_dead)

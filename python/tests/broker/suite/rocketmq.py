@@ -1,0 +1,55 @@
+"""RocketMQ under the port suite."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+from gridpact.broker.port import Broker, Message
+from gridpact.broker.rocketmq.adapter import QueueLimits, RocketmqBroker
+from gridpact.platform.rocketmq import RocketmqServer
+from tests.broker.suite.harness import MAX_ATTEMPTS
+
+_LONGEST_REVIVAL = timedelta(seconds=20)
+
+
+class RocketmqUnderTest:
+    name = "rocketmq"
+    # Real time: enough for the calls of a test, and a few times the half second that the broker
+    # may be late.
+    brief = timedelta(seconds=0.6)
+    shifts_time = False
+    survives_kill_exactly = False
+    holds_up_other_groups = True
+
+    def __init__(self, server: RocketmqServer) -> None:
+        self._server = server
+
+    def open(self) -> RocketmqBroker:
+        ports = self._server.rocketmq.ports
+        limits = QueueLimits("tests", MAX_ATTEMPTS, queue_count=1)
+        return RocketmqBroker(str(ports.proxy), [ports.names], limits)
+
+    async def pass_time(self, topic: str, duration: timedelta) -> None:
+        # Messages are made visible in the order of their time: one that was hidden last, for so
+        # long, shows that everything before it has been seen to.
+        sentinels = f"sentinel-{uuid4().hex}"
+        broker: Broker = self.open()
+        try:
+            await broker.publish([Message(sentinels, b"sentinel", "sentinel")])
+            consumer = broker.consumer(sentinels)
+            (held,) = await consumer.receive(1, _LONGEST_REVIVAL, _LONGEST_REVIVAL)
+            await consumer.change_invisibility([held.receipt], duration)
+            (again,) = await consumer.receive(1, _LONGEST_REVIVAL, _LONGEST_REVIVAL)
+            await consumer.acknowledge([again.receipt])
+        finally:
+            await broker.close()
+
+    async def restart(self) -> None:
+        self._server.kill()
+        await self._server.start()
+
+    async def empty(self) -> None:
+        self._server.kill()
+        self._server.empty()
+        await self._server.start()
