@@ -16,10 +16,14 @@ CERTAIN = 160
 RELAXED = 60
 UNCERTAIN = 40
 
+OUTSIDE = Wish(tight=False, outside=4, reserve=3)
+"""Reserve is asked of batteries that were measured outside their windows."""
+
 PROBLEMS: list[Json] = [
     *(problem(SeededDice(seed), PLAIN) for seed in range(CERTAIN // 4)),
     *(problem(SeededDice(seed), Wish(tight=False)) for seed in range(CERTAIN)),
     *(problem(SeededDice(seed), Wish()) for seed in range(RELAXED)),
+    *(problem(SeededDice(seed), OUTSIDE) for seed in range(40)),
     *(
         problem(SeededDice(seed), Wish(tight=False, previous_plan=0, outside=0, uncertainty=True))
         for seed in (*range(UNCERTAIN), 1033, 1055)
@@ -65,6 +69,9 @@ def difference(wanted: Json, ours: Message | str, theirs: Message | str) -> str 
     costs = objective(wanted, ours, one), objective(wanted, theirs, other)
     if abs(costs[0] - costs[1]) > 2e-6 * max(1.0, abs(costs[0])) + room:
         return f"{costs[0]} | {costs[1]}"
+    bills = [[(line.item, line.name) for line in result.bill] for result in (ours, theirs)]
+    if bills[0] != bills[1]:
+        return f"{bills[0]} | {bills[1]}"
     for member in ("baseline_cost", "rule_based_cost", "baseline_within_grid_limits"):
         values = getattr(ours, member), getattr(theirs, member)
         if values[0] != pytest.approx(values[1], rel=1e-6, abs=1e-6):

@@ -285,6 +285,7 @@ function faults(input, result; loads = [its.power_kw for its in input.loads],
     end
     input.reserve === nothing || append!(found, reserve_faults(input, result, available, broken))
 
+    claim(all(line.item != "TIER" || line.quantity > 1e-6 for line in result.bill), "an empty line of the bill")
     # What it costs, once more.
     imported, exported = max.(0.0, grid_kw), max.(0.0, -grid_kw)
     costs = result.costs

@@ -150,10 +150,8 @@ class _Inspector:
                 limits.append(array(limit) + np.zeros(self.T) + self.more[f"grid.{member}"])
         return np.min(limits, axis=0)
 
-    def window(
-        self, name: str, energy: Series, start: float, low: float, high: float
-    ) -> tuple[Series, Series]:
-        """Checks the window and gives how far it reaches below and above, before and after."""
+    def window(self, name: str, energy: Series, start: float, low: float, high: float) -> None:
+        """Checks the window, and what it costs that it stands open."""
         below, above = max(low - start, 0.0), max(start - high, 0.0)
         outside = np.maximum(np.maximum(low - energy, energy - high), 0.0)
         outside = np.where(outside <= TOLERANCE, 0.0, outside)
@@ -165,13 +163,8 @@ class _Inspector:
             self.need(energy <= high + TOLERANCE, f"{name} too full")
         if above:
             self.need(energy >= low - TOLERANCE, f"{name} too empty")
-        whole = np.concatenate([[max(below, above)], least])
-        none = np.zeros(len(whole))
-        return (whole, none) if below else (none, whole)
 
-    def storage(
-        self, name: str, cell: Any, power: Series, energy: Series, start: float
-    ) -> tuple[Series, Series]:
+    def storage(self, name: str, cell: Any, power: Series, energy: Series, start: float) -> None:
         self.need(power <= cell.max_charge_power_kw + TOLERANCE, f"{name} charges too much")
         self.need(power >= -cell.max_discharge_power_kw - TOLERANCE, f"{name} gives too much")
         gained = np.where(
@@ -181,14 +174,14 @@ class _Inspector:
         self.need(np.abs(levels - energy) <= TOLERANCE * 10, f"{name} energy")
         self.wear += self.h * cell.wear_cost_per_kwh * float(np.maximum(-power, 0).sum())
         high = given(cell.max_energy_kwh, cell.capacity_kwh)
-        return self.window(name, energy, start, cell.min_energy_kwh, high)
+        self.window(name, energy, start, cell.min_energy_kwh, high)
 
     def battery(self, asset: Any, plan: Any, field: str) -> None:
         name, cell = asset.name, asset.battery
         power, energy = array(plan.power_kw), array(plan.energy_kwh)
         self.power[name] = power
         start = asset.initial_energy_kwh
-        below, above = self.storage(name, cell, power, energy, start)
+        self.storage(name, cell, power, energy, start)
         final = given(asset.final_energy_kwh)
         if final is not None:
             missed = abs(float(energy[-1]) - final)
@@ -201,7 +194,9 @@ class _Inspector:
             hours = hold.duration_s / 3600
             levels = np.concatenate([[start], energy])
             high = given(cell.max_energy_kwh, cell.capacity_kwh)
-            stored, room = levels + below - cell.min_energy_kwh, high + above - levels
+            # Energy outside the window is no reserve.
+            stored, room = levels - cell.min_energy_kwh, high - levels
+            stored, room = (np.maximum(one, 0.0) for one in (stored, room))
             stored, room = (np.minimum(one[:-1], one[1:]) for one in (stored, room))
             self.could.append(
                 (
@@ -421,7 +416,7 @@ class _Inspector:
         lines = [("IMPORT", bought, costs["energy_import"])]
         lines.append(("EXPORT", sold, costs["energy_export"]))
         lines += [("GRID_FEE", bought, amount) for amount in fees.values()]
-        lines += [("TIER", energy, amount) for energy, amount in tiers if energy > 1e-9]
+        lines += [("TIER", energy, amount) for energy, amount in tiers if energy > 1e-6]
         lines += [
             ("DEMAND_CHARGE", peaks[charge.name], peaks[charge.name] * charge.price_per_kw)
             for charge in wanted.tariff.demand_charges
@@ -429,7 +424,7 @@ class _Inspector:
         if given(wanted.emissions) is not None:
             lines.append(("CO2", self.co2_kg, costs["co2"]))
             self.equal(result.co2_kg, self.co2_kg, "co2_kg")
-        billed = [line for line in result.bill if line.item != "TIER" or line.quantity > 1e-9]
+        billed = result.bill
         self.need([line.item for line in billed] == [item for item, _, _ in lines], "bill's lines")
         for line, (item, quantity, amount) in zip(billed, lines, strict=False):
             self.equal(line.quantity, quantity, f"bill {item} quantity")

@@ -160,11 +160,8 @@ class Future:
 
     def level(
         self, name: str, slots: list[int], start: float, low: float, high: float
-    ) -> tuple[list[str], list[Terms], list[float]]:
-        """Energy at the end of each slot within its window, or on its way back to it.
-
-        Also how far outside it is before each slot and after the last: terms and constant.
-        """
+    ) -> list[str]:
+        """Energy at the end of each slot within its window, or on its way back to it."""
         outside = max(start - high, low - start, 0.0)
         energy = [self.var(f"{name} e{t}", -math.inf) for t in slots]
         away: list[Terms] = [{}]
@@ -184,13 +181,13 @@ class Future:
             above = plus(away[-1], by=-1.0) if start > high else {}
             self.mip.row(plus({energy[k]: 1.0}, below), lower=low)
             self.mip.row(plus({energy[k]: 1.0}, above), upper=high)
-        return energy, away, constants
+        return energy
 
     def storage(
         self, name: str, cell: Any, slots: list[int], start: float, least: float = 0.0
-    ) -> tuple[list[str], list[str], list[str], list[Terms], list[float]]:
+    ) -> tuple[list[str], list[str], list[str]]:
         high = given(cell.max_energy_kwh, cell.capacity_kwh)
-        energy, away, constants = self.level(name, slots, start, cell.min_energy_kwh, high)
+        energy = self.level(name, slots, start, cell.min_energy_kwh, high)
         charge, discharge = [], []
         most_c, most_d = cell.max_charge_power_kw, cell.max_discharge_power_kw
         for k, t in enumerate(slots):
@@ -213,14 +210,12 @@ class Future:
                 self.mip.row(plus(flow, {energy[k - 1]: -1.0}), 0.0, 0.0)
             charge.append(c)
             discharge.append(d)
-        return charge, discharge, energy, away, constants
+        return charge, discharge, energy
 
     def battery(self, battery: Any, field: str) -> None:
         slots = list(range(self.T))
         name, cell = battery.name, battery.battery
-        charge, discharge, energy, away, constants = self.storage(
-            name, cell, slots, battery.initial_energy_kwh
-        )
+        charge, discharge, energy = self.storage(name, cell, slots, battery.initial_energy_kwh)
         final = given(battery.final_energy_kwh)
         if final is not None:
             z = self.z.get(f"{field}.final_energy_kwh")
@@ -235,6 +230,22 @@ class Future:
         low, high = cell.min_energy_kwh, given(cell.max_energy_kwh, cell.capacity_kwh)
         start = battery.initial_energy_kwh
         ups, downs = [], []
+        known: dict[tuple[str, int], Terms] = {}
+        away_kwh = max(low - start, start - high, 0.0)
+
+        def inside(end: str, k: int, terms: Terms, constant: float) -> Terms:
+            """The energy within the window from one end on: none where it is outside."""
+            if (end, k) not in known:
+                some = self.var(f"{name} {end} within {k}")
+                is_in = self.binary(f"{name} {end} inside {k}")
+                self.mip.row({some: 1.0, is_in: -(high - low)}, upper=0.0)
+                self.mip.row(
+                    plus({some: 1.0, is_in: away_kwh}, plus(terms, by=-1.0)),
+                    upper=constant + away_kwh,
+                )
+                known[end, k] = {some: 1.0}
+            return known[end, k]
+
         for t in slots:
             up, down = self.var(f"{name} up{t}"), self.var(f"{name} down{t}")
             c, d = charge[t], discharge[t]
@@ -242,22 +253,23 @@ class Future:
             self.mip.row({down: 1.0, c: 1.0, d: -1.0}, upper=cell.max_charge_power_kw)
             for k in (t, t + 1):  # at the start and at the end of the slot
                 stored = ({}, start) if k == 0 else ({energy[k - 1]: 1.0}, 0.0)
-                below = (away[k], constants[k]) if start < low else ({}, 0.0)
-                above = (away[k], constants[k]) if start > high else ({}, 0.0)
+                below = inside("low", k, plus(stored[0]), stored[1] - low) if start < low else None
+                above = (
+                    inside("high", k, plus(stored[0], by=-1.0), high - stored[1])
+                    if start > high
+                    else None
+                )
+                usable = (stored[0], stored[1] - low) if below is None else (below, 0.0)
                 self.mip.row(
-                    plus(
-                        {up: duration / cell.discharge_efficiency},
-                        plus(stored[0], below[0], by=-1.0),
-                    ),
-                    upper=stored[1] + below[1] - low,
+                    plus({up: duration / cell.discharge_efficiency}, plus(usable[0], by=-1.0)),
+                    upper=usable[1],
+                )
+                room = (
+                    (plus(stored[0], by=-1.0), high - stored[1]) if above is None else (above, 0.0)
                 )
                 self.mip.row(
-                    plus(
-                        {down: duration * cell.charge_efficiency},
-                        stored[0],
-                        plus(above[0], by=-1.0),
-                    ),
-                    upper=high + above[1] - stored[1],
+                    plus({down: duration * cell.charge_efficiency}, plus(room[0], by=-1.0)),
+                    upper=room[1],
                 )
             ups.append(up)
             downs.append(down)
@@ -268,7 +280,7 @@ class Future:
         power: list[tuple[Terms, float]] = [({}, 0.0)] * self.T
         for j, stay in enumerate(vehicle.stays):
             slots = list(range(stay.start_slot, stay.end_slot))
-            charge, discharge, energy, _, _ = self.storage(
+            charge, discharge, energy = self.storage(
                 f"{vehicle.name}/{j}",
                 vehicle.battery,
                 slots,
@@ -331,7 +343,7 @@ class Future:
 
     def heat_pump(self, pump: Any, field: str) -> None:
         tank, slots = pump.tank, list(range(self.T))
-        energy, _, _ = self.level(
+        energy = self.level(
             pump.name, slots, tank.initial_energy_kwh, tank.min_energy_kwh, tank.max_energy_kwh
         )
         kept = 1.0 - min(1.0, tank.loss_per_h * self.h)

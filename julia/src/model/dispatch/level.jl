@@ -78,7 +78,6 @@ function level!(draft::Draft, rows::UnitRange{Int}, window::Window, initial_kwh:
         term!(lp, window_rows[t], below ? 1.0 : -1.0)
         t > 1 && term!(lp, decrease_rows[t], 1.0)
         t < count && term!(lp, decrease_rows[t+1], -1.0)
-        energy_terms!(lp, below ? upward : downward, t, -1.0)
     end
     outside = last(energy)+1:column_count(lp)
     end_relief = gives ? relief!(draft, window.end_limit) : 0

@@ -59,15 +59,23 @@ const NO_RESERVE = HeldReserve(1:0, 1:0, 1:0, 1:0)
 
 `kwh_per_kw` is the factor of the energy rows, `energy_limit` their right-hand side, `room_kwh` what is
 left of it before the first slot. What stands on the right is added with the columns of the battery.
+
+Energy outside of the window is no reserve. Where the battery starts there, a binary i says that it is
+inside at the end of a slot:
+
+    reserve · … ≤ energy − min + 2 · distance (1 − i),   reserve ≤ (D + C + 1) i     at both ends of a slot
 """
-function held_reserve!(draft::Draft, required::UnitRange{Int}, most_kw::Float64, kwh_per_kw::Float64,
+function held_reserve!(draft::Draft, required::UnitRange{Int}, battery::Battery, most_kw::Float64, kwh_per_kw::Float64,
         energy_limit::Float64, room_kwh::Float64)
     isempty(required) && return NO_RESERVE
     lp, count = draft.lp, length(required)
+    # Twice the distance: a row that is off binds nothing, and takes no part in the duals.
+    distance = room_kwh < -INSIDE_KWH ? -2 * room_kwh : 0.0
     power_rows = constraints!(lp, count, -Inf, most_kw)
-    start_rows = constraints!(lp, count, -Inf, energy_limit)
-    end_rows = constraints!(lp, count, -Inf, energy_limit)
+    start_rows = constraints!(lp, count, -Inf, energy_limit + distance)
+    end_rows = constraints!(lp, count, -Inf, energy_limit + distance)
     lp.row_upper[start_rows[1]] = max(0.0, room_kwh)
+    gates = distance == 0 ? (1:0, 1:0) : (constraints!(lp, count, -Inf, 0.0), constraints!(lp, count, -Inf, 0.0))
     first = column_count(lp) + 1
     for t in 1:count
         variable!(draft, 0.0, Inf, 0.0)
@@ -75,8 +83,22 @@ function held_reserve!(draft::Draft, required::UnitRange{Int}, most_kw::Float64,
         term!(lp, power_rows[t], 1.0)
         term!(lp, start_rows[t], kwh_per_kw)
         term!(lp, end_rows[t], kwh_per_kw)
+        foreach(gate -> term!(lp, row_at(gate, t), 1.0), gates)
     end
-    return HeldReserve(first:column_count(lp), power_rows, start_rows, end_rows)
+    held = HeldReserve(first:column_count(lp), power_rows, start_rows, end_rows)
+    distance == 0 && return held
+    most_kw = battery.max_discharge_power_kw + battery.max_charge_power_kw + 1.0
+    for t in 1:count
+        binary!(draft, 0.0)
+        term!(lp, end_rows[t], distance)
+        term!(lp, gates[1][t], -most_kw)
+        t == count && continue
+        term!(lp, start_rows[t+1], distance)
+        term!(lp, gates[2][t+1], -most_kw)
+    end
+    # Before the first slot it is outside.
+    lp.lower[first] = lp.upper[first] = 0.0
+    return held
 end
 
 "One column of reserve a slot, counted in the site's rows and in `own` rows; empty without."

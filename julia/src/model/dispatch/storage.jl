@@ -50,9 +50,9 @@ function storage!(draft::Draft, battery::Battery, its_slots::UnitRange{Int}, met
     reserve = draft.problem.input.reserve
     if holds_reserve && reserve !== nothing
         hold_h = reserve.duration_s / 3600
-        upward = held_reserve!(draft, draft.reserve.upward, most_discharge,
+        upward = held_reserve!(draft, draft.reserve.upward, battery, most_discharge,
             hold_h / battery.discharge_efficiency, -window.min_kwh, initial_kwh - window.min_kwh)
-        downward = held_reserve!(draft, draft.reserve.downward, most_charge,
+        downward = held_reserve!(draft, draft.reserve.downward, battery, most_charge,
             hold_h * battery.charge_efficiency, window.max_kwh, window.max_kwh - initial_kwh)
     end
     switch = switch!(draft, count, choices, least_charge_kw, fill(most_charge, count),

@@ -318,7 +318,7 @@ function bill_lines(problem::DispatchProblem, bill::GridBill, costs::DispatchCos
     end
     if tariff.import_tiers !== nothing
         for (tier, kwh) in zip(tariff.import_tiers.tiers, bill.tier_kwh)
-            kwh > 0 && line("TIER", nothing, kwh, "kWh", kwh * tier.surcharge_per_kwh)
+            kwh > TOLERANCE && line("TIER", nothing, kwh, "kWh", kwh * tier.surcharge_per_kwh)
         end
     end
     for (charge, peak) in zip(tariff.demand_charges, bill.peaks_kw)

@@ -11,6 +11,9 @@ import numpy as np
 from gridpact.compute.model.dispatch.site import Generator, Series, Site
 from gridpact.compute.model.dispatch.tariff import billing_intervals, tier_energies, tier_parts
 
+REACHED_KWH = 1e-6
+"""Less of a tier than this is the solver's rounding, and no line of the bill."""
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
@@ -149,7 +152,7 @@ def bill_of(site: Site, operation: Operation, costs: Costs) -> Iterator[BillLine
         _, surcharges = tier_parts(site.tiers)
         energies = tier_energies(site.tiers, imported_kwh)
         for energy, surcharge in zip(energies[1:].tolist(), surcharges[1:].tolist(), strict=True):
-            if energy > 0:
+            if energy > REACHED_KWH:
                 yield BillLine("TIER", None, energy, "kWh", energy * surcharge)
     for charge, peak in zip(site.demand_charges, peaks_kw(site, imported), strict=True):
         amount = charge.price_per_kw * peak

@@ -66,7 +66,7 @@ def add_reserve(
         for rows in at_grid:
             program.extend(rows, (-1.0, every))
     shares = {
-        **{name: _of_battery(draft, direction, block) for name, block in batteries.items()},
+        **{name: _of_battery(draft, direction, name, block) for name, block in batteries.items()},
         **{
             name: _of_generator(program, direction, generator, block)
             for name, (generator, block) in generators.items()
@@ -78,7 +78,7 @@ def add_reserve(
     return ReserveBlock(direction, required, tuple(at_grid), shares)
 
 
-def _of_battery(draft: Draft, direction: Direction, storage: StorageBlock) -> Share:
+def _of_battery(draft: Draft, direction: Direction, name: str, storage: StorageBlock) -> Share:
     """Within the change of power that is left, and held for the duration at both ends of a slot."""
     program, cell, level = draft.program, storage.cell, storage.level
     duration_h = draft.site.reserve.duration_h
@@ -89,22 +89,33 @@ def _of_battery(draft: Draft, direction: Direction, storage: StorageBlock) -> Sh
             cell.max_discharge_power_kw, (1.0, held), (1.0, discharge), (-1.0, charge)
         )
         per_kw = duration_h / cell.discharge_efficiency
-        sign, limit_kwh, at_this_end = -1.0, -cell.min_energy_kwh, not level.above
+        sign, limit_kwh, outside = -1.0, -cell.min_energy_kwh, not level.above
     else:
         power_rows = program.at_most(
             cell.max_charge_power_kw, (1.0, held), (1.0, charge), (-1.0, discharge)
         )
         per_kw = duration_h * cell.charge_efficiency
-        sign, limit_kwh, at_this_end = 1.0, cell.max_energy_kwh, level.above
-    # The window reaches as far as the energy is outside of it.
-    wider = len(level.outside) > 0 and at_this_end
-    limits_at_start = np.full(draft.site.slots, limit_kwh)
-    limits_at_start[0] += level.outside_before_kwh if wider else 0.0
-    at_start = program.at_most(limits_at_start, (per_kw, held), (sign, level.stored[:-1]))
-    at_end = program.at_most(limit_kwh, (per_kw, held), (sign, level.stored[1:]))
-    if wider:
-        program.extend(at_start[1:], (-1.0, level.outside[:-1]))
-        program.extend(at_end, (-1.0, level.outside))
+        sign, limit_kwh, outside = 1.0, cell.max_energy_kwh, level.above
+    outside = outside and len(level.outside) > 0
+    # Twice the distance: a row that is off binds nothing.
+    distance = 2.0 * level.outside_before_kwh if outside else 0.0
+    at_start, at_end = (
+        program.at_most(limit_kwh + distance, (per_kw, held), (sign, stored))
+        for stored in (level.stored[:-1], level.stored[1:])
+    )
+    if outside:
+        # Energy outside the window is no reserve. Before the first slot it is outside; after that
+        # a choice says whether it is inside.
+        inside = np.concatenate(
+            [
+                program.variables(1, upper=0.0),
+                draft.yes_or_no(f"{direction} reserve {name}", draft.site.slots),
+            ]
+        ).astype(np.int32)
+        most_kw = cell.max_discharge_power_kw + cell.max_charge_power_kw + 1.0
+        for rows, is_inside in ((at_start, inside[:-1]), (at_end, inside[1:])):
+            program.extend(rows, (distance, is_inside))
+            program.at_most(0.0, (1.0, held), (-most_kw, is_inside))
     return Share(held, power_rows, (at_start, at_end))
 
 
