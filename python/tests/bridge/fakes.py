@@ -169,6 +169,7 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
         self.tasks: dict[str, FakeTask] = {}
         self.refuse_opening: dict[str, str] = {}
         self.unavailable_count = 0
+        self.remaining_ms = 60_000
         self.may_commit = asyncio.Event()
         self.may_commit.set()
         self.commit_waits = asyncio.Event()
@@ -235,7 +236,7 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
             fencing_token=task.attempts,
             attempt=task.attempts,
             lease_ms=10_000,
-            remaining_ms=60_000,
+            remaining_ms=self.remaining_ms,
             cancel_requested=task.cancel_requested,
         )
 

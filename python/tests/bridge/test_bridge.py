@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from gridpact.bridge import service
 from gridpact.bridge.bootstrap import serving
 from gridpact.bridge.repository import CANCEL_CHANNEL
 from gridpact.broker.port import Backlog, Broker, Message
@@ -261,6 +262,33 @@ class TestFailure:
             assert [task.attempt for task in again] == [2, 2]
             for task in again:
                 await node.say(result_of(task))
+            await until_acknowledged(broker)
+
+    @pytest.mark.parametrize("ending", ["deadline", "cancel"])
+    async def test_to_answer_in_time_gets_a_node_that_still_beats_dropped(
+        self,
+        redis_server: RedisServer,
+        redis: Redis,
+        broker: Broker,
+        owner: FakeOwner,
+        ending: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The worker that it kept to itself is free again, and the task is tried once more."""
+        monkeypatch.setattr(service, "_ANSWER_GRACE_S", 0.1)
+        if ending == "deadline":
+            owner.remaining_ms = 100
+        async with FakeNode(capacity=1).running() as node, bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            await node.next_task()
+            if ending == "cancel":
+                await redis.publish(CANCEL_CHANNEL, task_id)
+                await node.next_cancel()
+            owner.remaining_ms = 60_000
+            again = await node.next_task()
+            assert (again.task_id, again.attempt) == (task_id, 2)
+            await node.say(result_of(again))
+            await owner.until_ended(task_id)
             await until_acknowledged(broker)
 
     async def test_of_a_stale_attempt_leaves_the_message_to_the_newer_one(

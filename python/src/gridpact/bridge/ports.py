@@ -61,6 +61,10 @@ class WorkingNode(Node, Protocol):
         """Asks the node to stop; it answers with an outcome."""
         ...
 
+    def drop(self, why: str) -> None:
+        """Breaks the connection to a node that does not do what it must; a new one is tried."""
+        ...
+
 
 class NodeHost(Protocol):
     """Whom a connection tells what its node does."""

@@ -64,6 +64,9 @@ _WAIT = timedelta(seconds=1)
 # Leases last 8 s and messages stay invisible for 10 s: two extensions may fail.
 _EXTENSION_INTERVAL_S = 2.0
 _PROGRESS_INTERVAL_S = 0.1
+# How long after a deadline or a cancel a node may be silent about an attempt. It keeps both within
+# a second, unless something is wrong with it that its heartbeats do not tell.
+_ANSWER_GRACE_S = 15.0
 _BATCH_COUNT = 256
 _BATCH_BYTES = 8 * 1024 * 1024
 _UNCOMMITTED_BYTES = 32 * 1024 * 1024
@@ -90,11 +93,15 @@ class Held:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     cancel_sent: bool = False
+    # Strikes when the node owes the outcome for too long.
+    overdue: asyncio.TimerHandle | None = None
     # Another attempt owns the task: the outcome of this one is nobody's business.
     stale: bool = False
 
     def settle(self, outcome: Outcome) -> None:
         """Ends the attempt; the first outcome counts."""
+        if self.overdue is not None:
+            self.overdue.cancel()
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
@@ -333,6 +340,7 @@ class Bridge:
         else:
             try:
                 node.send_task(opened, held.header, held.delivery.body)
+                self._expect_outcome(held, node, opened.remaining_ms / 1000 + _ANSWER_GRACE_S)
             except ContractError as error:
                 held.settle(Failed(error.reason, error.message, error.violations))
             if opened.cancel_requested:
@@ -417,6 +425,19 @@ class Bridge:
             return
         held.cancel_sent = True
         held.node.send_cancel(held.opened.lease)
+        self._expect_outcome(held, held.node, _ANSWER_GRACE_S)
+
+    def _expect_outcome(self, held: Held, node: WorkingNode, within_s: float) -> None:
+        """Drops the node if the attempt has no outcome by then: its worker may be lost for good.
+
+        Back again, it has as many free workers as it says; of the attempt there is nothing left.
+        """
+        if held.overdue is not None:
+            held.overdue.cancel()
+        if held.outcome.done():
+            return
+        why = f"no outcome of task {held.header.task_id} in time"
+        held.overdue = asyncio.get_running_loop().call_later(within_s, node.drop, why)
 
     # What nodes say
 

@@ -94,6 +94,11 @@ class NodeConnection:
         """See WorkingNode."""
         self._send(messages.Cancel(task_id=lease.task_id, fencing_token=lease.fencing_token))
 
+    def drop(self, why: str) -> None:
+        """See WorkingNode."""
+        log.warning("node-dropped", node_id=self.node_id, why=why)
+        self._socket.transport.abort()
+
     def _send(self, message: Message) -> None:
         data = encode(message)
         if len(data) > LIMITS.message_bytes:
