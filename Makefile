@@ -9,7 +9,7 @@ help: ## list the targets
 
 setup: ## install what running needs (Python packages; Julia, if there is one in reach)
 	@scripts/setup
-	@scripts/setup-julia
+	@scripts/setup-julia image
 
 setup-dev:
 	@scripts/setup dev
@@ -37,6 +37,7 @@ status: setup ## what is running, and where
 	@.venv/bin/gridpact status
 
 test: setup-dev ## run every test suite
+	@scripts/setup-julia image
 	@.venv/bin/python scripts/test
 
 test-full: setup-dev ## the same with the long tests and new random examples
