@@ -8,7 +8,7 @@ struct NetworkProblem
     generators::PowerNetworks.Generators
     injections::PowerNetworks.Injections
     island::Vector{Int}                   # of each bus
-    bus_number::Dict{String,Int}
+    buses::NameTables.NameTable           # the numbers of the buses by their names
 end
 
 """
@@ -20,10 +20,11 @@ Throws `ContractError("INVALID_ARGUMENT")` with every violation: islands without
 function network_problem(given::Network, profiles::Vector{NetworkProfile}; de_energise::Bool)
     found = Violation[]
     base, n = given.base_power_mva, length(given.buses)
-    bus_number = Dict{String,Int}(bus.name => i for (i, bus) in enumerate(given.buses))
-    branches = power_branches(given, bus_number)
+    buses = NameTables.NameTable()
+    Rules.add_names!(bus -> bus.name, buses, given.buses)
+    branches = power_branches(given, buses)
     island = PowerNetworks.islands(n, branches)
-    bus_of = Int[bus_number[generator.bus] for generator in given.generators]
+    bus_of = Int[NameTables.number(buses, generator.bus) for generator in given.generators]
 
     role = fill(PowerNetworks.PQ, n)
     for (generator, bus) in zip(given.generators, bus_of)
@@ -48,27 +49,27 @@ function network_problem(given::Network, profiles::Vector{NetworkProfile}; de_en
     blame_units!(found, given.loads, "network.loads", profile_of)
     isempty(found) || refuse(found)
     generators = power_generators!(injections, given, bus_of, role, profile_of)
-    load!(injections, given, bus_number, role, profile_of)
+    load!(injections, given, buses, role, profile_of)
 
     shunt = zeros(ComplexF64, n)
     for item in given.shunts
         item.in_service || continue
-        shunt[bus_number[item.bus]] += complex(item.conductance_mw, item.susceptance_mvar) / base
+        shunt[NameTables.number(buses, item.bus)] += complex(item.conductance_mw, item.susceptance_mvar) / base
     end
     least, most = reactive_limits_of_buses(generators, n)
     network = PowerNetworks.PowerNetwork(branches, PowerNetworks.admittance(branches, shunt), shunt, role,
         set_voltage, set_angle, least, most)
-    return NetworkProblem(given, network, generators, injections, island, bus_number)
+    return NetworkProblem(given, network, generators, injections, island, buses)
 end
 
 role_of(generator::NetworkGenerator) = generator.role == "SLACK" ? PowerNetworks.SLACK :
     generator.role == "PV" ? PowerNetworks.PV : PowerNetworks.PQ
 
-function power_branches(given::Network, bus_number::Dict{String,Int})
+function power_branches(given::Network, buses::NameTables.NameTable)
     branches = PowerNetworks.Branches(length(given.branches))
     base = given.base_power_mva
     for (m, item) in enumerate(given.branches)
-        from, to = bus_number[item.from_bus], bus_number[item.to_bus]
+        from, to = NameTables.number(buses, item.from_bus), NameTables.number(buses, item.to_bus)
         branches.from[m], branches.to[m] = from, to
         item.in_service || continue
         half = complex(item.charging_conductance_pu, item.charging_susceptance_pu) / 2
@@ -153,10 +154,10 @@ function power_generators!(injections, given::Network, bus_of::Vector{Int}, role
     return PowerNetworks.Generators(bus_of, roles, active, reactive, least, most, groups)
 end
 
-function load!(injections, given::Network, bus_number, role, profile_of)
+function load!(injections, given::Network, buses::NameTables.NameTable, role, profile_of)
     for item in given.loads
         p, q = powers(item, profile_of, -given.base_power_mva)
-        bus = bus_number[item.bus]
+        bus = NameTables.number(buses, item.bus)
         item.in_service && role[bus] != PowerNetworks.DEAD &&
             PowerNetworks.inject!(injections, bus, p, q)
     end
@@ -164,7 +165,7 @@ end
 
 "The problem with more fed into its buses."
 with_injections(problem::NetworkProblem, injections::PowerNetworks.Injections) = NetworkProblem(problem.given,
-    problem.network, problem.generators, injections, problem.island, problem.bus_number)
+    problem.network, problem.generators, injections, problem.island, problem.buses)
 
 "Profiles of active power in Mvar, and of reactive power in MW."
 function blame_units!(found, items, field::String, profile_of)

@@ -67,7 +67,9 @@ function Jacobian(admittance::Admittance, role::Vector{Role}, order::Vector{Int}
     end
     resize!(column, count)
     unused = Int32(count + 1)
-    foreach(place -> replace!(place, Int32(0) => unused), places)
+    for place in places, e in 1:entries
+        @inbounds place[e] = ifelse(place[e] == 0, unused, place[e])
+    end
     return Jacobian(angle, voltage, unknowns, start, column, zeros(unused), places...)
 end
 

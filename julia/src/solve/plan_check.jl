@@ -84,7 +84,7 @@ function planned_assets(input::PlanCheckInput, background::NetworkProblem)
         connection = connection_of[item.name]
         ratio = sqrt(1 - connection.power_factor^2) / connection.power_factor
         direction = connection.reactive_power == "CONSUMED" ? -1 : 1
-        push!(assets, PlannedAsset(item.name, background.bus_number[connection.bus],
+        push!(assets, PlannedAsset(item.name, NameTables.number(background.buses, connection.bus),
             PowerNetworks.Power(0.0, -1 / kw_in_base, item.power_kw),
             PowerNetworks.Power(0.0, direction * ratio / kw_in_base, abs.(item.power_kw))))
     end

@@ -208,7 +208,7 @@ function power_flow_result(input::Union{PowerFlowInput,PlanCheckInput}, problem:
     given = problem.given
     return PowerFlowResult(
         slots = input.slots, start_time = input.start_time, slot_duration_s = input.slot_duration_s,
-        bus_names = String[bus.name for bus in given.buses],
+        bus_names = problem.buses.names,
         branch_names = String[branch.name for branch in given.branches],
         generator_names = String[generator.name for generator in given.generators],
         islands = islands_of(problem), by_slot = network_slots(survey, given.base_power_mva),
@@ -221,9 +221,12 @@ end
 function islands_of(problem::NetworkProblem)
     given, network, generators = problem.given, problem.network, problem.generators
     count = maximum(problem.island)
-    buses, slacks = [String[] for _ in 1:count], [String[] for _ in 1:count]
-    for (i, number) in enumerate(problem.island)
-        push!(buses[number], given.buses[i].name)
+    slacks = [String[] for _ in 1:count]
+    buses = count == 1 ? [problem.buses.names] : [String[] for _ in 1:count]
+    if count > 1
+        for (i, number) in enumerate(problem.island)
+            push!(buses[number], problem.buses.names[i])
+        end
     end
     for (g, generator) in enumerate(given.generators)
         generators.role[g] == PowerNetworks.SLACK &&
@@ -254,6 +257,7 @@ network_extremes(survey::Surveys.Survey) = NetworkExtremes(
 function voltage_violations(problem::NetworkProblem, survey::Surveys.Survey)
     found = VoltageViolation[]
     for i in 1:length(survey.lowest.count)
+        survey.lowest.count[i] == survey.highest.count[i] == 0 && continue
         bus = problem.given.buses[i]
         for (limit, limit_pu, worst) in (("MIN", bus.min_voltage_pu, survey.lowest),
                 ("MAX", bus.max_voltage_pu, survey.highest))

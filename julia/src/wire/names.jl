@@ -74,12 +74,15 @@ function hash_of(text::String)
     hashed = (count % UInt) * 0x9e3779b97f4a7c15
     GC.@preserve text begin
         from = pointer(text)
-        for i in 0:8:count-8
+        i = 0
+        while i <= count - 8
             hashed = mixed(hashed, unsafe_load(convert(Ptr{UInt64}, from + i)))
+            i += 8
         end
         rest = zero(UInt64)
-        for i in (count & ~7)+1:count
-            rest = rest << 8 | unsafe_load(from, i)
+        while i < count
+            rest = rest << 8 | unsafe_load(from + i)
+            i += 1
         end
     end
     return mixed(hashed, rest)

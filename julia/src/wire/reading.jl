@@ -126,7 +126,9 @@ mostly come in the record's order, so the search begins after the previous one. 
 @noinline function key!(its::Reader, record::Record, previous::Int, seen::Int, opened::Int)
     count = text_bytes!(its)
     first, fields = step!(its, count), record.fields
-    for i in previous+1:length(fields)
+    i = previous
+    while i < length(fields)
+        i += 1
         if is_named(its, first, count, @inbounds fields[i].name)
             seen & (1 << i) == 0 || doubt()
             return i
@@ -146,8 +148,10 @@ end
         given, wanted = pointer(bytes, first), pointer(name)
         count < 8 && return is_same(given, wanted, count)
         # Eight bytes at a time, the last eight once more.
-        for i in 0:8:count-9
+        i = 0
+        while i < count - 8
             word(given, i) == word(wanted, i) || return false
+            i += 8
         end
         return word(given, count - 8) == word(wanted, count - 8)
     end
