@@ -33,6 +33,7 @@ include("wire/websocket.jl")
 include("contracts/errors.jl")
 include("contracts/shapes.jl")
 include("contracts/messages.jl")
+include("contracts/codecs.jl")
 include("contracts/channels.jl")
 
 include("model/linear_program.jl")

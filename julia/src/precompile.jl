@@ -16,10 +16,10 @@ precompile(warm_up, ())
 
 for name in names(@__MODULE__; all = true)
     T = getfield(@__MODULE__, name)
-    T isa DataType && isconcretetype(T) && T <: Contracted &&
-        (precompile(Reading.read_map, (Reading.Reader, Type{T}));
-        precompile(Writing.write_map, (Writing.Writer, T));
-        precompile(keeps_rules, (T,)))
+    T isa DataType && isconcretetype(T) && T <: Contracted || continue
+    precompile(Reading.read_map, (Reading.Reader, Type{T}))
+    precompile(Writing.write_map, (Writing.Writer, T))
+    precompile(keeps_rules, (T,))
 end
 for T in last.(SEND_TO_NODE)
     precompile(handle, (Session, T, Vector{UInt8}))

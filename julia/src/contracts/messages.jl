@@ -23,56 +23,6 @@ Base.@kwdef struct Battery <: Message
     wear_cost_per_kwh::Float64 = 0.0
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{Battery})
-    record, seen, at = ContractShapes.BATTERY, 0, 0
-    capacity_kwh = 0.0
-    min_energy_kwh = 0.0
-    max_energy_kwh = nothing
-    max_charge_power_kw = 0.0
-    max_discharge_power_kw = 0.0
-    charge_efficiency = 0.0
-    discharge_efficiency = 0.0
-    wear_cost_per_kwh = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            capacity_kwh = Reading.number!(its, record, 1)
-        elseif at == 2
-            min_energy_kwh = Reading.number!(its, record, 2)
-        elseif at == 3
-            max_energy_kwh = Reading.number!(its, record, 3)
-        elseif at == 4
-            max_charge_power_kw = Reading.number!(its, record, 4)
-        elseif at == 5
-            max_discharge_power_kw = Reading.number!(its, record, 5)
-        elseif at == 6
-            charge_efficiency = Reading.number!(its, record, 6)
-        elseif at == 7
-            discharge_efficiency = Reading.number!(its, record, 7)
-        elseif at == 8
-            wear_cost_per_kwh = Reading.number!(its, record, 8)
-        end
-    end
-    Reading.close_map!(its, seen, 242)
-    return Battery(capacity_kwh, min_energy_kwh, max_energy_kwh, max_charge_power_kw, max_discharge_power_kw, charge_efficiency, discharge_efficiency, wear_cost_per_kwh)
-end
-
-function Writing.write_map(out::Writing.Writer, its::Battery)
-    record = ContractShapes.BATTERY
-    Writing.open_map!(out, 7 + (its.max_energy_kwh !== nothing))
-    Writing.member!(out, record, 1, its.capacity_kwh)
-    Writing.member!(out, record, 2, its.min_energy_kwh)
-    Writing.member!(out, record, 3, its.max_energy_kwh)
-    Writing.member!(out, record, 4, its.max_charge_power_kw)
-    Writing.member!(out, record, 5, its.max_discharge_power_kw)
-    Writing.member!(out, record, 6, its.charge_efficiency)
-    Writing.member!(out, record, 7, its.discharge_efficiency)
-    Writing.member!(out, record, 8, its.wear_cost_per_kwh)
-    return nothing
-end
-
 shape_of(::Type{Battery}) = ContractShapes.BATTERY
 const RULES_OF_BATTERY = Rules.Rule[
     Rules.AtMost(; field = "min_energy_kwh", limit = "capacity_kwh"),
@@ -80,12 +30,6 @@ const RULES_OF_BATTERY = Rules.Rule[
     Rules.AtMost(; field = "min_energy_kwh", limit = "max_energy_kwh"),
 ]
 rules_of(::Type{Battery}) = RULES_OF_BATTERY
-function keeps_rules(its::Battery)
-    Rules.at_most(its.min_energy_kwh, its.capacity_kwh, 0.0) || return false
-    Rules.at_most(its.max_energy_kwh, its.capacity_kwh, 0.0) || return false
-    Rules.at_most(its.min_energy_kwh, its.max_energy_kwh, 0.0) || return false
-    return true
-end
 
 """
     DispatchBattery
@@ -103,40 +47,6 @@ Base.@kwdef struct DispatchBattery <: Message
     final_energy_kwh::Union{Nothing,Float64} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchBattery})
-    record, seen, at = ContractShapes.DISPATCH_BATTERY, 0, 0
-    name = ""
-    battery = nothing
-    initial_energy_kwh = 0.0
-    final_energy_kwh = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            battery = Reading.read_map(its, Battery)
-        elseif at == 3
-            initial_energy_kwh = Reading.number!(its, record, 3)
-        elseif at == 4
-            final_energy_kwh = Reading.number!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return DispatchBattery(name, battery::Battery, initial_energy_kwh, final_energy_kwh)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchBattery)
-    record = ContractShapes.DISPATCH_BATTERY
-    Writing.open_map!(out, 3 + (its.final_energy_kwh !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.battery)
-    Writing.member!(out, record, 3, its.initial_energy_kwh)
-    Writing.member!(out, record, 4, its.final_energy_kwh)
-    return nothing
-end
-
 shape_of(::Type{DispatchBattery}) = ContractShapes.DISPATCH_BATTERY
 const RULES_OF_DISPATCH_BATTERY = Rules.Rule[
     Rules.AtMost(; field = "initial_energy_kwh", limit = "battery.capacity_kwh", tolerance = 0.05),
@@ -145,14 +55,6 @@ const RULES_OF_DISPATCH_BATTERY = Rules.Rule[
     Rules.AtMost(; field = "final_energy_kwh", limit = "battery.max_energy_kwh"),
 ]
 rules_of(::Type{DispatchBattery}) = RULES_OF_DISPATCH_BATTERY
-function keeps_rules(its::DispatchBattery)
-    Rules.at_most(its.initial_energy_kwh, its.battery.capacity_kwh, 0.05) || return false
-    Rules.at_most(its.battery.min_energy_kwh, its.final_energy_kwh, 0.0) || return false
-    Rules.at_most(its.final_energy_kwh, its.battery.capacity_kwh, 0.0) || return false
-    Rules.at_most(its.final_energy_kwh, its.battery.max_energy_kwh, 0.0) || return false
-    keeps_rules(its.battery) || return false
-    return true
-end
 
 """
     DispatchPv
@@ -167,36 +69,6 @@ Base.@kwdef struct DispatchPv <: Message
     available_power_kw::Vector{Float64}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchPv})
-    record, seen, at = ContractShapes.DISPATCH_PV, 0, 0
-    name = ""
-    curtailable = false
-    available_power_kw = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            curtailable = Reading.flag!(its, record, 2)
-        elseif at == 3
-            available_power_kw = Reading.series!(its, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 10)
-    return DispatchPv(name, curtailable, available_power_kw::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchPv)
-    record = ContractShapes.DISPATCH_PV
-    Writing.open_map!(out, 3)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.curtailable)
-    Writing.member!(out, record, 3, its.available_power_kw)
-    return nothing
-end
-
 shape_of(::Type{DispatchPv}) = ContractShapes.DISPATCH_PV
 
 """
@@ -208,32 +80,6 @@ Base.@kwdef struct DispatchLoad <: Message
     name::String
     # Consumption, slot means.
     power_kw::Vector{Float64}
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchLoad})
-    record, seen, at = ContractShapes.DISPATCH_LOAD, 0, 0
-    name = ""
-    power_kw = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchLoad(name, power_kw::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchLoad)
-    record = ContractShapes.DISPATCH_LOAD
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    return nothing
 end
 
 shape_of(::Type{DispatchLoad}) = ContractShapes.DISPATCH_LOAD
@@ -259,63 +105,12 @@ Base.@kwdef struct DispatchFlexibleLoad <: Message
     interruptible::Bool = true
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchFlexibleLoad})
-    record, seen, at = ContractShapes.DISPATCH_FLEXIBLE_LOAD, 0, 0
-    name = ""
-    start_slot = 0
-    end_slot = 0
-    energy_kwh = 0.0
-    min_power_kw = 0.0
-    max_power_kw = 0.0
-    interruptible = true
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            start_slot = Reading.whole!(its, record, 2)
-        elseif at == 3
-            end_slot = Reading.whole!(its, record, 3)
-        elseif at == 4
-            energy_kwh = Reading.number!(its, record, 4)
-        elseif at == 5
-            min_power_kw = Reading.number!(its, record, 5)
-        elseif at == 6
-            max_power_kw = Reading.number!(its, record, 6)
-        elseif at == 7
-            interruptible = Reading.flag!(its, record, 7)
-        end
-    end
-    Reading.close_map!(its, seen, 94)
-    return DispatchFlexibleLoad(name, start_slot, end_slot, energy_kwh, min_power_kw, max_power_kw, interruptible)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchFlexibleLoad)
-    record = ContractShapes.DISPATCH_FLEXIBLE_LOAD
-    Writing.open_map!(out, 7)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.start_slot)
-    Writing.member!(out, record, 3, its.end_slot)
-    Writing.member!(out, record, 4, its.energy_kwh)
-    Writing.member!(out, record, 5, its.min_power_kw)
-    Writing.member!(out, record, 6, its.max_power_kw)
-    Writing.member!(out, record, 7, its.interruptible)
-    return nothing
-end
-
 shape_of(::Type{DispatchFlexibleLoad}) = ContractShapes.DISPATCH_FLEXIBLE_LOAD
 const RULES_OF_DISPATCH_FLEXIBLE_LOAD = Rules.Rule[
     Rules.Before(; field = "start_slot", limit = "end_slot"),
     Rules.AtMost(; field = "min_power_kw", limit = "max_power_kw"),
 ]
 rules_of(::Type{DispatchFlexibleLoad}) = RULES_OF_DISPATCH_FLEXIBLE_LOAD
-function keeps_rules(its::DispatchFlexibleLoad)
-    Rules.before(its.start_slot, its.end_slot) || return false
-    Rules.at_most(its.min_power_kw, its.max_power_kw, 0.0) || return false
-    return true
-end
 
 """
     DispatchCycle
@@ -333,51 +128,12 @@ Base.@kwdef struct DispatchCycle <: Message
     power_kw::Vector{Float64}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchCycle})
-    record, seen, at = ContractShapes.DISPATCH_CYCLE, 0, 0
-    name = ""
-    start_slot = 0
-    end_slot = 0
-    power_kw = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            start_slot = Reading.whole!(its, record, 2)
-        elseif at == 3
-            end_slot = Reading.whole!(its, record, 3)
-        elseif at == 4
-            power_kw = Reading.series!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 30)
-    return DispatchCycle(name, start_slot, end_slot, power_kw::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchCycle)
-    record = ContractShapes.DISPATCH_CYCLE
-    Writing.open_map!(out, 4)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.start_slot)
-    Writing.member!(out, record, 3, its.end_slot)
-    Writing.member!(out, record, 4, its.power_kw)
-    return nothing
-end
-
 shape_of(::Type{DispatchCycle}) = ContractShapes.DISPATCH_CYCLE
 const RULES_OF_DISPATCH_CYCLE = Rules.Rule[
     Rules.Before(; field = "start_slot", limit = "end_slot"),
     Rules.Fits(; field = "power_kw", start = "start_slot", stop = "end_slot"),
 ]
 rules_of(::Type{DispatchCycle}) = RULES_OF_DISPATCH_CYCLE
-function keeps_rules(its::DispatchCycle)
-    Rules.before(its.start_slot, its.end_slot) || return false
-    Rules.keeps(RULES_OF_DISPATCH_CYCLE[2], its) || return false
-    return true
-end
 
 """
     DispatchStay
@@ -395,49 +151,11 @@ Base.@kwdef struct DispatchStay <: Message
     required_energy_kwh::Union{Nothing,Float64} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchStay})
-    record, seen, at = ContractShapes.DISPATCH_STAY, 0, 0
-    start_slot = 0
-    end_slot = 0
-    initial_energy_kwh = 0.0
-    required_energy_kwh = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            start_slot = Reading.whole!(its, record, 1)
-        elseif at == 2
-            end_slot = Reading.whole!(its, record, 2)
-        elseif at == 3
-            initial_energy_kwh = Reading.number!(its, record, 3)
-        elseif at == 4
-            required_energy_kwh = Reading.number!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return DispatchStay(start_slot, end_slot, initial_energy_kwh, required_energy_kwh)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchStay)
-    record = ContractShapes.DISPATCH_STAY
-    Writing.open_map!(out, 3 + (its.required_energy_kwh !== nothing))
-    Writing.member!(out, record, 1, its.start_slot)
-    Writing.member!(out, record, 2, its.end_slot)
-    Writing.member!(out, record, 3, its.initial_energy_kwh)
-    Writing.member!(out, record, 4, its.required_energy_kwh)
-    return nothing
-end
-
 shape_of(::Type{DispatchStay}) = ContractShapes.DISPATCH_STAY
 const RULES_OF_DISPATCH_STAY = Rules.Rule[
     Rules.Before(; field = "start_slot", limit = "end_slot"),
 ]
 rules_of(::Type{DispatchStay}) = RULES_OF_DISPATCH_STAY
-function keeps_rules(its::DispatchStay)
-    Rules.before(its.start_slot, its.end_slot) || return false
-    return true
-end
 
 """
     DispatchElectricVehicle
@@ -454,40 +172,6 @@ Base.@kwdef struct DispatchElectricVehicle <: Message
     stays::Vector{DispatchStay}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchElectricVehicle})
-    record, seen, at = ContractShapes.DISPATCH_ELECTRIC_VEHICLE, 0, 0
-    name = ""
-    battery = nothing
-    min_charge_power_kw = 0.0
-    stays = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            battery = Reading.read_map(its, Battery)
-        elseif at == 3
-            min_charge_power_kw = Reading.number!(its, record, 3)
-        elseif at == 4
-            stays = Reading.list!(its, DispatchStay, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 22)
-    return DispatchElectricVehicle(name, battery::Battery, min_charge_power_kw, stays::Vector{DispatchStay})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchElectricVehicle)
-    record = ContractShapes.DISPATCH_ELECTRIC_VEHICLE
-    Writing.open_map!(out, 4)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.battery)
-    Writing.member!(out, record, 3, its.min_charge_power_kw)
-    Writing.member!(out, record, 4, its.stays)
-    return nothing
-end
-
 shape_of(::Type{DispatchElectricVehicle}) = ContractShapes.DISPATCH_ELECTRIC_VEHICLE
 const RULES_OF_DISPATCH_ELECTRIC_VEHICLE = Rules.Rule[
     Rules.AtMost(; field = "min_charge_power_kw", limit = "battery.max_charge_power_kw"),
@@ -497,16 +181,6 @@ const RULES_OF_DISPATCH_ELECTRIC_VEHICLE = Rules.Rule[
     Rules.Disjoint(; field = "stays[]", start = "start_slot", stop = "end_slot"),
 ]
 rules_of(::Type{DispatchElectricVehicle}) = RULES_OF_DISPATCH_ELECTRIC_VEHICLE
-function keeps_rules(its::DispatchElectricVehicle)
-    Rules.at_most(its.min_charge_power_kw, its.battery.max_charge_power_kw, 0.0) || return false
-    Rules.keeps(RULES_OF_DISPATCH_ELECTRIC_VEHICLE[2], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_ELECTRIC_VEHICLE[3], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_ELECTRIC_VEHICLE[4], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_ELECTRIC_VEHICLE[5], its) || return false
-    keeps_rules(its.battery) || return false
-    all(keeps_rules, its.stays) || return false
-    return true
-end
 
 """
     DispatchHeatTank
@@ -526,44 +200,6 @@ Base.@kwdef struct DispatchHeatTank <: Message
     loss_per_h::Float64 = 0.0
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchHeatTank})
-    record, seen, at = ContractShapes.DISPATCH_HEAT_TANK, 0, 0
-    min_energy_kwh = 0.0
-    max_energy_kwh = 0.0
-    initial_energy_kwh = 0.0
-    final_energy_kwh = nothing
-    loss_per_h = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            min_energy_kwh = Reading.number!(its, record, 1)
-        elseif at == 2
-            max_energy_kwh = Reading.number!(its, record, 2)
-        elseif at == 3
-            initial_energy_kwh = Reading.number!(its, record, 3)
-        elseif at == 4
-            final_energy_kwh = Reading.number!(its, record, 4)
-        elseif at == 5
-            loss_per_h = Reading.number!(its, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 12)
-    return DispatchHeatTank(min_energy_kwh, max_energy_kwh, initial_energy_kwh, final_energy_kwh, loss_per_h)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchHeatTank)
-    record = ContractShapes.DISPATCH_HEAT_TANK
-    Writing.open_map!(out, 4 + (its.final_energy_kwh !== nothing))
-    Writing.member!(out, record, 1, its.min_energy_kwh)
-    Writing.member!(out, record, 2, its.max_energy_kwh)
-    Writing.member!(out, record, 3, its.initial_energy_kwh)
-    Writing.member!(out, record, 4, its.final_energy_kwh)
-    Writing.member!(out, record, 5, its.loss_per_h)
-    return nothing
-end
-
 shape_of(::Type{DispatchHeatTank}) = ContractShapes.DISPATCH_HEAT_TANK
 const RULES_OF_DISPATCH_HEAT_TANK = Rules.Rule[
     Rules.AtMost(; field = "min_energy_kwh", limit = "max_energy_kwh"),
@@ -571,12 +207,6 @@ const RULES_OF_DISPATCH_HEAT_TANK = Rules.Rule[
     Rules.AtMost(; field = "final_energy_kwh", limit = "max_energy_kwh"),
 ]
 rules_of(::Type{DispatchHeatTank}) = RULES_OF_DISPATCH_HEAT_TANK
-function keeps_rules(its::DispatchHeatTank)
-    Rules.at_most(its.min_energy_kwh, its.max_energy_kwh, 0.0) || return false
-    Rules.at_most(its.initial_energy_kwh, its.max_energy_kwh, 0.05) || return false
-    Rules.at_most(its.final_energy_kwh, its.max_energy_kwh, 0.0) || return false
-    return true
-end
 
 """
     DispatchHeatPump
@@ -596,58 +226,11 @@ Base.@kwdef struct DispatchHeatPump <: Message
     tank::DispatchHeatTank
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchHeatPump})
-    record, seen, at = ContractShapes.DISPATCH_HEAT_PUMP, 0, 0
-    name = ""
-    min_power_kw = 0.0
-    max_power_kw = 0.0
-    cop = nothing
-    heat_demand_kw = nothing
-    tank = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            min_power_kw = Reading.number!(its, record, 2)
-        elseif at == 3
-            max_power_kw = Reading.number!(its, record, 3)
-        elseif at == 4
-            cop = Reading.series!(its, record, 4)
-        elseif at == 5
-            heat_demand_kw = Reading.series!(its, record, 5)
-        elseif at == 6
-            tank = Reading.read_map(its, DispatchHeatTank)
-        end
-    end
-    Reading.close_map!(its, seen, 122)
-    return DispatchHeatPump(name, min_power_kw, max_power_kw, cop::Vector{Float64}, heat_demand_kw::Vector{Float64}, tank::DispatchHeatTank)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchHeatPump)
-    record = ContractShapes.DISPATCH_HEAT_PUMP
-    Writing.open_map!(out, 6)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.min_power_kw)
-    Writing.member!(out, record, 3, its.max_power_kw)
-    Writing.member!(out, record, 4, its.cop)
-    Writing.member!(out, record, 5, its.heat_demand_kw)
-    Writing.member!(out, record, 6, its.tank)
-    return nothing
-end
-
 shape_of(::Type{DispatchHeatPump}) = ContractShapes.DISPATCH_HEAT_PUMP
 const RULES_OF_DISPATCH_HEAT_PUMP = Rules.Rule[
     Rules.AtMost(; field = "min_power_kw", limit = "max_power_kw"),
 ]
 rules_of(::Type{DispatchHeatPump}) = RULES_OF_DISPATCH_HEAT_PUMP
-function keeps_rules(its::DispatchHeatPump)
-    Rules.at_most(its.min_power_kw, its.max_power_kw, 0.0) || return false
-    keeps_rules(its.tank) || return false
-    return true
-end
 
 """
     DispatchCostSegment
@@ -658,32 +241,6 @@ Base.@kwdef struct DispatchCostSegment <: Message
     up_to_power_kw::Float64
     # Cost of each kWh within the step.
     cost_per_kwh::Float64
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchCostSegment})
-    record, seen, at = ContractShapes.DISPATCH_COST_SEGMENT, 0, 0
-    up_to_power_kw = 0.0
-    cost_per_kwh = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            up_to_power_kw = Reading.number!(its, record, 1)
-        elseif at == 2
-            cost_per_kwh = Reading.number!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchCostSegment(up_to_power_kw, cost_per_kwh)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchCostSegment)
-    record = ContractShapes.DISPATCH_COST_SEGMENT
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.up_to_power_kw)
-    Writing.member!(out, record, 2, its.cost_per_kwh)
-    return nothing
 end
 
 shape_of(::Type{DispatchCostSegment}) = ContractShapes.DISPATCH_COST_SEGMENT
@@ -721,80 +278,6 @@ Base.@kwdef struct DispatchGenerator <: Message
     co2_kg_per_kwh::Float64 = 0.0
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchGenerator})
-    record, seen, at = ContractShapes.DISPATCH_GENERATOR, 0, 0
-    name = ""
-    min_power_kw = 0.0
-    max_power_kw = 0.0
-    cost_segments = nothing
-    no_load_cost_per_h = 0.0
-    start_cost = 0.0
-    min_up_duration_s = 0
-    min_down_duration_s = 0
-    ramp_up_kw_per_h = nothing
-    ramp_down_kw_per_h = nothing
-    initially_running = false
-    initial_duration_s = 31536000
-    initial_power_kw = 0.0
-    co2_kg_per_kwh = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            min_power_kw = Reading.number!(its, record, 2)
-        elseif at == 3
-            max_power_kw = Reading.number!(its, record, 3)
-        elseif at == 4
-            cost_segments = Reading.list!(its, DispatchCostSegment, record, 4)
-        elseif at == 5
-            no_load_cost_per_h = Reading.number!(its, record, 5)
-        elseif at == 6
-            start_cost = Reading.number!(its, record, 6)
-        elseif at == 7
-            min_up_duration_s = Reading.whole!(its, record, 7)
-        elseif at == 8
-            min_down_duration_s = Reading.whole!(its, record, 8)
-        elseif at == 9
-            ramp_up_kw_per_h = Reading.number!(its, record, 9)
-        elseif at == 10
-            ramp_down_kw_per_h = Reading.number!(its, record, 10)
-        elseif at == 11
-            initially_running = Reading.flag!(its, record, 11)
-        elseif at == 12
-            initial_duration_s = Reading.whole!(its, record, 12)
-        elseif at == 13
-            initial_power_kw = Reading.number!(its, record, 13)
-        elseif at == 14
-            co2_kg_per_kwh = Reading.number!(its, record, 14)
-        end
-    end
-    Reading.close_map!(its, seen, 26)
-    return DispatchGenerator(name, min_power_kw, max_power_kw, cost_segments::Vector{DispatchCostSegment}, no_load_cost_per_h, start_cost, min_up_duration_s, min_down_duration_s, ramp_up_kw_per_h, ramp_down_kw_per_h, initially_running, initial_duration_s, initial_power_kw, co2_kg_per_kwh)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchGenerator)
-    record = ContractShapes.DISPATCH_GENERATOR
-    Writing.open_map!(out, 12 + (its.ramp_up_kw_per_h !== nothing) + (its.ramp_down_kw_per_h !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.min_power_kw)
-    Writing.member!(out, record, 3, its.max_power_kw)
-    Writing.member!(out, record, 4, its.cost_segments)
-    Writing.member!(out, record, 5, its.no_load_cost_per_h)
-    Writing.member!(out, record, 6, its.start_cost)
-    Writing.member!(out, record, 7, its.min_up_duration_s)
-    Writing.member!(out, record, 8, its.min_down_duration_s)
-    Writing.member!(out, record, 9, its.ramp_up_kw_per_h)
-    Writing.member!(out, record, 10, its.ramp_down_kw_per_h)
-    Writing.member!(out, record, 11, its.initially_running)
-    Writing.member!(out, record, 12, its.initial_duration_s)
-    Writing.member!(out, record, 13, its.initial_power_kw)
-    Writing.member!(out, record, 14, its.co2_kg_per_kwh)
-    return nothing
-end
-
 shape_of(::Type{DispatchGenerator}) = ContractShapes.DISPATCH_GENERATOR
 const RULES_OF_DISPATCH_GENERATOR = Rules.Rule[
     Rules.AtMost(; field = "min_power_kw", limit = "max_power_kw"),
@@ -804,14 +287,6 @@ const RULES_OF_DISPATCH_GENERATOR = Rules.Rule[
     Rules.LastEquals(; field = "cost_segments[].up_to_power_kw", value = "max_power_kw"),
 ]
 rules_of(::Type{DispatchGenerator}) = RULES_OF_DISPATCH_GENERATOR
-function keeps_rules(its::DispatchGenerator)
-    Rules.at_most(its.min_power_kw, its.max_power_kw, 0.0) || return false
-    Rules.at_most(its.initial_power_kw, its.max_power_kw, 0.0) || return false
-    Rules.keeps(RULES_OF_DISPATCH_GENERATOR[3], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_GENERATOR[4], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_GENERATOR[5], its) || return false
-    return true
-end
 
 """
     DispatchGridFee
@@ -821,32 +296,6 @@ A fee on every imported kWh, added to the import price. Fees add up.
 Base.@kwdef struct DispatchGridFee <: Message
     name::String
     price_per_kwh::Vector{Float64}
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchGridFee})
-    record, seen, at = ContractShapes.DISPATCH_GRID_FEE, 0, 0
-    name = ""
-    price_per_kwh = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            price_per_kwh = Reading.series!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchGridFee(name, price_per_kwh::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchGridFee)
-    record = ContractShapes.DISPATCH_GRID_FEE
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.price_per_kwh)
-    return nothing
 end
 
 shape_of(::Type{DispatchGridFee}) = ContractShapes.DISPATCH_GRID_FEE
@@ -863,32 +312,6 @@ Base.@kwdef struct DispatchTier <: Message
     surcharge_per_kwh::Float64
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchTier})
-    record, seen, at = ContractShapes.DISPATCH_TIER, 0, 0
-    from_energy_kwh = 0.0
-    surcharge_per_kwh = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            from_energy_kwh = Reading.number!(its, record, 1)
-        elseif at == 2
-            surcharge_per_kwh = Reading.number!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchTier(from_energy_kwh, surcharge_per_kwh)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchTier)
-    record = ContractShapes.DISPATCH_TIER
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.from_energy_kwh)
-    Writing.member!(out, record, 2, its.surcharge_per_kwh)
-    return nothing
-end
-
 shape_of(::Type{DispatchTier}) = ContractShapes.DISPATCH_TIER
 
 """
@@ -903,41 +326,11 @@ Base.@kwdef struct DispatchTiers <: Message
     tiers::Vector{DispatchTier}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchTiers})
-    record, seen, at = ContractShapes.DISPATCH_TIERS, 0, 0
-    imported_energy_kwh = 0.0
-    tiers = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            imported_energy_kwh = Reading.number!(its, record, 1)
-        elseif at == 2
-            tiers = Reading.list!(its, DispatchTier, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 4)
-    return DispatchTiers(imported_energy_kwh, tiers::Vector{DispatchTier})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchTiers)
-    record = ContractShapes.DISPATCH_TIERS
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.imported_energy_kwh)
-    Writing.member!(out, record, 2, its.tiers)
-    return nothing
-end
-
 shape_of(::Type{DispatchTiers}) = ContractShapes.DISPATCH_TIERS
 const RULES_OF_DISPATCH_TIERS = Rules.Rule[
     Rules.Increasing(; field = "tiers[].from_energy_kwh"),
 ]
 rules_of(::Type{DispatchTiers}) = RULES_OF_DISPATCH_TIERS
-function keeps_rules(its::DispatchTiers)
-    Rules.keeps(RULES_OF_DISPATCH_TIERS[1], its) || return false
-    return true
-end
 
 """
     DispatchSlotWindow
@@ -949,41 +342,11 @@ Base.@kwdef struct DispatchSlotWindow <: Message
     end_slot::Int
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchSlotWindow})
-    record, seen, at = ContractShapes.DISPATCH_SLOT_WINDOW, 0, 0
-    start_slot = 0
-    end_slot = 0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            start_slot = Reading.whole!(its, record, 1)
-        elseif at == 2
-            end_slot = Reading.whole!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchSlotWindow(start_slot, end_slot)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchSlotWindow)
-    record = ContractShapes.DISPATCH_SLOT_WINDOW
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.start_slot)
-    Writing.member!(out, record, 2, its.end_slot)
-    return nothing
-end
-
 shape_of(::Type{DispatchSlotWindow}) = ContractShapes.DISPATCH_SLOT_WINDOW
 const RULES_OF_DISPATCH_SLOT_WINDOW = Rules.Rule[
     Rules.Before(; field = "start_slot", limit = "end_slot"),
 ]
 rules_of(::Type{DispatchSlotWindow}) = RULES_OF_DISPATCH_SLOT_WINDOW
-function keeps_rules(its::DispatchSlotWindow)
-    Rules.before(its.start_slot, its.end_slot) || return false
-    return true
-end
 
 """
     DispatchDemandCharge
@@ -1005,53 +368,7 @@ Base.@kwdef struct DispatchDemandCharge <: Message
     windows::Vector{DispatchSlotWindow} = DispatchSlotWindow[]
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchDemandCharge})
-    record, seen, at = ContractShapes.DISPATCH_DEMAND_CHARGE, 0, 0
-    name = ""
-    price_per_kw = 0.0
-    billing_interval_s = 0
-    peak_so_far_kw = 0.0
-    interval_energy_so_far_kwh = 0.0
-    windows = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            price_per_kw = Reading.number!(its, record, 2)
-        elseif at == 3
-            billing_interval_s = Reading.whole!(its, record, 3)
-        elseif at == 4
-            peak_so_far_kw = Reading.number!(its, record, 4)
-        elseif at == 5
-            interval_energy_so_far_kwh = Reading.number!(its, record, 5)
-        elseif at == 6
-            windows = Reading.list!(its, DispatchSlotWindow, record, 6)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return DispatchDemandCharge(name, price_per_kw, billing_interval_s, peak_so_far_kw, interval_energy_so_far_kwh, windows === nothing ? DispatchSlotWindow[] : windows)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchDemandCharge)
-    record = ContractShapes.DISPATCH_DEMAND_CHARGE
-    Writing.open_map!(out, 6)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.price_per_kw)
-    Writing.member!(out, record, 3, its.billing_interval_s)
-    Writing.member!(out, record, 4, its.peak_so_far_kw)
-    Writing.member!(out, record, 5, its.interval_energy_so_far_kwh)
-    Writing.member!(out, record, 6, its.windows)
-    return nothing
-end
-
 shape_of(::Type{DispatchDemandCharge}) = ContractShapes.DISPATCH_DEMAND_CHARGE
-function keeps_rules(its::DispatchDemandCharge)
-    all(keeps_rules, its.windows) || return false
-    return true
-end
 
 """
     DispatchTariff
@@ -1068,58 +385,11 @@ Base.@kwdef struct DispatchTariff <: Message
     demand_charges::Vector{DispatchDemandCharge} = DispatchDemandCharge[]
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchTariff})
-    record, seen, at = ContractShapes.DISPATCH_TARIFF, 0, 0
-    import_price_per_kwh = nothing
-    export_price_per_kwh = nothing
-    grid_fees = nothing
-    import_tiers = nothing
-    demand_charges = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            import_price_per_kwh = Reading.series!(its, record, 1)
-        elseif at == 2
-            export_price_per_kwh = Reading.series!(its, record, 2)
-        elseif at == 3
-            grid_fees = Reading.list!(its, DispatchGridFee, record, 3)
-        elseif at == 4
-            import_tiers = Reading.read_map(its, DispatchTiers)
-        elseif at == 5
-            demand_charges = Reading.list!(its, DispatchDemandCharge, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchTariff(import_price_per_kwh::Vector{Float64}, export_price_per_kwh::Vector{Float64}, grid_fees === nothing ? DispatchGridFee[] : grid_fees, import_tiers, demand_charges === nothing ? DispatchDemandCharge[] : demand_charges)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchTariff)
-    record = ContractShapes.DISPATCH_TARIFF
-    Writing.open_map!(out, 4 + (its.import_tiers !== nothing))
-    Writing.member!(out, record, 1, its.import_price_per_kwh)
-    Writing.member!(out, record, 2, its.export_price_per_kwh)
-    Writing.member!(out, record, 3, its.grid_fees)
-    Writing.member!(out, record, 4, its.import_tiers)
-    Writing.member!(out, record, 5, its.demand_charges)
-    return nothing
-end
-
 shape_of(::Type{DispatchTariff}) = ContractShapes.DISPATCH_TARIFF
 const RULES_OF_DISPATCH_TARIFF = Rules.Rule[
     Rules.Unique(; fields = ["grid_fees[].name", "demand_charges[].name"]),
 ]
 rules_of(::Type{DispatchTariff}) = RULES_OF_DISPATCH_TARIFF
-function keeps_rules(its::DispatchTariff)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_1, its.grid_fees)
-    Rules.add_names!(item -> item.name, names_1, its.demand_charges)
-    names_1.differ || return false
-    (its.import_tiers === nothing || keeps_rules(its.import_tiers)) || return false
-    all(keeps_rules, its.demand_charges) || return false
-    return true
-end
 
 """
     DispatchGrid
@@ -1134,40 +404,6 @@ Base.@kwdef struct DispatchGrid <: Message
     import_limits_kw::Union{Nothing,Vector{Float64}} = nothing
     # A limit for each slot beside `max_export_power_kw`.
     export_limits_kw::Union{Nothing,Vector{Float64}} = nothing
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchGrid})
-    record, seen, at = ContractShapes.DISPATCH_GRID, 0, 0
-    max_import_power_kw = 0.0
-    max_export_power_kw = 0.0
-    import_limits_kw = nothing
-    export_limits_kw = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            max_import_power_kw = Reading.number!(its, record, 1)
-        elseif at == 2
-            max_export_power_kw = Reading.number!(its, record, 2)
-        elseif at == 3
-            import_limits_kw = Reading.series!(its, record, 3)
-        elseif at == 4
-            export_limits_kw = Reading.series!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchGrid(max_import_power_kw, max_export_power_kw, import_limits_kw, export_limits_kw)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchGrid)
-    record = ContractShapes.DISPATCH_GRID
-    Writing.open_map!(out, 2 + (its.import_limits_kw !== nothing) + (its.export_limits_kw !== nothing))
-    Writing.member!(out, record, 1, its.max_import_power_kw)
-    Writing.member!(out, record, 2, its.max_export_power_kw)
-    Writing.member!(out, record, 3, its.import_limits_kw)
-    Writing.member!(out, record, 4, its.export_limits_kw)
-    return nothing
 end
 
 shape_of(::Type{DispatchGrid}) = ContractShapes.DISPATCH_GRID
@@ -1187,51 +423,11 @@ Base.@kwdef struct DispatchGroup <: Message
     max_export_power_kw::Union{Nothing,Float64} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchGroup})
-    record, seen, at = ContractShapes.DISPATCH_GROUP, 0, 0
-    name = ""
-    members = nothing
-    max_import_power_kw = nothing
-    max_export_power_kw = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            members = Reading.list!(its, String, record, 2)
-        elseif at == 3
-            max_import_power_kw = Reading.number!(its, record, 3)
-        elseif at == 4
-            max_export_power_kw = Reading.number!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchGroup(name, members::Vector{String}, max_import_power_kw, max_export_power_kw)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchGroup)
-    record = ContractShapes.DISPATCH_GROUP
-    Writing.open_map!(out, 2 + (its.max_import_power_kw !== nothing) + (its.max_export_power_kw !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.members)
-    Writing.member!(out, record, 3, its.max_import_power_kw)
-    Writing.member!(out, record, 4, its.max_export_power_kw)
-    return nothing
-end
-
 shape_of(::Type{DispatchGroup}) = ContractShapes.DISPATCH_GROUP
 const RULES_OF_DISPATCH_GROUP = Rules.Rule[
     Rules.Unique(; fields = ["members[]"]),
 ]
 rules_of(::Type{DispatchGroup}) = RULES_OF_DISPATCH_GROUP
-function keeps_rules(its::DispatchGroup)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item, names_1, its.members)
-    names_1.differ || return false
-    return true
-end
 
 """
     DispatchReserve
@@ -1248,36 +444,6 @@ Base.@kwdef struct DispatchReserve <: Message
     duration_s::Int = 900
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchReserve})
-    record, seen, at = ContractShapes.DISPATCH_RESERVE, 0, 0
-    upward_power_kw = nothing
-    downward_power_kw = nothing
-    duration_s = 900
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            upward_power_kw = Reading.series!(its, record, 1)
-        elseif at == 2
-            downward_power_kw = Reading.series!(its, record, 2)
-        elseif at == 3
-            duration_s = Reading.whole!(its, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 0)
-    return DispatchReserve(upward_power_kw, downward_power_kw, duration_s)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchReserve)
-    record = ContractShapes.DISPATCH_RESERVE
-    Writing.open_map!(out, 1 + (its.upward_power_kw !== nothing) + (its.downward_power_kw !== nothing))
-    Writing.member!(out, record, 1, its.upward_power_kw)
-    Writing.member!(out, record, 2, its.downward_power_kw)
-    Writing.member!(out, record, 3, its.duration_s)
-    return nothing
-end
-
 shape_of(::Type{DispatchReserve}) = ContractShapes.DISPATCH_RESERVE
 
 """
@@ -1291,32 +457,6 @@ Base.@kwdef struct DispatchEmissions <: Message
     price_per_kg::Float64 = 0.0
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchEmissions})
-    record, seen, at = ContractShapes.DISPATCH_EMISSIONS, 0, 0
-    import_kg_per_kwh = nothing
-    price_per_kg = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            import_kg_per_kwh = Reading.series!(its, record, 1)
-        elseif at == 2
-            price_per_kg = Reading.number!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 2)
-    return DispatchEmissions(import_kg_per_kwh::Vector{Float64}, price_per_kg)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchEmissions)
-    record = ContractShapes.DISPATCH_EMISSIONS
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.import_kg_per_kwh)
-    Writing.member!(out, record, 2, its.price_per_kg)
-    return nothing
-end
-
 shape_of(::Type{DispatchEmissions}) = ContractShapes.DISPATCH_EMISSIONS
 
 """
@@ -1328,32 +468,6 @@ negative.
 Base.@kwdef struct DispatchAssetPower <: Message
     name::String
     power_kw::Vector{Float64}
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchAssetPower})
-    record, seen, at = ContractShapes.DISPATCH_ASSET_POWER, 0, 0
-    name = ""
-    power_kw = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchAssetPower(name, power_kw::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchAssetPower)
-    record = ContractShapes.DISPATCH_ASSET_POWER
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    return nothing
 end
 
 shape_of(::Type{DispatchAssetPower}) = ContractShapes.DISPATCH_ASSET_POWER
@@ -1370,43 +484,11 @@ Base.@kwdef struct DispatchPreviousPlan <: Message
     assets::Vector{DispatchAssetPower}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchPreviousPlan})
-    record, seen, at = ContractShapes.DISPATCH_PREVIOUS_PLAN, 0, 0
-    deviation_cost_per_kwh = 0.0
-    assets = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            deviation_cost_per_kwh = Reading.number!(its, record, 1)
-        elseif at == 2
-            assets = Reading.list!(its, DispatchAssetPower, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchPreviousPlan(deviation_cost_per_kwh, assets::Vector{DispatchAssetPower})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchPreviousPlan)
-    record = ContractShapes.DISPATCH_PREVIOUS_PLAN
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.deviation_cost_per_kwh)
-    Writing.member!(out, record, 2, its.assets)
-    return nothing
-end
-
 shape_of(::Type{DispatchPreviousPlan}) = ContractShapes.DISPATCH_PREVIOUS_PLAN
 const RULES_OF_DISPATCH_PREVIOUS_PLAN = Rules.Rule[
     Rules.Unique(; fields = ["assets[].name"]),
 ]
 rules_of(::Type{DispatchPreviousPlan}) = RULES_OF_DISPATCH_PREVIOUS_PLAN
-function keeps_rules(its::DispatchPreviousPlan)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_1, its.assets)
-    names_1.differ || return false
-    return true
-end
 
 """
     DispatchScenarioSeries
@@ -1417,32 +499,6 @@ Base.@kwdef struct DispatchScenarioSeries <: Message
     name::String
     # Consumption of the load, or available power of the plant.
     power_kw::Vector{Float64}
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchScenarioSeries})
-    record, seen, at = ContractShapes.DISPATCH_SCENARIO_SERIES, 0, 0
-    name = ""
-    power_kw = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchScenarioSeries(name, power_kw::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchScenarioSeries)
-    record = ContractShapes.DISPATCH_SCENARIO_SERIES
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    return nothing
 end
 
 shape_of(::Type{DispatchScenarioSeries}) = ContractShapes.DISPATCH_SCENARIO_SERIES
@@ -1462,60 +518,11 @@ Base.@kwdef struct DispatchScenario <: Message
     export_price_per_kwh::Union{Nothing,Vector{Float64}} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchScenario})
-    record, seen, at = ContractShapes.DISPATCH_SCENARIO, 0, 0
-    name = ""
-    probability = 0.0
-    loads = nothing
-    pv = nothing
-    import_price_per_kwh = nothing
-    export_price_per_kwh = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            probability = Reading.number!(its, record, 2)
-        elseif at == 3
-            loads = Reading.list!(its, DispatchScenarioSeries, record, 3)
-        elseif at == 4
-            pv = Reading.list!(its, DispatchScenarioSeries, record, 4)
-        elseif at == 5
-            import_price_per_kwh = Reading.series!(its, record, 5)
-        elseif at == 6
-            export_price_per_kwh = Reading.series!(its, record, 6)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return DispatchScenario(name, probability, loads === nothing ? DispatchScenarioSeries[] : loads, pv === nothing ? DispatchScenarioSeries[] : pv, import_price_per_kwh, export_price_per_kwh)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchScenario)
-    record = ContractShapes.DISPATCH_SCENARIO
-    Writing.open_map!(out, 4 + (its.import_price_per_kwh !== nothing) + (its.export_price_per_kwh !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.probability)
-    Writing.member!(out, record, 3, its.loads)
-    Writing.member!(out, record, 4, its.pv)
-    Writing.member!(out, record, 5, its.import_price_per_kwh)
-    Writing.member!(out, record, 6, its.export_price_per_kwh)
-    return nothing
-end
-
 shape_of(::Type{DispatchScenario}) = ContractShapes.DISPATCH_SCENARIO
 const RULES_OF_DISPATCH_SCENARIO = Rules.Rule[
     Rules.Unique(; fields = ["loads[].name", "pv[].name"]),
 ]
 rules_of(::Type{DispatchScenario}) = RULES_OF_DISPATCH_SCENARIO
-function keeps_rules(its::DispatchScenario)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_1, its.loads)
-    Rules.add_names!(item -> item.name, names_1, its.pv)
-    names_1.differ || return false
-    return true
-end
 
 """
     DispatchUncertainty
@@ -1531,52 +538,11 @@ Base.@kwdef struct DispatchUncertainty <: Message
     scenarios::Vector{DispatchScenario}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchUncertainty})
-    record, seen, at = ContractShapes.DISPATCH_UNCERTAINTY, 0, 0
-    shared_slots = 1
-    risk_weight = 0.0
-    tail_probability = 0.1
-    scenarios = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            shared_slots = Reading.whole!(its, record, 1)
-        elseif at == 2
-            risk_weight = Reading.number!(its, record, 2)
-        elseif at == 3
-            tail_probability = Reading.number!(its, record, 3)
-        elseif at == 4
-            scenarios = Reading.list!(its, DispatchScenario, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 16)
-    return DispatchUncertainty(shared_slots, risk_weight, tail_probability, scenarios::Vector{DispatchScenario})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchUncertainty)
-    record = ContractShapes.DISPATCH_UNCERTAINTY
-    Writing.open_map!(out, 4)
-    Writing.member!(out, record, 1, its.shared_slots)
-    Writing.member!(out, record, 2, its.risk_weight)
-    Writing.member!(out, record, 3, its.tail_probability)
-    Writing.member!(out, record, 4, its.scenarios)
-    return nothing
-end
-
 shape_of(::Type{DispatchUncertainty}) = ContractShapes.DISPATCH_UNCERTAINTY
 const RULES_OF_DISPATCH_UNCERTAINTY = Rules.Rule[
     Rules.Unique(; fields = ["scenarios[].name"]),
 ]
 rules_of(::Type{DispatchUncertainty}) = RULES_OF_DISPATCH_UNCERTAINTY
-function keeps_rules(its::DispatchUncertainty)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_1, its.scenarios)
-    names_1.differ || return false
-    all(keeps_rules, its.scenarios) || return false
-    return true
-end
 
 """
     SolverOptions
@@ -1587,32 +553,6 @@ Base.@kwdef struct SolverOptions <: Message
     time_limit_s::Float64 = 60.0
     # Accepted gap of a mixed-integer plan, relative to its cost.
     relative_gap::Float64 = 1e-06
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{SolverOptions})
-    record, seen, at = ContractShapes.SOLVER_OPTIONS, 0, 0
-    time_limit_s = 60.0
-    relative_gap = 1e-06
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            time_limit_s = Reading.number!(its, record, 1)
-        elseif at == 2
-            relative_gap = Reading.number!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 0)
-    return SolverOptions(time_limit_s, relative_gap)
-end
-
-function Writing.write_map(out::Writing.Writer, its::SolverOptions)
-    record = ContractShapes.SOLVER_OPTIONS
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.time_limit_s)
-    Writing.member!(out, record, 2, its.relative_gap)
-    return nothing
 end
 
 shape_of(::Type{SolverOptions}) = ContractShapes.SOLVER_OPTIONS
@@ -1649,108 +589,6 @@ Base.@kwdef struct DispatchInput <: Message
     options::Union{Nothing,SolverOptions} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchInput})
-    record, seen, at = ContractShapes.DISPATCH_INPUT, 0, 0
-    start_time = ""
-    slot_duration_s = 0
-    slots = 0
-    currency = ""
-    batteries = nothing
-    pv = nothing
-    loads = nothing
-    flexible_loads = nothing
-    cycles = nothing
-    electric_vehicles = nothing
-    heat_pumps = nothing
-    generators = nothing
-    tariff = nothing
-    grid = nothing
-    groups = nothing
-    reserve = nothing
-    emissions = nothing
-    previous_plan = nothing
-    uncertainty = nothing
-    on_conflict = "RELAX"
-    options = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            start_time = Reading.text!(its, record, 1)
-        elseif at == 2
-            slot_duration_s = Reading.whole!(its, record, 2)
-        elseif at == 3
-            slots = Reading.whole!(its, record, 3)
-        elseif at == 4
-            currency = Reading.text!(its, record, 4)
-        elseif at == 5
-            batteries = Reading.list!(its, DispatchBattery, record, 5)
-        elseif at == 6
-            pv = Reading.list!(its, DispatchPv, record, 6)
-        elseif at == 7
-            loads = Reading.list!(its, DispatchLoad, record, 7)
-        elseif at == 8
-            flexible_loads = Reading.list!(its, DispatchFlexibleLoad, record, 8)
-        elseif at == 9
-            cycles = Reading.list!(its, DispatchCycle, record, 9)
-        elseif at == 10
-            electric_vehicles = Reading.list!(its, DispatchElectricVehicle, record, 10)
-        elseif at == 11
-            heat_pumps = Reading.list!(its, DispatchHeatPump, record, 11)
-        elseif at == 12
-            generators = Reading.list!(its, DispatchGenerator, record, 12)
-        elseif at == 13
-            tariff = Reading.read_map(its, DispatchTariff)
-        elseif at == 14
-            grid = Reading.read_map(its, DispatchGrid)
-        elseif at == 15
-            groups = Reading.list!(its, DispatchGroup, record, 15)
-        elseif at == 16
-            reserve = Reading.read_map(its, DispatchReserve)
-        elseif at == 17
-            emissions = Reading.read_map(its, DispatchEmissions)
-        elseif at == 18
-            previous_plan = Reading.read_map(its, DispatchPreviousPlan)
-        elseif at == 19
-            uncertainty = Reading.read_map(its, DispatchUncertainty)
-        elseif at == 20
-            on_conflict = Reading.text!(its, record, 20)
-        elseif at == 21
-            options = Reading.read_map(its, SolverOptions)
-        end
-    end
-    Reading.close_map!(its, seen, 24766)
-    return DispatchInput(start_time, slot_duration_s, slots, currency, batteries::Vector{DispatchBattery}, pv === nothing ? DispatchPv[] : pv, loads::Vector{DispatchLoad}, flexible_loads === nothing ? DispatchFlexibleLoad[] : flexible_loads, cycles === nothing ? DispatchCycle[] : cycles, electric_vehicles === nothing ? DispatchElectricVehicle[] : electric_vehicles, heat_pumps === nothing ? DispatchHeatPump[] : heat_pumps, generators === nothing ? DispatchGenerator[] : generators, tariff::DispatchTariff, grid::DispatchGrid, groups === nothing ? DispatchGroup[] : groups, reserve, emissions, previous_plan, uncertainty, on_conflict, options)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchInput)
-    record = ContractShapes.DISPATCH_INPUT
-    Writing.open_map!(out, 16 + (its.reserve !== nothing) + (its.emissions !== nothing) + (its.previous_plan !== nothing) + (its.uncertainty !== nothing) + (its.options !== nothing))
-    Writing.member!(out, record, 1, its.start_time)
-    Writing.member!(out, record, 2, its.slot_duration_s)
-    Writing.member!(out, record, 3, its.slots)
-    Writing.member!(out, record, 4, its.currency)
-    Writing.member!(out, record, 5, its.batteries)
-    Writing.member!(out, record, 6, its.pv)
-    Writing.member!(out, record, 7, its.loads)
-    Writing.member!(out, record, 8, its.flexible_loads)
-    Writing.member!(out, record, 9, its.cycles)
-    Writing.member!(out, record, 10, its.electric_vehicles)
-    Writing.member!(out, record, 11, its.heat_pumps)
-    Writing.member!(out, record, 12, its.generators)
-    Writing.member!(out, record, 13, its.tariff)
-    Writing.member!(out, record, 14, its.grid)
-    Writing.member!(out, record, 15, its.groups)
-    Writing.member!(out, record, 16, its.reserve)
-    Writing.member!(out, record, 17, its.emissions)
-    Writing.member!(out, record, 18, its.previous_plan)
-    Writing.member!(out, record, 19, its.uncertainty)
-    Writing.member!(out, record, 20, its.on_conflict)
-    Writing.member!(out, record, 21, its.options)
-    return nothing
-end
-
 shape_of(::Type{DispatchInput}) = ContractShapes.DISPATCH_INPUT
 const RULES_OF_DISPATCH_INPUT = Rules.Rule[
     Rules.LengthEquals(; field = "pv[].available_power_kw", count = "slots"),
@@ -1783,70 +621,6 @@ const RULES_OF_DISPATCH_INPUT = Rules.Rule[
     Rules.Unique(; fields = ["groups[].name"]),
 ]
 rules_of(::Type{DispatchInput}) = RULES_OF_DISPATCH_INPUT
-function keeps_rules(its::DispatchInput)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_1, its.batteries)
-    Rules.add_names!(item -> item.name, names_1, its.pv)
-    Rules.add_names!(item -> item.name, names_1, its.loads)
-    Rules.add_names!(item -> item.name, names_1, its.flexible_loads)
-    Rules.add_names!(item -> item.name, names_1, its.cycles)
-    Rules.add_names!(item -> item.name, names_1, its.electric_vehicles)
-    Rules.add_names!(item -> item.name, names_1, its.heat_pumps)
-    Rules.add_names!(item -> item.name, names_1, its.generators)
-    names_2 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_2, its.batteries)
-    Rules.add_names!(item -> item.name, names_2, its.pv)
-    Rules.add_names!(item -> item.name, names_2, its.flexible_loads)
-    Rules.add_names!(item -> item.name, names_2, its.cycles)
-    Rules.add_names!(item -> item.name, names_2, its.electric_vehicles)
-    Rules.add_names!(item -> item.name, names_2, its.heat_pumps)
-    Rules.add_names!(item -> item.name, names_2, its.generators)
-    names_3 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_3, its.loads)
-    names_4 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_4, its.pv)
-    names_5 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_5, its.groups)
-    all(item -> Rules.has_length(item.available_power_kw, its.slots, false), its.pv) || return false
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.loads) || return false
-    all(item -> Rules.has_length(item.cop, its.slots, false), its.heat_pumps) || return false
-    all(item -> Rules.has_length(item.heat_demand_kw, its.slots, false), its.heat_pumps) || return false
-    Rules.has_length(its.tariff.import_price_per_kwh, its.slots, false) || return false
-    Rules.has_length(its.tariff.export_price_per_kwh, its.slots, false) || return false
-    all(item -> Rules.has_length(item.price_per_kwh, its.slots, false), its.tariff.grid_fees) || return false
-    Rules.has_length(its.grid.import_limits_kw, its.slots, false) || return false
-    Rules.has_length(its.grid.export_limits_kw, its.slots, false) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[10], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[11], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[12], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[13], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[14], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[15], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[16], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[17], its) || return false
-    names_1.differ || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[19], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[20], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[21], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[22], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[23], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[24], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[25], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[26], its) || return false
-    Rules.keeps(RULES_OF_DISPATCH_INPUT[27], its) || return false
-    names_5.differ || return false
-    all(keeps_rules, its.batteries) || return false
-    all(keeps_rules, its.flexible_loads) || return false
-    all(keeps_rules, its.cycles) || return false
-    all(keeps_rules, its.electric_vehicles) || return false
-    all(keeps_rules, its.heat_pumps) || return false
-    all(keeps_rules, its.generators) || return false
-    keeps_rules(its.tariff) || return false
-    all(keeps_rules, its.groups) || return false
-    (its.previous_plan === nothing || keeps_rules(its.previous_plan)) || return false
-    (its.uncertainty === nothing || keeps_rules(its.uncertainty)) || return false
-    return true
-end
 
 """
     DispatchCosts
@@ -1870,60 +644,6 @@ Base.@kwdef struct DispatchCosts <: Message
     co2::Float64
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchCosts})
-    record, seen, at = ContractShapes.DISPATCH_COSTS, 0, 0
-    energy_import = 0.0
-    energy_export = 0.0
-    grid_fees = 0.0
-    tiers = 0.0
-    demand_charges = 0.0
-    generation = 0.0
-    starts = 0.0
-    wear = 0.0
-    co2 = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            energy_import = Reading.number!(its, record, 1)
-        elseif at == 2
-            energy_export = Reading.number!(its, record, 2)
-        elseif at == 3
-            grid_fees = Reading.number!(its, record, 3)
-        elseif at == 4
-            tiers = Reading.number!(its, record, 4)
-        elseif at == 5
-            demand_charges = Reading.number!(its, record, 5)
-        elseif at == 6
-            generation = Reading.number!(its, record, 6)
-        elseif at == 7
-            starts = Reading.number!(its, record, 7)
-        elseif at == 8
-            wear = Reading.number!(its, record, 8)
-        elseif at == 9
-            co2 = Reading.number!(its, record, 9)
-        end
-    end
-    Reading.close_map!(its, seen, 1022)
-    return DispatchCosts(energy_import, energy_export, grid_fees, tiers, demand_charges, generation, starts, wear, co2)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchCosts)
-    record = ContractShapes.DISPATCH_COSTS
-    Writing.open_map!(out, 9)
-    Writing.member!(out, record, 1, its.energy_import)
-    Writing.member!(out, record, 2, its.energy_export)
-    Writing.member!(out, record, 3, its.grid_fees)
-    Writing.member!(out, record, 4, its.tiers)
-    Writing.member!(out, record, 5, its.demand_charges)
-    Writing.member!(out, record, 6, its.generation)
-    Writing.member!(out, record, 7, its.starts)
-    Writing.member!(out, record, 8, its.wear)
-    Writing.member!(out, record, 9, its.co2)
-    return nothing
-end
-
 shape_of(::Type{DispatchCosts}) = ContractShapes.DISPATCH_COSTS
 
 """
@@ -1940,44 +660,6 @@ Base.@kwdef struct DispatchBillLine <: Message
     unit::String
     # In the currency of the plan; negative is a credit.
     amount::Float64
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchBillLine})
-    record, seen, at = ContractShapes.DISPATCH_BILL_LINE, 0, 0
-    item = ""
-    name = nothing
-    quantity = 0.0
-    unit = ""
-    amount = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            item = Reading.text!(its, record, 1)
-        elseif at == 2
-            name = Reading.text!(its, record, 2)
-        elseif at == 3
-            quantity = Reading.number!(its, record, 3)
-        elseif at == 4
-            unit = Reading.text!(its, record, 4)
-        elseif at == 5
-            amount = Reading.number!(its, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 58)
-    return DispatchBillLine(item, name, quantity, unit, amount)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchBillLine)
-    record = ContractShapes.DISPATCH_BILL_LINE
-    Writing.open_map!(out, 4 + (its.name !== nothing))
-    Writing.member!(out, record, 1, its.item)
-    Writing.member!(out, record, 2, its.name)
-    Writing.member!(out, record, 3, its.quantity)
-    Writing.member!(out, record, 4, its.unit)
-    Writing.member!(out, record, 5, its.amount)
-    return nothing
 end
 
 shape_of(::Type{DispatchBillLine}) = ContractShapes.DISPATCH_BILL_LINE
@@ -2002,52 +684,6 @@ Base.@kwdef struct DispatchViolation <: Message
     unit::String
     # What one unit more of this relaxation would save in the relaxed plan.
     price_per_unit::Float64
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchViolation})
-    record, seen, at = ContractShapes.DISPATCH_VIOLATION, 0, 0
-    field = ""
-    name = nothing
-    slot = nothing
-    message = ""
-    amount = 0.0
-    unit = ""
-    price_per_unit = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            field = Reading.text!(its, record, 1)
-        elseif at == 2
-            name = Reading.text!(its, record, 2)
-        elseif at == 3
-            slot = Reading.whole!(its, record, 3)
-        elseif at == 4
-            message = Reading.text!(its, record, 4)
-        elseif at == 5
-            amount = Reading.number!(its, record, 5)
-        elseif at == 6
-            unit = Reading.text!(its, record, 6)
-        elseif at == 7
-            price_per_unit = Reading.number!(its, record, 7)
-        end
-    end
-    Reading.close_map!(its, seen, 242)
-    return DispatchViolation(field, name, slot, message, amount, unit, price_per_unit)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchViolation)
-    record = ContractShapes.DISPATCH_VIOLATION
-    Writing.open_map!(out, 5 + (its.name !== nothing) + (its.slot !== nothing))
-    Writing.member!(out, record, 1, its.field)
-    Writing.member!(out, record, 2, its.name)
-    Writing.member!(out, record, 3, its.slot)
-    Writing.member!(out, record, 4, its.message)
-    Writing.member!(out, record, 5, its.amount)
-    Writing.member!(out, record, 6, its.unit)
-    Writing.member!(out, record, 7, its.price_per_unit)
-    return nothing
 end
 
 shape_of(::Type{DispatchViolation}) = ContractShapes.DISPATCH_VIOLATION
@@ -2079,60 +715,6 @@ Base.@kwdef struct DispatchBatteryPlan <: Message
     discharge_power_value_per_kw::Float64 = 0.0
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchBatteryPlan})
-    record, seen, at = ContractShapes.DISPATCH_BATTERY_PLAN, 0, 0
-    name = ""
-    power_kw = nothing
-    energy_kwh = nothing
-    marginal_value_per_kwh = nothing
-    reasons = nothing
-    full_cycles = 0.0
-    capacity_value_per_kwh = 0.0
-    charge_power_value_per_kw = 0.0
-    discharge_power_value_per_kw = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        elseif at == 3
-            energy_kwh = Reading.series!(its, record, 3)
-        elseif at == 4
-            marginal_value_per_kwh = Reading.series!(its, record, 4)
-        elseif at == 5
-            reasons = Reading.list!(its, String, record, 5)
-        elseif at == 6
-            full_cycles = Reading.number!(its, record, 6)
-        elseif at == 7
-            capacity_value_per_kwh = Reading.number!(its, record, 7)
-        elseif at == 8
-            charge_power_value_per_kw = Reading.number!(its, record, 8)
-        elseif at == 9
-            discharge_power_value_per_kw = Reading.number!(its, record, 9)
-        end
-    end
-    Reading.close_map!(its, seen, 62)
-    return DispatchBatteryPlan(name, power_kw::Vector{Float64}, energy_kwh::Vector{Float64}, marginal_value_per_kwh::Vector{Float64}, reasons::Vector{String}, full_cycles, capacity_value_per_kwh, charge_power_value_per_kw, discharge_power_value_per_kw)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchBatteryPlan)
-    record = ContractShapes.DISPATCH_BATTERY_PLAN
-    Writing.open_map!(out, 9)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    Writing.member!(out, record, 3, its.energy_kwh)
-    Writing.member!(out, record, 4, its.marginal_value_per_kwh)
-    Writing.member!(out, record, 5, its.reasons)
-    Writing.member!(out, record, 6, its.full_cycles)
-    Writing.member!(out, record, 7, its.capacity_value_per_kwh)
-    Writing.member!(out, record, 8, its.charge_power_value_per_kw)
-    Writing.member!(out, record, 9, its.discharge_power_value_per_kw)
-    return nothing
-end
-
 shape_of(::Type{DispatchBatteryPlan}) = ContractShapes.DISPATCH_BATTERY_PLAN
 
 """
@@ -2152,44 +734,6 @@ Base.@kwdef struct DispatchPvPlan <: Message
     reasons::Union{Nothing,Vector{String}} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchPvPlan})
-    record, seen, at = ContractShapes.DISPATCH_PV_PLAN, 0, 0
-    name = ""
-    power_kw = nothing
-    curtailed_energy_kwh = 0.0
-    marginal_value_per_kwh = nothing
-    reasons = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        elseif at == 3
-            curtailed_energy_kwh = Reading.number!(its, record, 3)
-        elseif at == 4
-            marginal_value_per_kwh = Reading.series!(its, record, 4)
-        elseif at == 5
-            reasons = Reading.list!(its, String, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return DispatchPvPlan(name, power_kw::Vector{Float64}, curtailed_energy_kwh, marginal_value_per_kwh, reasons)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchPvPlan)
-    record = ContractShapes.DISPATCH_PV_PLAN
-    Writing.open_map!(out, 3 + (its.marginal_value_per_kwh !== nothing) + (its.reasons !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    Writing.member!(out, record, 3, its.curtailed_energy_kwh)
-    Writing.member!(out, record, 4, its.marginal_value_per_kwh)
-    Writing.member!(out, record, 5, its.reasons)
-    return nothing
-end
-
 shape_of(::Type{DispatchPvPlan}) = ContractShapes.DISPATCH_PV_PLAN
 
 """
@@ -2207,40 +751,6 @@ Base.@kwdef struct DispatchFlexibleLoadPlan <: Message
     reasons::Vector{String}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchFlexibleLoadPlan})
-    record, seen, at = ContractShapes.DISPATCH_FLEXIBLE_LOAD_PLAN, 0, 0
-    name = ""
-    power_kw = nothing
-    marginal_cost_per_kwh = 0.0
-    reasons = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        elseif at == 3
-            marginal_cost_per_kwh = Reading.number!(its, record, 3)
-        elseif at == 4
-            reasons = Reading.list!(its, String, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 30)
-    return DispatchFlexibleLoadPlan(name, power_kw::Vector{Float64}, marginal_cost_per_kwh, reasons::Vector{String})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchFlexibleLoadPlan)
-    record = ContractShapes.DISPATCH_FLEXIBLE_LOAD_PLAN
-    Writing.open_map!(out, 4)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    Writing.member!(out, record, 3, its.marginal_cost_per_kwh)
-    Writing.member!(out, record, 4, its.reasons)
-    return nothing
-end
-
 shape_of(::Type{DispatchFlexibleLoadPlan}) = ContractShapes.DISPATCH_FLEXIBLE_LOAD_PLAN
 
 """
@@ -2256,44 +766,6 @@ Base.@kwdef struct DispatchCyclePlan <: Message
     # Its energy, valued at `grid_price_per_kwh` of the slots it runs in.
     energy_cost::Float64
     reason::String
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchCyclePlan})
-    record, seen, at = ContractShapes.DISPATCH_CYCLE_PLAN, 0, 0
-    name = ""
-    start_slot = 0
-    power_kw = nothing
-    energy_cost = 0.0
-    reason = ""
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            start_slot = Reading.whole!(its, record, 2)
-        elseif at == 3
-            power_kw = Reading.series!(its, record, 3)
-        elseif at == 4
-            energy_cost = Reading.number!(its, record, 4)
-        elseif at == 5
-            reason = Reading.text!(its, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 62)
-    return DispatchCyclePlan(name, start_slot, power_kw::Vector{Float64}, energy_cost, reason)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchCyclePlan)
-    record = ContractShapes.DISPATCH_CYCLE_PLAN
-    Writing.open_map!(out, 5)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.start_slot)
-    Writing.member!(out, record, 3, its.power_kw)
-    Writing.member!(out, record, 4, its.energy_cost)
-    Writing.member!(out, record, 5, its.reason)
-    return nothing
 end
 
 shape_of(::Type{DispatchCyclePlan}) = ContractShapes.DISPATCH_CYCLE_PLAN
@@ -2317,48 +789,6 @@ Base.@kwdef struct DispatchElectricVehiclePlan <: Message
     reasons::Vector{String}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchElectricVehiclePlan})
-    record, seen, at = ContractShapes.DISPATCH_ELECTRIC_VEHICLE_PLAN, 0, 0
-    name = ""
-    power_kw = nothing
-    energy_kwh = nothing
-    marginal_value_per_kwh = nothing
-    charged_energy_kwh = 0.0
-    reasons = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        elseif at == 3
-            energy_kwh = Reading.series!(its, record, 3)
-        elseif at == 4
-            marginal_value_per_kwh = Reading.series!(its, record, 4)
-        elseif at == 5
-            charged_energy_kwh = Reading.number!(its, record, 5)
-        elseif at == 6
-            reasons = Reading.list!(its, String, record, 6)
-        end
-    end
-    Reading.close_map!(its, seen, 94)
-    return DispatchElectricVehiclePlan(name, power_kw::Vector{Float64}, energy_kwh::Vector{Float64}, marginal_value_per_kwh::Vector{Float64}, charged_energy_kwh, reasons::Vector{String})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchElectricVehiclePlan)
-    record = ContractShapes.DISPATCH_ELECTRIC_VEHICLE_PLAN
-    Writing.open_map!(out, 6)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    Writing.member!(out, record, 3, its.energy_kwh)
-    Writing.member!(out, record, 4, its.marginal_value_per_kwh)
-    Writing.member!(out, record, 5, its.charged_energy_kwh)
-    Writing.member!(out, record, 6, its.reasons)
-    return nothing
-end
-
 shape_of(::Type{DispatchElectricVehiclePlan}) = ContractShapes.DISPATCH_ELECTRIC_VEHICLE_PLAN
 
 """
@@ -2376,44 +806,6 @@ Base.@kwdef struct DispatchHeatPumpPlan <: Message
     marginal_value_per_kwh::Vector{Float64}
     # One reason a slot.
     reasons::Vector{String}
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchHeatPumpPlan})
-    record, seen, at = ContractShapes.DISPATCH_HEAT_PUMP_PLAN, 0, 0
-    name = ""
-    power_kw = nothing
-    tank_energy_kwh = nothing
-    marginal_value_per_kwh = nothing
-    reasons = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        elseif at == 3
-            tank_energy_kwh = Reading.series!(its, record, 3)
-        elseif at == 4
-            marginal_value_per_kwh = Reading.series!(its, record, 4)
-        elseif at == 5
-            reasons = Reading.list!(its, String, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 62)
-    return DispatchHeatPumpPlan(name, power_kw::Vector{Float64}, tank_energy_kwh::Vector{Float64}, marginal_value_per_kwh::Vector{Float64}, reasons::Vector{String})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchHeatPumpPlan)
-    record = ContractShapes.DISPATCH_HEAT_PUMP_PLAN
-    Writing.open_map!(out, 5)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    Writing.member!(out, record, 3, its.tank_energy_kwh)
-    Writing.member!(out, record, 4, its.marginal_value_per_kwh)
-    Writing.member!(out, record, 5, its.reasons)
-    return nothing
 end
 
 shape_of(::Type{DispatchHeatPumpPlan}) = ContractShapes.DISPATCH_HEAT_PUMP_PLAN
@@ -2438,52 +830,6 @@ Base.@kwdef struct DispatchGeneratorPlan <: Message
     reasons::Vector{String}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchGeneratorPlan})
-    record, seen, at = ContractShapes.DISPATCH_GENERATOR_PLAN, 0, 0
-    name = ""
-    power_kw = nothing
-    running = nothing
-    start_count = 0
-    cost = 0.0
-    marginal_value_per_kwh = nothing
-    reasons = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        elseif at == 3
-            running = Reading.series!(its, record, 3)
-        elseif at == 4
-            start_count = Reading.whole!(its, record, 4)
-        elseif at == 5
-            cost = Reading.number!(its, record, 5)
-        elseif at == 6
-            marginal_value_per_kwh = Reading.series!(its, record, 6)
-        elseif at == 7
-            reasons = Reading.list!(its, String, record, 7)
-        end
-    end
-    Reading.close_map!(its, seen, 254)
-    return DispatchGeneratorPlan(name, power_kw::Vector{Float64}, running::Vector{Float64}, start_count, cost, marginal_value_per_kwh::Vector{Float64}, reasons::Vector{String})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchGeneratorPlan)
-    record = ContractShapes.DISPATCH_GENERATOR_PLAN
-    Writing.open_map!(out, 7)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    Writing.member!(out, record, 3, its.running)
-    Writing.member!(out, record, 4, its.start_count)
-    Writing.member!(out, record, 5, its.cost)
-    Writing.member!(out, record, 6, its.marginal_value_per_kwh)
-    Writing.member!(out, record, 7, its.reasons)
-    return nothing
-end
-
 shape_of(::Type{DispatchGeneratorPlan}) = ContractShapes.DISPATCH_GENERATOR_PLAN
 
 """
@@ -2501,40 +847,6 @@ Base.@kwdef struct DispatchGroupPlan <: Message
     export_limit_value_per_kwh::Vector{Float64}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchGroupPlan})
-    record, seen, at = ContractShapes.DISPATCH_GROUP_PLAN, 0, 0
-    name = ""
-    power_kw = nothing
-    import_limit_value_per_kwh = nothing
-    export_limit_value_per_kwh = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        elseif at == 3
-            import_limit_value_per_kwh = Reading.series!(its, record, 3)
-        elseif at == 4
-            export_limit_value_per_kwh = Reading.series!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 30)
-    return DispatchGroupPlan(name, power_kw::Vector{Float64}, import_limit_value_per_kwh::Vector{Float64}, export_limit_value_per_kwh::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchGroupPlan)
-    record = ContractShapes.DISPATCH_GROUP_PLAN
-    Writing.open_map!(out, 4)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    Writing.member!(out, record, 3, its.import_limit_value_per_kwh)
-    Writing.member!(out, record, 4, its.export_limit_value_per_kwh)
-    return nothing
-end
-
 shape_of(::Type{DispatchGroupPlan}) = ContractShapes.DISPATCH_GROUP_PLAN
 
 """
@@ -2548,40 +860,6 @@ Base.@kwdef struct DispatchScenarioPlan <: Message
     cost::Float64
     # Power at the grid connection; import positive and export negative.
     grid_power_kw::Vector{Float64}
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchScenarioPlan})
-    record, seen, at = ContractShapes.DISPATCH_SCENARIO_PLAN, 0, 0
-    name = ""
-    probability = 0.0
-    cost = 0.0
-    grid_power_kw = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            probability = Reading.number!(its, record, 2)
-        elseif at == 3
-            cost = Reading.number!(its, record, 3)
-        elseif at == 4
-            grid_power_kw = Reading.series!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 30)
-    return DispatchScenarioPlan(name, probability, cost, grid_power_kw::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchScenarioPlan)
-    record = ContractShapes.DISPATCH_SCENARIO_PLAN
-    Writing.open_map!(out, 4)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.probability)
-    Writing.member!(out, record, 3, its.cost)
-    Writing.member!(out, record, 4, its.grid_power_kw)
-    return nothing
 end
 
 shape_of(::Type{DispatchScenarioPlan}) = ContractShapes.DISPATCH_SCENARIO_PLAN
@@ -2599,44 +877,6 @@ Base.@kwdef struct DispatchUncertaintyPlan <: Message
     # Mean cost of the worst `tail_probability` of cases.
     cvar::Float64
     scenarios::Vector{DispatchScenarioPlan}
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchUncertaintyPlan})
-    record, seen, at = ContractShapes.DISPATCH_UNCERTAINTY_PLAN, 0, 0
-    scenario = ""
-    shared_slots = 0
-    expected_cost = 0.0
-    cvar = 0.0
-    scenarios = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            scenario = Reading.text!(its, record, 1)
-        elseif at == 2
-            shared_slots = Reading.whole!(its, record, 2)
-        elseif at == 3
-            expected_cost = Reading.number!(its, record, 3)
-        elseif at == 4
-            cvar = Reading.number!(its, record, 4)
-        elseif at == 5
-            scenarios = Reading.list!(its, DispatchScenarioPlan, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 62)
-    return DispatchUncertaintyPlan(scenario, shared_slots, expected_cost, cvar, scenarios::Vector{DispatchScenarioPlan})
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchUncertaintyPlan)
-    record = ContractShapes.DISPATCH_UNCERTAINTY_PLAN
-    Writing.open_map!(out, 5)
-    Writing.member!(out, record, 1, its.scenario)
-    Writing.member!(out, record, 2, its.shared_slots)
-    Writing.member!(out, record, 3, its.expected_cost)
-    Writing.member!(out, record, 4, its.cvar)
-    Writing.member!(out, record, 5, its.scenarios)
-    return nothing
 end
 
 shape_of(::Type{DispatchUncertaintyPlan}) = ContractShapes.DISPATCH_UNCERTAINTY_PLAN
@@ -2712,180 +952,6 @@ Base.@kwdef struct DispatchResult <: Message
     uncertainty::Union{Nothing,DispatchUncertaintyPlan} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{DispatchResult})
-    record, seen, at = ContractShapes.DISPATCH_RESULT, 0, 0
-    status = ""
-    start_time = ""
-    slot_duration_s = 0
-    slots = 0
-    currency = ""
-    cost = 0.0
-    costs = nothing
-    baseline_cost = 0.0
-    baseline_within_grid_limits = false
-    savings = 0.0
-    rule_based_cost = nothing
-    rule_based_savings = nothing
-    energy_cost = 0.0
-    wear_cost = 0.0
-    relative_gap = 0.0
-    deviation_kwh = nothing
-    bill = nothing
-    violations = nothing
-    peak_import_power_kw = nothing
-    imported_energy_kwh = nothing
-    exported_energy_kwh = nothing
-    self_sufficiency = nothing
-    self_consumption = nothing
-    co2_kg = nothing
-    batteries = nothing
-    pv = nothing
-    flexible_loads = nothing
-    cycles = nothing
-    electric_vehicles = nothing
-    heat_pumps = nothing
-    generators = nothing
-    groups = nothing
-    grid_power_kw = nothing
-    grid_price_per_kwh = nothing
-    import_limit_value_per_kwh = nothing
-    export_limit_value_per_kwh = nothing
-    upward_reserve_price_per_kw = nothing
-    downward_reserve_price_per_kw = nothing
-    uncertainty = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            status = Reading.text!(its, record, 1)
-        elseif at == 2
-            start_time = Reading.text!(its, record, 2)
-        elseif at == 3
-            slot_duration_s = Reading.whole!(its, record, 3)
-        elseif at == 4
-            slots = Reading.whole!(its, record, 4)
-        elseif at == 5
-            currency = Reading.text!(its, record, 5)
-        elseif at == 6
-            cost = Reading.number!(its, record, 6)
-        elseif at == 7
-            costs = Reading.read_map(its, DispatchCosts)
-        elseif at == 8
-            baseline_cost = Reading.number!(its, record, 8)
-        elseif at == 9
-            baseline_within_grid_limits = Reading.flag!(its, record, 9)
-        elseif at == 10
-            savings = Reading.number!(its, record, 10)
-        elseif at == 11
-            rule_based_cost = Reading.number!(its, record, 11)
-        elseif at == 12
-            rule_based_savings = Reading.number!(its, record, 12)
-        elseif at == 13
-            energy_cost = Reading.number!(its, record, 13)
-        elseif at == 14
-            wear_cost = Reading.number!(its, record, 14)
-        elseif at == 15
-            relative_gap = Reading.number!(its, record, 15)
-        elseif at == 16
-            deviation_kwh = Reading.number!(its, record, 16)
-        elseif at == 17
-            bill = Reading.list!(its, DispatchBillLine, record, 17)
-        elseif at == 18
-            violations = Reading.list!(its, DispatchViolation, record, 18)
-        elseif at == 19
-            peak_import_power_kw = Reading.number!(its, record, 19)
-        elseif at == 20
-            imported_energy_kwh = Reading.number!(its, record, 20)
-        elseif at == 21
-            exported_energy_kwh = Reading.number!(its, record, 21)
-        elseif at == 22
-            self_sufficiency = Reading.number!(its, record, 22)
-        elseif at == 23
-            self_consumption = Reading.number!(its, record, 23)
-        elseif at == 24
-            co2_kg = Reading.number!(its, record, 24)
-        elseif at == 25
-            batteries = Reading.list!(its, DispatchBatteryPlan, record, 25)
-        elseif at == 26
-            pv = Reading.list!(its, DispatchPvPlan, record, 26)
-        elseif at == 27
-            flexible_loads = Reading.list!(its, DispatchFlexibleLoadPlan, record, 27)
-        elseif at == 28
-            cycles = Reading.list!(its, DispatchCyclePlan, record, 28)
-        elseif at == 29
-            electric_vehicles = Reading.list!(its, DispatchElectricVehiclePlan, record, 29)
-        elseif at == 30
-            heat_pumps = Reading.list!(its, DispatchHeatPumpPlan, record, 30)
-        elseif at == 31
-            generators = Reading.list!(its, DispatchGeneratorPlan, record, 31)
-        elseif at == 32
-            groups = Reading.list!(its, DispatchGroupPlan, record, 32)
-        elseif at == 33
-            grid_power_kw = Reading.series!(its, record, 33)
-        elseif at == 34
-            grid_price_per_kwh = Reading.series!(its, record, 34)
-        elseif at == 35
-            import_limit_value_per_kwh = Reading.series!(its, record, 35)
-        elseif at == 36
-            export_limit_value_per_kwh = Reading.series!(its, record, 36)
-        elseif at == 37
-            upward_reserve_price_per_kw = Reading.series!(its, record, 37)
-        elseif at == 38
-            downward_reserve_price_per_kw = Reading.series!(its, record, 38)
-        elseif at == 39
-            uncertainty = Reading.read_map(its, DispatchUncertaintyPlan)
-        end
-    end
-    Reading.close_map!(its, seen, 25870526334)
-    return DispatchResult(status, start_time, slot_duration_s, slots, currency, cost, costs, baseline_cost, baseline_within_grid_limits, savings, rule_based_cost, rule_based_savings, energy_cost, wear_cost, relative_gap, deviation_kwh, bill === nothing ? DispatchBillLine[] : bill, violations === nothing ? DispatchViolation[] : violations, peak_import_power_kw, imported_energy_kwh, exported_energy_kwh, self_sufficiency, self_consumption, co2_kg, batteries::Vector{DispatchBatteryPlan}, pv::Vector{DispatchPvPlan}, flexible_loads === nothing ? DispatchFlexibleLoadPlan[] : flexible_loads, cycles === nothing ? DispatchCyclePlan[] : cycles, electric_vehicles === nothing ? DispatchElectricVehiclePlan[] : electric_vehicles, heat_pumps === nothing ? DispatchHeatPumpPlan[] : heat_pumps, generators === nothing ? DispatchGeneratorPlan[] : generators, groups === nothing ? DispatchGroupPlan[] : groups, grid_power_kw::Vector{Float64}, grid_price_per_kwh::Vector{Float64}, import_limit_value_per_kwh, export_limit_value_per_kwh, upward_reserve_price_per_kw, downward_reserve_price_per_kw, uncertainty)
-end
-
-function Writing.write_map(out::Writing.Writer, its::DispatchResult)
-    record = ContractShapes.DISPATCH_RESULT
-    Writing.open_map!(out, 24 + (its.costs !== nothing) + (its.rule_based_cost !== nothing) + (its.rule_based_savings !== nothing) + (its.deviation_kwh !== nothing) + (its.peak_import_power_kw !== nothing) + (its.imported_energy_kwh !== nothing) + (its.exported_energy_kwh !== nothing) + (its.self_sufficiency !== nothing) + (its.self_consumption !== nothing) + (its.co2_kg !== nothing) + (its.import_limit_value_per_kwh !== nothing) + (its.export_limit_value_per_kwh !== nothing) + (its.upward_reserve_price_per_kw !== nothing) + (its.downward_reserve_price_per_kw !== nothing) + (its.uncertainty !== nothing))
-    Writing.member!(out, record, 1, its.status)
-    Writing.member!(out, record, 2, its.start_time)
-    Writing.member!(out, record, 3, its.slot_duration_s)
-    Writing.member!(out, record, 4, its.slots)
-    Writing.member!(out, record, 5, its.currency)
-    Writing.member!(out, record, 6, its.cost)
-    Writing.member!(out, record, 7, its.costs)
-    Writing.member!(out, record, 8, its.baseline_cost)
-    Writing.member!(out, record, 9, its.baseline_within_grid_limits)
-    Writing.member!(out, record, 10, its.savings)
-    Writing.member!(out, record, 11, its.rule_based_cost)
-    Writing.member!(out, record, 12, its.rule_based_savings)
-    Writing.member!(out, record, 13, its.energy_cost)
-    Writing.member!(out, record, 14, its.wear_cost)
-    Writing.member!(out, record, 15, its.relative_gap)
-    Writing.member!(out, record, 16, its.deviation_kwh)
-    Writing.member!(out, record, 17, its.bill)
-    Writing.member!(out, record, 18, its.violations)
-    Writing.member!(out, record, 19, its.peak_import_power_kw)
-    Writing.member!(out, record, 20, its.imported_energy_kwh)
-    Writing.member!(out, record, 21, its.exported_energy_kwh)
-    Writing.member!(out, record, 22, its.self_sufficiency)
-    Writing.member!(out, record, 23, its.self_consumption)
-    Writing.member!(out, record, 24, its.co2_kg)
-    Writing.member!(out, record, 25, its.batteries)
-    Writing.member!(out, record, 26, its.pv)
-    Writing.member!(out, record, 27, its.flexible_loads)
-    Writing.member!(out, record, 28, its.cycles)
-    Writing.member!(out, record, 29, its.electric_vehicles)
-    Writing.member!(out, record, 30, its.heat_pumps)
-    Writing.member!(out, record, 31, its.generators)
-    Writing.member!(out, record, 32, its.groups)
-    Writing.member!(out, record, 33, its.grid_power_kw)
-    Writing.member!(out, record, 34, its.grid_price_per_kwh)
-    Writing.member!(out, record, 35, its.import_limit_value_per_kwh)
-    Writing.member!(out, record, 36, its.export_limit_value_per_kwh)
-    Writing.member!(out, record, 37, its.upward_reserve_price_per_kw)
-    Writing.member!(out, record, 38, its.downward_reserve_price_per_kw)
-    Writing.member!(out, record, 39, its.uncertainty)
-    return nothing
-end
-
 shape_of(::Type{DispatchResult}) = ContractShapes.DISPATCH_RESULT
 const RULES_OF_DISPATCH_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "batteries[].power_kw", count = "slots"),
@@ -2920,39 +986,6 @@ const RULES_OF_DISPATCH_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "uncertainty.scenarios[].grid_power_kw", count = "slots"),
 ]
 rules_of(::Type{DispatchResult}) = RULES_OF_DISPATCH_RESULT
-function keeps_rules(its::DispatchResult)
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.batteries) || return false
-    all(item -> Rules.has_length(item.energy_kwh, its.slots, false), its.batteries) || return false
-    all(item -> Rules.has_length(item.marginal_value_per_kwh, its.slots, false), its.batteries) || return false
-    all(item -> Rules.has_length(item.reasons, its.slots, false), its.batteries) || return false
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.pv) || return false
-    all(item -> Rules.has_length(item.marginal_value_per_kwh, its.slots, false), its.pv) || return false
-    all(item -> Rules.has_length(item.reasons, its.slots, false), its.pv) || return false
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.flexible_loads) || return false
-    all(item -> Rules.has_length(item.reasons, its.slots, false), its.flexible_loads) || return false
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.cycles) || return false
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.electric_vehicles) || return false
-    all(item -> Rules.has_length(item.energy_kwh, its.slots, false), its.electric_vehicles) || return false
-    all(item -> Rules.has_length(item.marginal_value_per_kwh, its.slots, false), its.electric_vehicles) || return false
-    all(item -> Rules.has_length(item.reasons, its.slots, false), its.electric_vehicles) || return false
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.heat_pumps) || return false
-    all(item -> Rules.has_length(item.tank_energy_kwh, its.slots, false), its.heat_pumps) || return false
-    all(item -> Rules.has_length(item.marginal_value_per_kwh, its.slots, false), its.heat_pumps) || return false
-    all(item -> Rules.has_length(item.reasons, its.slots, false), its.heat_pumps) || return false
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.generators) || return false
-    all(item -> Rules.has_length(item.running, its.slots, false), its.generators) || return false
-    all(item -> Rules.has_length(item.marginal_value_per_kwh, its.slots, false), its.generators) || return false
-    all(item -> Rules.has_length(item.reasons, its.slots, false), its.generators) || return false
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.groups) || return false
-    Rules.has_length(its.grid_power_kw, its.slots, false) || return false
-    Rules.has_length(its.grid_price_per_kwh, its.slots, false) || return false
-    Rules.has_length(its.import_limit_value_per_kwh, its.slots, false) || return false
-    Rules.has_length(its.export_limit_value_per_kwh, its.slots, false) || return false
-    Rules.has_length(its.upward_reserve_price_per_kw, its.slots, false) || return false
-    Rules.has_length(its.downward_reserve_price_per_kw, its.slots, false) || return false
-    Rules.keeps(RULES_OF_DISPATCH_RESULT[30], its) || return false
-    return true
-end
 
 """
     NetworkBus
@@ -2975,61 +1008,11 @@ Base.@kwdef struct NetworkBus <: Message
     initial_angle_deg::Union{Nothing,Float64} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{NetworkBus})
-    record, seen, at = ContractShapes.NETWORK_BUS, 0, 0
-    name = ""
-    nominal_voltage_kv = 0.0
-    min_voltage_pu = 0.9
-    max_voltage_pu = 1.1
-    zone = nothing
-    initial_voltage_pu = nothing
-    initial_angle_deg = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            nominal_voltage_kv = Reading.number!(its, record, 2)
-        elseif at == 3
-            min_voltage_pu = Reading.number!(its, record, 3)
-        elseif at == 4
-            max_voltage_pu = Reading.number!(its, record, 4)
-        elseif at == 5
-            zone = Reading.text!(its, record, 5)
-        elseif at == 6
-            initial_voltage_pu = Reading.number!(its, record, 6)
-        elseif at == 7
-            initial_angle_deg = Reading.number!(its, record, 7)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return NetworkBus(name, nominal_voltage_kv, min_voltage_pu, max_voltage_pu, zone, initial_voltage_pu, initial_angle_deg)
-end
-
-function Writing.write_map(out::Writing.Writer, its::NetworkBus)
-    record = ContractShapes.NETWORK_BUS
-    Writing.open_map!(out, 4 + (its.zone !== nothing) + (its.initial_voltage_pu !== nothing) + (its.initial_angle_deg !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.nominal_voltage_kv)
-    Writing.member!(out, record, 3, its.min_voltage_pu)
-    Writing.member!(out, record, 4, its.max_voltage_pu)
-    Writing.member!(out, record, 5, its.zone)
-    Writing.member!(out, record, 6, its.initial_voltage_pu)
-    Writing.member!(out, record, 7, its.initial_angle_deg)
-    return nothing
-end
-
 shape_of(::Type{NetworkBus}) = ContractShapes.NETWORK_BUS
 const RULES_OF_NETWORK_BUS = Rules.Rule[
     Rules.AtMost(; field = "min_voltage_pu", limit = "max_voltage_pu"),
 ]
 rules_of(::Type{NetworkBus}) = RULES_OF_NETWORK_BUS
-function keeps_rules(its::NetworkBus)
-    Rules.at_most(its.min_voltage_pu, its.max_voltage_pu, 0.0) || return false
-    return true
-end
 
 """
     NetworkBranch
@@ -3066,95 +1049,12 @@ Base.@kwdef struct NetworkBranch <: Message
     in_service::Bool = true
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{NetworkBranch})
-    record, seen, at = ContractShapes.NETWORK_BRANCH, 0, 0
-    name = ""
-    kind = ""
-    from_bus = ""
-    to_bus = ""
-    resistance_pu = 0.0
-    reactance_pu = 0.0
-    charging_conductance_pu = 0.0
-    charging_susceptance_pu = 0.0
-    from_conductance_pu = 0.0
-    from_susceptance_pu = 0.0
-    tap_ratio = 1.0
-    phase_shift_deg = 0.0
-    max_apparent_power_mva = nothing
-    max_current_ka = nothing
-    in_service = true
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            kind = Reading.text!(its, record, 2)
-        elseif at == 3
-            from_bus = Reading.text!(its, record, 3)
-        elseif at == 4
-            to_bus = Reading.text!(its, record, 4)
-        elseif at == 5
-            resistance_pu = Reading.number!(its, record, 5)
-        elseif at == 6
-            reactance_pu = Reading.number!(its, record, 6)
-        elseif at == 7
-            charging_conductance_pu = Reading.number!(its, record, 7)
-        elseif at == 8
-            charging_susceptance_pu = Reading.number!(its, record, 8)
-        elseif at == 9
-            from_conductance_pu = Reading.number!(its, record, 9)
-        elseif at == 10
-            from_susceptance_pu = Reading.number!(its, record, 10)
-        elseif at == 11
-            tap_ratio = Reading.number!(its, record, 11)
-        elseif at == 12
-            phase_shift_deg = Reading.number!(its, record, 12)
-        elseif at == 13
-            max_apparent_power_mva = Reading.number!(its, record, 13)
-        elseif at == 14
-            max_current_ka = Reading.number!(its, record, 14)
-        elseif at == 15
-            in_service = Reading.flag!(its, record, 15)
-        end
-    end
-    Reading.close_map!(its, seen, 126)
-    return NetworkBranch(name, kind, from_bus, to_bus, resistance_pu, reactance_pu, charging_conductance_pu, charging_susceptance_pu, from_conductance_pu, from_susceptance_pu, tap_ratio, phase_shift_deg, max_apparent_power_mva, max_current_ka, in_service)
-end
-
-function Writing.write_map(out::Writing.Writer, its::NetworkBranch)
-    record = ContractShapes.NETWORK_BRANCH
-    Writing.open_map!(out, 13 + (its.max_apparent_power_mva !== nothing) + (its.max_current_ka !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.kind)
-    Writing.member!(out, record, 3, its.from_bus)
-    Writing.member!(out, record, 4, its.to_bus)
-    Writing.member!(out, record, 5, its.resistance_pu)
-    Writing.member!(out, record, 6, its.reactance_pu)
-    Writing.member!(out, record, 7, its.charging_conductance_pu)
-    Writing.member!(out, record, 8, its.charging_susceptance_pu)
-    Writing.member!(out, record, 9, its.from_conductance_pu)
-    Writing.member!(out, record, 10, its.from_susceptance_pu)
-    Writing.member!(out, record, 11, its.tap_ratio)
-    Writing.member!(out, record, 12, its.phase_shift_deg)
-    Writing.member!(out, record, 13, its.max_apparent_power_mva)
-    Writing.member!(out, record, 14, its.max_current_ka)
-    Writing.member!(out, record, 15, its.in_service)
-    return nothing
-end
-
 shape_of(::Type{NetworkBranch}) = ContractShapes.NETWORK_BRANCH
 const RULES_OF_NETWORK_BRANCH = Rules.Rule[
     Rules.Unique(; fields = ["from_bus", "to_bus"]),
     Rules.NotAllZero(; fields = ["resistance_pu", "reactance_pu"], tolerance = 1e-09),
 ]
 rules_of(::Type{NetworkBranch}) = RULES_OF_NETWORK_BRANCH
-function keeps_rules(its::NetworkBranch)
-    its.from_bus != its.to_bus || return false
-    !(abs(its.resistance_pu) <= 1e-09 && abs(its.reactance_pu) <= 1e-09) || return false
-    return true
-end
 
 """
     NetworkGenerator
@@ -3185,81 +1085,11 @@ Base.@kwdef struct NetworkGenerator <: Message
     in_service::Bool = true
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{NetworkGenerator})
-    record, seen, at = ContractShapes.NETWORK_GENERATOR, 0, 0
-    name = ""
-    bus = ""
-    role = ""
-    active_power_mw = 0.0
-    reactive_power_mvar = 0.0
-    voltage_setpoint_pu = 1.0
-    voltage_angle_deg = 0.0
-    min_reactive_power_mvar = nothing
-    max_reactive_power_mvar = nothing
-    profile = nothing
-    reactive_profile = nothing
-    in_service = true
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            bus = Reading.text!(its, record, 2)
-        elseif at == 3
-            role = Reading.text!(its, record, 3)
-        elseif at == 4
-            active_power_mw = Reading.number!(its, record, 4)
-        elseif at == 5
-            reactive_power_mvar = Reading.number!(its, record, 5)
-        elseif at == 6
-            voltage_setpoint_pu = Reading.number!(its, record, 6)
-        elseif at == 7
-            voltage_angle_deg = Reading.number!(its, record, 7)
-        elseif at == 8
-            min_reactive_power_mvar = Reading.number!(its, record, 8)
-        elseif at == 9
-            max_reactive_power_mvar = Reading.number!(its, record, 9)
-        elseif at == 10
-            profile = Reading.text!(its, record, 10)
-        elseif at == 11
-            reactive_profile = Reading.text!(its, record, 11)
-        elseif at == 12
-            in_service = Reading.flag!(its, record, 12)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return NetworkGenerator(name, bus, role, active_power_mw, reactive_power_mvar, voltage_setpoint_pu, voltage_angle_deg, min_reactive_power_mvar, max_reactive_power_mvar, profile, reactive_profile, in_service)
-end
-
-function Writing.write_map(out::Writing.Writer, its::NetworkGenerator)
-    record = ContractShapes.NETWORK_GENERATOR
-    Writing.open_map!(out, 8 + (its.min_reactive_power_mvar !== nothing) + (its.max_reactive_power_mvar !== nothing) + (its.profile !== nothing) + (its.reactive_profile !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.bus)
-    Writing.member!(out, record, 3, its.role)
-    Writing.member!(out, record, 4, its.active_power_mw)
-    Writing.member!(out, record, 5, its.reactive_power_mvar)
-    Writing.member!(out, record, 6, its.voltage_setpoint_pu)
-    Writing.member!(out, record, 7, its.voltage_angle_deg)
-    Writing.member!(out, record, 8, its.min_reactive_power_mvar)
-    Writing.member!(out, record, 9, its.max_reactive_power_mvar)
-    Writing.member!(out, record, 10, its.profile)
-    Writing.member!(out, record, 11, its.reactive_profile)
-    Writing.member!(out, record, 12, its.in_service)
-    return nothing
-end
-
 shape_of(::Type{NetworkGenerator}) = ContractShapes.NETWORK_GENERATOR
 const RULES_OF_NETWORK_GENERATOR = Rules.Rule[
     Rules.AtMost(; field = "min_reactive_power_mvar", limit = "max_reactive_power_mvar"),
 ]
 rules_of(::Type{NetworkGenerator}) = RULES_OF_NETWORK_GENERATOR
-function keeps_rules(its::NetworkGenerator)
-    Rules.at_most(its.min_reactive_power_mvar, its.max_reactive_power_mvar, 0.0) || return false
-    return true
-end
 
 """
     NetworkLoad
@@ -3280,52 +1110,6 @@ Base.@kwdef struct NetworkLoad <: Message
     in_service::Bool = true
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{NetworkLoad})
-    record, seen, at = ContractShapes.NETWORK_LOAD, 0, 0
-    name = ""
-    bus = ""
-    active_power_mw = 0.0
-    reactive_power_mvar = 0.0
-    profile = nothing
-    reactive_profile = nothing
-    in_service = true
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            bus = Reading.text!(its, record, 2)
-        elseif at == 3
-            active_power_mw = Reading.number!(its, record, 3)
-        elseif at == 4
-            reactive_power_mvar = Reading.number!(its, record, 4)
-        elseif at == 5
-            profile = Reading.text!(its, record, 5)
-        elseif at == 6
-            reactive_profile = Reading.text!(its, record, 6)
-        elseif at == 7
-            in_service = Reading.flag!(its, record, 7)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return NetworkLoad(name, bus, active_power_mw, reactive_power_mvar, profile, reactive_profile, in_service)
-end
-
-function Writing.write_map(out::Writing.Writer, its::NetworkLoad)
-    record = ContractShapes.NETWORK_LOAD
-    Writing.open_map!(out, 5 + (its.profile !== nothing) + (its.reactive_profile !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.bus)
-    Writing.member!(out, record, 3, its.active_power_mw)
-    Writing.member!(out, record, 4, its.reactive_power_mvar)
-    Writing.member!(out, record, 5, its.profile)
-    Writing.member!(out, record, 6, its.reactive_profile)
-    Writing.member!(out, record, 7, its.in_service)
-    return nothing
-end
-
 shape_of(::Type{NetworkLoad}) = ContractShapes.NETWORK_LOAD
 
 """
@@ -3341,44 +1125,6 @@ Base.@kwdef struct NetworkShunt <: Message
     # Reactive power supplied at 1 p.u.; a capacitor is positive, a reactor negative.
     susceptance_mvar::Float64 = 0.0
     in_service::Bool = true
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{NetworkShunt})
-    record, seen, at = ContractShapes.NETWORK_SHUNT, 0, 0
-    name = ""
-    bus = ""
-    conductance_mw = 0.0
-    susceptance_mvar = 0.0
-    in_service = true
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            bus = Reading.text!(its, record, 2)
-        elseif at == 3
-            conductance_mw = Reading.number!(its, record, 3)
-        elseif at == 4
-            susceptance_mvar = Reading.number!(its, record, 4)
-        elseif at == 5
-            in_service = Reading.flag!(its, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return NetworkShunt(name, bus, conductance_mw, susceptance_mvar, in_service)
-end
-
-function Writing.write_map(out::Writing.Writer, its::NetworkShunt)
-    record = ContractShapes.NETWORK_SHUNT
-    Writing.open_map!(out, 5)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.bus)
-    Writing.member!(out, record, 3, its.conductance_mw)
-    Writing.member!(out, record, 4, its.susceptance_mvar)
-    Writing.member!(out, record, 5, its.in_service)
-    return nothing
 end
 
 shape_of(::Type{NetworkShunt}) = ContractShapes.NETWORK_SHUNT
@@ -3405,52 +1151,6 @@ Base.@kwdef struct Network <: Message
     shunts::Vector{NetworkShunt} = NetworkShunt[]
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{Network})
-    record, seen, at = ContractShapes.NETWORK, 0, 0
-    base_power_mva = 0.0
-    frequency_hz = 50.0
-    buses = nothing
-    branches = nothing
-    generators = nothing
-    loads = nothing
-    shunts = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            base_power_mva = Reading.number!(its, record, 1)
-        elseif at == 2
-            frequency_hz = Reading.number!(its, record, 2)
-        elseif at == 3
-            buses = Reading.list!(its, NetworkBus, record, 3)
-        elseif at == 4
-            branches = Reading.list!(its, NetworkBranch, record, 4)
-        elseif at == 5
-            generators = Reading.list!(its, NetworkGenerator, record, 5)
-        elseif at == 6
-            loads = Reading.list!(its, NetworkLoad, record, 6)
-        elseif at == 7
-            shunts = Reading.list!(its, NetworkShunt, record, 7)
-        end
-    end
-    Reading.close_map!(its, seen, 58)
-    return Network(base_power_mva, frequency_hz, buses::Vector{NetworkBus}, branches::Vector{NetworkBranch}, generators::Vector{NetworkGenerator}, loads === nothing ? NetworkLoad[] : loads, shunts === nothing ? NetworkShunt[] : shunts)
-end
-
-function Writing.write_map(out::Writing.Writer, its::Network)
-    record = ContractShapes.NETWORK
-    Writing.open_map!(out, 7)
-    Writing.member!(out, record, 1, its.base_power_mva)
-    Writing.member!(out, record, 2, its.frequency_hz)
-    Writing.member!(out, record, 3, its.buses)
-    Writing.member!(out, record, 4, its.branches)
-    Writing.member!(out, record, 5, its.generators)
-    Writing.member!(out, record, 6, its.loads)
-    Writing.member!(out, record, 7, its.shunts)
-    return nothing
-end
-
 shape_of(::Type{Network}) = ContractShapes.NETWORK
 const RULES_OF_NETWORK = Rules.Rule[
     Rules.Unique(; fields = ["buses[].name"]),
@@ -3466,33 +1166,6 @@ const RULES_OF_NETWORK = Rules.Rule[
     Rules.Contains(; field = "generators[].role", value = "SLACK"),
 ]
 rules_of(::Type{Network}) = RULES_OF_NETWORK
-function keeps_rules(its::Network)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_1, its.buses)
-    names_2 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_2, its.branches)
-    names_3 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_3, its.generators)
-    names_4 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_4, its.loads)
-    names_5 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_5, its.shunts)
-    names_1.differ || return false
-    names_2.differ || return false
-    names_3.differ || return false
-    names_4.differ || return false
-    names_5.differ || return false
-    Rules.refer(item -> item.from_bus, its.branches, names_1) || return false
-    Rules.refer(item -> item.to_bus, its.branches, names_1) || return false
-    Rules.refer(item -> item.bus, its.generators, names_1) || return false
-    Rules.refer(item -> item.bus, its.loads, names_1) || return false
-    Rules.refer(item -> item.bus, its.shunts, names_1) || return false
-    any(item -> item.role == "SLACK", its.generators) || return false
-    all(keeps_rules, its.buses) || return false
-    all(keeps_rules, its.branches) || return false
-    all(keeps_rules, its.generators) || return false
-    return true
-end
 
 """
     NetworkProfile
@@ -3505,36 +1178,6 @@ Base.@kwdef struct NetworkProfile <: Message
     unit::String
     # One value a slot.
     values::Vector{Float64}
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{NetworkProfile})
-    record, seen, at = ContractShapes.NETWORK_PROFILE, 0, 0
-    name = ""
-    unit = ""
-    values = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            unit = Reading.text!(its, record, 2)
-        elseif at == 3
-            values = Reading.series!(its, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return NetworkProfile(name, unit, values::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::NetworkProfile)
-    record = ContractShapes.NETWORK_PROFILE
-    Writing.open_map!(out, 3)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.unit)
-    Writing.member!(out, record, 3, its.values)
-    return nothing
 end
 
 shape_of(::Type{NetworkProfile}) = ContractShapes.NETWORK_PROFILE
@@ -3566,48 +1209,6 @@ Base.@kwdef struct PowerFlowOptions <: Message
     report::String = "EXTREMES"
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{PowerFlowOptions})
-    record, seen, at = ContractShapes.POWER_FLOW_OPTIONS, 0, 0
-    tolerance_pu = 1e-08
-    max_iterations = 30
-    start = "AUTO"
-    enforce_reactive_limits = false
-    islands = "REFUSE"
-    report = "EXTREMES"
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            tolerance_pu = Reading.number!(its, record, 1)
-        elseif at == 2
-            max_iterations = Reading.whole!(its, record, 2)
-        elseif at == 3
-            start = Reading.text!(its, record, 3)
-        elseif at == 4
-            enforce_reactive_limits = Reading.flag!(its, record, 4)
-        elseif at == 5
-            islands = Reading.text!(its, record, 5)
-        elseif at == 6
-            report = Reading.text!(its, record, 6)
-        end
-    end
-    Reading.close_map!(its, seen, 0)
-    return PowerFlowOptions(tolerance_pu, max_iterations, start, enforce_reactive_limits, islands, report)
-end
-
-function Writing.write_map(out::Writing.Writer, its::PowerFlowOptions)
-    record = ContractShapes.POWER_FLOW_OPTIONS
-    Writing.open_map!(out, 6)
-    Writing.member!(out, record, 1, its.tolerance_pu)
-    Writing.member!(out, record, 2, its.max_iterations)
-    Writing.member!(out, record, 3, its.start)
-    Writing.member!(out, record, 4, its.enforce_reactive_limits)
-    Writing.member!(out, record, 5, its.islands)
-    Writing.member!(out, record, 6, its.report)
-    return nothing
-end
-
 shape_of(::Type{PowerFlowOptions}) = ContractShapes.POWER_FLOW_OPTIONS
 
 """
@@ -3626,48 +1227,6 @@ Base.@kwdef struct PowerFlowInput <: Message
     options::Union{Nothing,PowerFlowOptions} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{PowerFlowInput})
-    record, seen, at = ContractShapes.POWER_FLOW_INPUT, 0, 0
-    network = nothing
-    slots = 1
-    start_time = nothing
-    slot_duration_s = nothing
-    profiles = nothing
-    options = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            network = Reading.read_map(its, Network)
-        elseif at == 2
-            slots = Reading.whole!(its, record, 2)
-        elseif at == 3
-            start_time = Reading.text!(its, record, 3)
-        elseif at == 4
-            slot_duration_s = Reading.whole!(its, record, 4)
-        elseif at == 5
-            profiles = Reading.list!(its, NetworkProfile, record, 5)
-        elseif at == 6
-            options = Reading.read_map(its, PowerFlowOptions)
-        end
-    end
-    Reading.close_map!(its, seen, 2)
-    return PowerFlowInput(network::Network, slots, start_time, slot_duration_s, profiles === nothing ? NetworkProfile[] : profiles, options)
-end
-
-function Writing.write_map(out::Writing.Writer, its::PowerFlowInput)
-    record = ContractShapes.POWER_FLOW_INPUT
-    Writing.open_map!(out, 3 + (its.start_time !== nothing) + (its.slot_duration_s !== nothing) + (its.options !== nothing))
-    Writing.member!(out, record, 1, its.network)
-    Writing.member!(out, record, 2, its.slots)
-    Writing.member!(out, record, 3, its.start_time)
-    Writing.member!(out, record, 4, its.slot_duration_s)
-    Writing.member!(out, record, 5, its.profiles)
-    Writing.member!(out, record, 6, its.options)
-    return nothing
-end
-
 shape_of(::Type{PowerFlowInput}) = ContractShapes.POWER_FLOW_INPUT
 const RULES_OF_POWER_FLOW_INPUT = Rules.Rule[
     Rules.Unique(; fields = ["profiles[].name"]),
@@ -3678,18 +1237,6 @@ const RULES_OF_POWER_FLOW_INPUT = Rules.Rule[
     Rules.RefersTo(; field = "network.generators[].reactive_profile", to = ["profiles[].name"]),
 ]
 rules_of(::Type{PowerFlowInput}) = RULES_OF_POWER_FLOW_INPUT
-function keeps_rules(its::PowerFlowInput)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_1, its.profiles)
-    names_1.differ || return false
-    all(item -> Rules.has_length(item.values, its.slots, false), its.profiles) || return false
-    Rules.refer(item -> item.profile, its.network.loads, names_1) || return false
-    Rules.refer(item -> item.reactive_profile, its.network.loads, names_1) || return false
-    Rules.refer(item -> item.profile, its.network.generators, names_1) || return false
-    Rules.refer(item -> item.reactive_profile, its.network.generators, names_1) || return false
-    keeps_rules(its.network) || return false
-    return true
-end
 
 """
     NetworkIsland
@@ -3701,36 +1248,6 @@ Base.@kwdef struct NetworkIsland <: Message
     energised::Bool
     slack_generators::Vector{String}
     buses::Vector{String}
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{NetworkIsland})
-    record, seen, at = ContractShapes.NETWORK_ISLAND, 0, 0
-    energised = false
-    slack_generators = nothing
-    buses = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            energised = Reading.flag!(its, record, 1)
-        elseif at == 2
-            slack_generators = Reading.list!(its, String, record, 2)
-        elseif at == 3
-            buses = Reading.list!(its, String, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return NetworkIsland(energised, slack_generators::Vector{String}, buses::Vector{String})
-end
-
-function Writing.write_map(out::Writing.Writer, its::NetworkIsland)
-    record = ContractShapes.NETWORK_ISLAND
-    Writing.open_map!(out, 3)
-    Writing.member!(out, record, 1, its.energised)
-    Writing.member!(out, record, 2, its.slack_generators)
-    Writing.member!(out, record, 3, its.buses)
-    return nothing
 end
 
 shape_of(::Type{NetworkIsland}) = ContractShapes.NETWORK_ISLAND
@@ -3759,56 +1276,6 @@ Base.@kwdef struct NetworkSlots <: Message
     violations::Vector{Float64}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{NetworkSlots})
-    record, seen, at = ContractShapes.NETWORK_SLOTS, 0, 0
-    iterations = nothing
-    losses_mw = nothing
-    slack_power_mw = nothing
-    slack_reactive_power_mvar = nothing
-    lowest_voltage_pu = nothing
-    highest_voltage_pu = nothing
-    highest_loading_percent = nothing
-    violations = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            iterations = Reading.series!(its, record, 1)
-        elseif at == 2
-            losses_mw = Reading.series!(its, record, 2)
-        elseif at == 3
-            slack_power_mw = Reading.series!(its, record, 3)
-        elseif at == 4
-            slack_reactive_power_mvar = Reading.series!(its, record, 4)
-        elseif at == 5
-            lowest_voltage_pu = Reading.series!(its, record, 5)
-        elseif at == 6
-            highest_voltage_pu = Reading.series!(its, record, 6)
-        elseif at == 7
-            highest_loading_percent = Reading.series!(its, record, 7)
-        elseif at == 8
-            violations = Reading.series!(its, record, 8)
-        end
-    end
-    Reading.close_map!(its, seen, 510)
-    return NetworkSlots(iterations::Vector{Float64}, losses_mw::Vector{Float64}, slack_power_mw::Vector{Float64}, slack_reactive_power_mvar::Vector{Float64}, lowest_voltage_pu::Vector{Float64}, highest_voltage_pu::Vector{Float64}, highest_loading_percent::Vector{Float64}, violations::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::NetworkSlots)
-    record = ContractShapes.NETWORK_SLOTS
-    Writing.open_map!(out, 8)
-    Writing.member!(out, record, 1, its.iterations)
-    Writing.member!(out, record, 2, its.losses_mw)
-    Writing.member!(out, record, 3, its.slack_power_mw)
-    Writing.member!(out, record, 4, its.slack_reactive_power_mvar)
-    Writing.member!(out, record, 5, its.lowest_voltage_pu)
-    Writing.member!(out, record, 6, its.highest_voltage_pu)
-    Writing.member!(out, record, 7, its.highest_loading_percent)
-    Writing.member!(out, record, 8, its.violations)
-    return nothing
-end
-
 shape_of(::Type{NetworkSlots}) = ContractShapes.NETWORK_SLOTS
 
 """
@@ -3827,48 +1294,6 @@ Base.@kwdef struct NetworkExtremes <: Message
     # Of each branch.
     highest_loading_percent::Vector{Float64}
     highest_loading_slot::Vector{Float64}
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{NetworkExtremes})
-    record, seen, at = ContractShapes.NETWORK_EXTREMES, 0, 0
-    lowest_voltage_pu = nothing
-    lowest_voltage_slot = nothing
-    highest_voltage_pu = nothing
-    highest_voltage_slot = nothing
-    highest_loading_percent = nothing
-    highest_loading_slot = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            lowest_voltage_pu = Reading.series!(its, record, 1)
-        elseif at == 2
-            lowest_voltage_slot = Reading.series!(its, record, 2)
-        elseif at == 3
-            highest_voltage_pu = Reading.series!(its, record, 3)
-        elseif at == 4
-            highest_voltage_slot = Reading.series!(its, record, 4)
-        elseif at == 5
-            highest_loading_percent = Reading.series!(its, record, 5)
-        elseif at == 6
-            highest_loading_slot = Reading.series!(its, record, 6)
-        end
-    end
-    Reading.close_map!(its, seen, 126)
-    return NetworkExtremes(lowest_voltage_pu::Vector{Float64}, lowest_voltage_slot::Vector{Float64}, highest_voltage_pu::Vector{Float64}, highest_voltage_slot::Vector{Float64}, highest_loading_percent::Vector{Float64}, highest_loading_slot::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::NetworkExtremes)
-    record = ContractShapes.NETWORK_EXTREMES
-    Writing.open_map!(out, 6)
-    Writing.member!(out, record, 1, its.lowest_voltage_pu)
-    Writing.member!(out, record, 2, its.lowest_voltage_slot)
-    Writing.member!(out, record, 3, its.highest_voltage_pu)
-    Writing.member!(out, record, 4, its.highest_voltage_slot)
-    Writing.member!(out, record, 5, its.highest_loading_percent)
-    Writing.member!(out, record, 6, its.highest_loading_slot)
-    return nothing
 end
 
 shape_of(::Type{NetworkExtremes}) = ContractShapes.NETWORK_EXTREMES
@@ -3899,64 +1324,6 @@ Base.@kwdef struct NetworkState <: Message
     generator_reactive_power_mvar::Vector{Float64}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{NetworkState})
-    record, seen, at = ContractShapes.NETWORK_STATE, 0, 0
-    slot = 0
-    voltage_pu = nothing
-    angle_deg = nothing
-    from_active_power_mw = nothing
-    from_reactive_power_mvar = nothing
-    to_active_power_mw = nothing
-    to_reactive_power_mvar = nothing
-    loading_percent = nothing
-    generator_active_power_mw = nothing
-    generator_reactive_power_mvar = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            slot = Reading.whole!(its, record, 1)
-        elseif at == 2
-            voltage_pu = Reading.series!(its, record, 2)
-        elseif at == 3
-            angle_deg = Reading.series!(its, record, 3)
-        elseif at == 4
-            from_active_power_mw = Reading.series!(its, record, 4)
-        elseif at == 5
-            from_reactive_power_mvar = Reading.series!(its, record, 5)
-        elseif at == 6
-            to_active_power_mw = Reading.series!(its, record, 6)
-        elseif at == 7
-            to_reactive_power_mvar = Reading.series!(its, record, 7)
-        elseif at == 8
-            loading_percent = Reading.series!(its, record, 8)
-        elseif at == 9
-            generator_active_power_mw = Reading.series!(its, record, 9)
-        elseif at == 10
-            generator_reactive_power_mvar = Reading.series!(its, record, 10)
-        end
-    end
-    Reading.close_map!(its, seen, 2046)
-    return NetworkState(slot, voltage_pu::Vector{Float64}, angle_deg::Vector{Float64}, from_active_power_mw::Vector{Float64}, from_reactive_power_mvar::Vector{Float64}, to_active_power_mw::Vector{Float64}, to_reactive_power_mvar::Vector{Float64}, loading_percent::Vector{Float64}, generator_active_power_mw::Vector{Float64}, generator_reactive_power_mvar::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::NetworkState)
-    record = ContractShapes.NETWORK_STATE
-    Writing.open_map!(out, 10)
-    Writing.member!(out, record, 1, its.slot)
-    Writing.member!(out, record, 2, its.voltage_pu)
-    Writing.member!(out, record, 3, its.angle_deg)
-    Writing.member!(out, record, 4, its.from_active_power_mw)
-    Writing.member!(out, record, 5, its.from_reactive_power_mvar)
-    Writing.member!(out, record, 6, its.to_active_power_mw)
-    Writing.member!(out, record, 7, its.to_reactive_power_mvar)
-    Writing.member!(out, record, 8, its.loading_percent)
-    Writing.member!(out, record, 9, its.generator_active_power_mw)
-    Writing.member!(out, record, 10, its.generator_reactive_power_mvar)
-    return nothing
-end
-
 shape_of(::Type{NetworkState}) = ContractShapes.NETWORK_STATE
 
 """
@@ -3974,52 +1341,6 @@ Base.@kwdef struct VoltageViolation <: Message
     slot_count::Int
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{VoltageViolation})
-    record, seen, at = ContractShapes.VOLTAGE_VIOLATION, 0, 0
-    bus = ""
-    limit = ""
-    limit_pu = 0.0
-    worst_voltage_pu = 0.0
-    worst_slot = 0
-    first_slot = 0
-    slot_count = 0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            bus = Reading.text!(its, record, 1)
-        elseif at == 2
-            limit = Reading.text!(its, record, 2)
-        elseif at == 3
-            limit_pu = Reading.number!(its, record, 3)
-        elseif at == 4
-            worst_voltage_pu = Reading.number!(its, record, 4)
-        elseif at == 5
-            worst_slot = Reading.whole!(its, record, 5)
-        elseif at == 6
-            first_slot = Reading.whole!(its, record, 6)
-        elseif at == 7
-            slot_count = Reading.whole!(its, record, 7)
-        end
-    end
-    Reading.close_map!(its, seen, 254)
-    return VoltageViolation(bus, limit, limit_pu, worst_voltage_pu, worst_slot, first_slot, slot_count)
-end
-
-function Writing.write_map(out::Writing.Writer, its::VoltageViolation)
-    record = ContractShapes.VOLTAGE_VIOLATION
-    Writing.open_map!(out, 7)
-    Writing.member!(out, record, 1, its.bus)
-    Writing.member!(out, record, 2, its.limit)
-    Writing.member!(out, record, 3, its.limit_pu)
-    Writing.member!(out, record, 4, its.worst_voltage_pu)
-    Writing.member!(out, record, 5, its.worst_slot)
-    Writing.member!(out, record, 6, its.first_slot)
-    Writing.member!(out, record, 7, its.slot_count)
-    return nothing
-end
-
 shape_of(::Type{VoltageViolation}) = ContractShapes.VOLTAGE_VIOLATION
 
 """
@@ -4033,44 +1354,6 @@ Base.@kwdef struct BranchOverload <: Message
     worst_slot::Int
     first_slot::Int
     slot_count::Int
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{BranchOverload})
-    record, seen, at = ContractShapes.BRANCH_OVERLOAD, 0, 0
-    branch = ""
-    worst_loading_percent = 0.0
-    worst_slot = 0
-    first_slot = 0
-    slot_count = 0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            branch = Reading.text!(its, record, 1)
-        elseif at == 2
-            worst_loading_percent = Reading.number!(its, record, 2)
-        elseif at == 3
-            worst_slot = Reading.whole!(its, record, 3)
-        elseif at == 4
-            first_slot = Reading.whole!(its, record, 4)
-        elseif at == 5
-            slot_count = Reading.whole!(its, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 62)
-    return BranchOverload(branch, worst_loading_percent, worst_slot, first_slot, slot_count)
-end
-
-function Writing.write_map(out::Writing.Writer, its::BranchOverload)
-    record = ContractShapes.BRANCH_OVERLOAD
-    Writing.open_map!(out, 5)
-    Writing.member!(out, record, 1, its.branch)
-    Writing.member!(out, record, 2, its.worst_loading_percent)
-    Writing.member!(out, record, 3, its.worst_slot)
-    Writing.member!(out, record, 4, its.first_slot)
-    Writing.member!(out, record, 5, its.slot_count)
-    return nothing
 end
 
 shape_of(::Type{BranchOverload}) = ContractShapes.BRANCH_OVERLOAD
@@ -4092,52 +1375,6 @@ Base.@kwdef struct ReactiveLimit <: Message
     slot_count::Int
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{ReactiveLimit})
-    record, seen, at = ContractShapes.REACTIVE_LIMIT, 0, 0
-    generator = ""
-    limit = ""
-    limit_mvar = 0.0
-    worst_reactive_power_mvar = 0.0
-    worst_slot = 0
-    first_slot = 0
-    slot_count = 0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            generator = Reading.text!(its, record, 1)
-        elseif at == 2
-            limit = Reading.text!(its, record, 2)
-        elseif at == 3
-            limit_mvar = Reading.number!(its, record, 3)
-        elseif at == 4
-            worst_reactive_power_mvar = Reading.number!(its, record, 4)
-        elseif at == 5
-            worst_slot = Reading.whole!(its, record, 5)
-        elseif at == 6
-            first_slot = Reading.whole!(its, record, 6)
-        elseif at == 7
-            slot_count = Reading.whole!(its, record, 7)
-        end
-    end
-    Reading.close_map!(its, seen, 254)
-    return ReactiveLimit(generator, limit, limit_mvar, worst_reactive_power_mvar, worst_slot, first_slot, slot_count)
-end
-
-function Writing.write_map(out::Writing.Writer, its::ReactiveLimit)
-    record = ContractShapes.REACTIVE_LIMIT
-    Writing.open_map!(out, 7)
-    Writing.member!(out, record, 1, its.generator)
-    Writing.member!(out, record, 2, its.limit)
-    Writing.member!(out, record, 3, its.limit_mvar)
-    Writing.member!(out, record, 4, its.worst_reactive_power_mvar)
-    Writing.member!(out, record, 5, its.worst_slot)
-    Writing.member!(out, record, 6, its.first_slot)
-    Writing.member!(out, record, 7, its.slot_count)
-    return nothing
-end
-
 shape_of(::Type{ReactiveLimit}) = ContractShapes.REACTIVE_LIMIT
 
 """
@@ -4155,44 +1392,6 @@ Base.@kwdef struct PowerFlowDivergence <: Message
     # The largest part of every load and generator, in steps of a 64th, with which the slot does
     # converge. Only the first divergence states it.
     convergent_factor::Union{Nothing,Float64} = nothing
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{PowerFlowDivergence})
-    record, seen, at = ContractShapes.POWER_FLOW_DIVERGENCE, 0, 0
-    slot = 0
-    iterations = 0
-    bus = ""
-    largest_mismatch_pu = 0.0
-    convergent_factor = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            slot = Reading.whole!(its, record, 1)
-        elseif at == 2
-            iterations = Reading.whole!(its, record, 2)
-        elseif at == 3
-            bus = Reading.text!(its, record, 3)
-        elseif at == 4
-            largest_mismatch_pu = Reading.number!(its, record, 4)
-        elseif at == 5
-            convergent_factor = Reading.number!(its, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 30)
-    return PowerFlowDivergence(slot, iterations, bus, largest_mismatch_pu, convergent_factor)
-end
-
-function Writing.write_map(out::Writing.Writer, its::PowerFlowDivergence)
-    record = ContractShapes.POWER_FLOW_DIVERGENCE
-    Writing.open_map!(out, 4 + (its.convergent_factor !== nothing))
-    Writing.member!(out, record, 1, its.slot)
-    Writing.member!(out, record, 2, its.iterations)
-    Writing.member!(out, record, 3, its.bus)
-    Writing.member!(out, record, 4, its.largest_mismatch_pu)
-    Writing.member!(out, record, 5, its.convergent_factor)
-    return nothing
 end
 
 shape_of(::Type{PowerFlowDivergence}) = ContractShapes.POWER_FLOW_DIVERGENCE
@@ -4229,80 +1428,6 @@ Base.@kwdef struct PowerFlowResult <: Message
     divergences::Vector{PowerFlowDivergence}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{PowerFlowResult})
-    record, seen, at = ContractShapes.POWER_FLOW_RESULT, 0, 0
-    slots = 0
-    start_time = nothing
-    slot_duration_s = nothing
-    bus_names = nothing
-    branch_names = nothing
-    generator_names = nothing
-    islands = nothing
-    by_slot = nothing
-    extremes = nothing
-    states = nothing
-    voltage_violations = nothing
-    overloads = nothing
-    reactive_limits = nothing
-    divergences = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            slots = Reading.whole!(its, record, 1)
-        elseif at == 2
-            start_time = Reading.text!(its, record, 2)
-        elseif at == 3
-            slot_duration_s = Reading.whole!(its, record, 3)
-        elseif at == 4
-            bus_names = Reading.list!(its, String, record, 4)
-        elseif at == 5
-            branch_names = Reading.list!(its, String, record, 5)
-        elseif at == 6
-            generator_names = Reading.list!(its, String, record, 6)
-        elseif at == 7
-            islands = Reading.list!(its, NetworkIsland, record, 7)
-        elseif at == 8
-            by_slot = Reading.read_map(its, NetworkSlots)
-        elseif at == 9
-            extremes = Reading.read_map(its, NetworkExtremes)
-        elseif at == 10
-            states = Reading.list!(its, NetworkState, record, 10)
-        elseif at == 11
-            voltage_violations = Reading.list!(its, VoltageViolation, record, 11)
-        elseif at == 12
-            overloads = Reading.list!(its, BranchOverload, record, 12)
-        elseif at == 13
-            reactive_limits = Reading.list!(its, ReactiveLimit, record, 13)
-        elseif at == 14
-            divergences = Reading.list!(its, PowerFlowDivergence, record, 14)
-        end
-    end
-    Reading.close_map!(its, seen, 32754)
-    return PowerFlowResult(slots, start_time, slot_duration_s, bus_names::Vector{String}, branch_names::Vector{String}, generator_names::Vector{String}, islands::Vector{NetworkIsland}, by_slot::NetworkSlots, extremes::NetworkExtremes, states::Vector{NetworkState}, voltage_violations::Vector{VoltageViolation}, overloads::Vector{BranchOverload}, reactive_limits::Vector{ReactiveLimit}, divergences::Vector{PowerFlowDivergence})
-end
-
-function Writing.write_map(out::Writing.Writer, its::PowerFlowResult)
-    record = ContractShapes.POWER_FLOW_RESULT
-    Writing.open_map!(out, 12 + (its.start_time !== nothing) + (its.slot_duration_s !== nothing))
-    Writing.member!(out, record, 1, its.slots)
-    Writing.member!(out, record, 2, its.start_time)
-    Writing.member!(out, record, 3, its.slot_duration_s)
-    Writing.member!(out, record, 4, its.bus_names)
-    Writing.member!(out, record, 5, its.branch_names)
-    Writing.member!(out, record, 6, its.generator_names)
-    Writing.member!(out, record, 7, its.islands)
-    Writing.member!(out, record, 8, its.by_slot)
-    Writing.member!(out, record, 9, its.extremes)
-    Writing.member!(out, record, 10, its.states)
-    Writing.member!(out, record, 11, its.voltage_violations)
-    Writing.member!(out, record, 12, its.overloads)
-    Writing.member!(out, record, 13, its.reactive_limits)
-    Writing.member!(out, record, 14, its.divergences)
-    return nothing
-end
-
 shape_of(::Type{PowerFlowResult}) = ContractShapes.POWER_FLOW_RESULT
 const RULES_OF_POWER_FLOW_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "by_slot.iterations", count = "slots"),
@@ -4330,32 +1455,6 @@ const RULES_OF_POWER_FLOW_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "states[].generator_reactive_power_mvar", count = "generator_names"),
 ]
 rules_of(::Type{PowerFlowResult}) = RULES_OF_POWER_FLOW_RESULT
-function keeps_rules(its::PowerFlowResult)
-    Rules.has_length(its.by_slot.iterations, its.slots, false) || return false
-    Rules.has_length(its.by_slot.losses_mw, its.slots, false) || return false
-    Rules.has_length(its.by_slot.slack_power_mw, its.slots, false) || return false
-    Rules.has_length(its.by_slot.slack_reactive_power_mvar, its.slots, false) || return false
-    Rules.has_length(its.by_slot.lowest_voltage_pu, its.slots, false) || return false
-    Rules.has_length(its.by_slot.highest_voltage_pu, its.slots, false) || return false
-    Rules.has_length(its.by_slot.highest_loading_percent, its.slots, false) || return false
-    Rules.has_length(its.by_slot.violations, its.slots, false) || return false
-    Rules.has_length(its.extremes.lowest_voltage_pu, its.bus_names, false) || return false
-    Rules.has_length(its.extremes.lowest_voltage_slot, its.bus_names, false) || return false
-    Rules.has_length(its.extremes.highest_voltage_pu, its.bus_names, false) || return false
-    Rules.has_length(its.extremes.highest_voltage_slot, its.bus_names, false) || return false
-    Rules.has_length(its.extremes.highest_loading_percent, its.branch_names, false) || return false
-    Rules.has_length(its.extremes.highest_loading_slot, its.branch_names, false) || return false
-    all(item -> Rules.has_length(item.voltage_pu, its.bus_names, false), its.states) || return false
-    all(item -> Rules.has_length(item.angle_deg, its.bus_names, false), its.states) || return false
-    all(item -> Rules.has_length(item.from_active_power_mw, its.branch_names, false), its.states) || return false
-    all(item -> Rules.has_length(item.from_reactive_power_mvar, its.branch_names, false), its.states) || return false
-    all(item -> Rules.has_length(item.to_active_power_mw, its.branch_names, false), its.states) || return false
-    all(item -> Rules.has_length(item.to_reactive_power_mvar, its.branch_names, false), its.states) || return false
-    all(item -> Rules.has_length(item.loading_percent, its.branch_names, false), its.states) || return false
-    all(item -> Rules.has_length(item.generator_active_power_mw, its.generator_names, false), its.states) || return false
-    all(item -> Rules.has_length(item.generator_reactive_power_mvar, its.generator_names, false), its.states) || return false
-    return true
-end
 
 """
     UnitCommitmentStartupCategory
@@ -4369,32 +1468,6 @@ Base.@kwdef struct UnitCommitmentStartupCategory <: Message
     cost::Float64
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{UnitCommitmentStartupCategory})
-    record, seen, at = ContractShapes.UNIT_COMMITMENT_STARTUP_CATEGORY, 0, 0
-    min_off_time_h = 0.0
-    cost = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            min_off_time_h = Reading.number!(its, record, 1)
-        elseif at == 2
-            cost = Reading.number!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return UnitCommitmentStartupCategory(min_off_time_h, cost)
-end
-
-function Writing.write_map(out::Writing.Writer, its::UnitCommitmentStartupCategory)
-    record = ContractShapes.UNIT_COMMITMENT_STARTUP_CATEGORY
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.min_off_time_h)
-    Writing.member!(out, record, 2, its.cost)
-    return nothing
-end
-
 shape_of(::Type{UnitCommitmentStartupCategory}) = ContractShapes.UNIT_COMMITMENT_STARTUP_CATEGORY
 
 """
@@ -4406,32 +1479,6 @@ Base.@kwdef struct UnitCommitmentCostPoint <: Message
     power_mw::Float64
     # Cost of an hour at this power.
     cost_per_h::Float64
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{UnitCommitmentCostPoint})
-    record, seen, at = ContractShapes.UNIT_COMMITMENT_COST_POINT, 0, 0
-    power_mw = 0.0
-    cost_per_h = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            power_mw = Reading.number!(its, record, 1)
-        elseif at == 2
-            cost_per_h = Reading.number!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return UnitCommitmentCostPoint(power_mw, cost_per_h)
-end
-
-function Writing.write_map(out::Writing.Writer, its::UnitCommitmentCostPoint)
-    record = ContractShapes.UNIT_COMMITMENT_COST_POINT
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.power_mw)
-    Writing.member!(out, record, 2, its.cost_per_h)
-    return nothing
 end
 
 shape_of(::Type{UnitCommitmentCostPoint}) = ContractShapes.UNIT_COMMITMENT_COST_POINT
@@ -4474,80 +1521,6 @@ Base.@kwdef struct UnitCommitmentThermalUnit <: Message
     production_cost::Vector{UnitCommitmentCostPoint}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{UnitCommitmentThermalUnit})
-    record, seen, at = ContractShapes.UNIT_COMMITMENT_THERMAL_UNIT, 0, 0
-    name = ""
-    must_run = false
-    min_power_mw = 0.0
-    max_power_mw = 0.0
-    ramp_up_mw_per_h = nothing
-    ramp_down_mw_per_h = nothing
-    startup_limit_mw = nothing
-    shutdown_limit_mw = nothing
-    min_up_time_h = 0.0
-    min_down_time_h = 0.0
-    initial_power_mw = nothing
-    initial_duration_h = 0.0
-    startup_categories = nothing
-    production_cost = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            must_run = Reading.flag!(its, record, 2)
-        elseif at == 3
-            min_power_mw = Reading.number!(its, record, 3)
-        elseif at == 4
-            max_power_mw = Reading.number!(its, record, 4)
-        elseif at == 5
-            ramp_up_mw_per_h = Reading.number!(its, record, 5)
-        elseif at == 6
-            ramp_down_mw_per_h = Reading.number!(its, record, 6)
-        elseif at == 7
-            startup_limit_mw = Reading.number!(its, record, 7)
-        elseif at == 8
-            shutdown_limit_mw = Reading.number!(its, record, 8)
-        elseif at == 9
-            min_up_time_h = Reading.number!(its, record, 9)
-        elseif at == 10
-            min_down_time_h = Reading.number!(its, record, 10)
-        elseif at == 11
-            initial_power_mw = Reading.number!(its, record, 11)
-        elseif at == 12
-            initial_duration_h = Reading.number!(its, record, 12)
-        elseif at == 13
-            startup_categories = Reading.list!(its, UnitCommitmentStartupCategory, record, 13)
-        elseif at == 14
-            production_cost = Reading.list!(its, UnitCommitmentCostPoint, record, 14)
-        end
-    end
-    Reading.close_map!(its, seen, 30234)
-    return UnitCommitmentThermalUnit(name, must_run, min_power_mw, max_power_mw, ramp_up_mw_per_h, ramp_down_mw_per_h, startup_limit_mw, shutdown_limit_mw, min_up_time_h, min_down_time_h, initial_power_mw, initial_duration_h, startup_categories::Vector{UnitCommitmentStartupCategory}, production_cost::Vector{UnitCommitmentCostPoint})
-end
-
-function Writing.write_map(out::Writing.Writer, its::UnitCommitmentThermalUnit)
-    record = ContractShapes.UNIT_COMMITMENT_THERMAL_UNIT
-    Writing.open_map!(out, 9 + (its.ramp_up_mw_per_h !== nothing) + (its.ramp_down_mw_per_h !== nothing) + (its.startup_limit_mw !== nothing) + (its.shutdown_limit_mw !== nothing) + (its.initial_power_mw !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.must_run)
-    Writing.member!(out, record, 3, its.min_power_mw)
-    Writing.member!(out, record, 4, its.max_power_mw)
-    Writing.member!(out, record, 5, its.ramp_up_mw_per_h)
-    Writing.member!(out, record, 6, its.ramp_down_mw_per_h)
-    Writing.member!(out, record, 7, its.startup_limit_mw)
-    Writing.member!(out, record, 8, its.shutdown_limit_mw)
-    Writing.member!(out, record, 9, its.min_up_time_h)
-    Writing.member!(out, record, 10, its.min_down_time_h)
-    Writing.member!(out, record, 11, its.initial_power_mw)
-    Writing.member!(out, record, 12, its.initial_duration_h)
-    Writing.member!(out, record, 13, its.startup_categories)
-    Writing.member!(out, record, 14, its.production_cost)
-    return nothing
-end
-
 shape_of(::Type{UnitCommitmentThermalUnit}) = ContractShapes.UNIT_COMMITMENT_THERMAL_UNIT
 const RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT = Rules.Rule[
     Rules.AtMost(; field = "min_power_mw", limit = "max_power_mw"),
@@ -4563,20 +1536,6 @@ const RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT = Rules.Rule[
     Rules.MustRunCanStart(; field = "must_run"),
 ]
 rules_of(::Type{UnitCommitmentThermalUnit}) = RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT
-function keeps_rules(its::UnitCommitmentThermalUnit)
-    Rules.at_most(its.min_power_mw, its.max_power_mw, 0.0) || return false
-    Rules.at_most(its.min_power_mw, its.startup_limit_mw, 0.0) || return false
-    Rules.at_most(its.min_power_mw, its.shutdown_limit_mw, 0.0) || return false
-    Rules.at_most(its.min_power_mw, its.initial_power_mw, 0.0) || return false
-    Rules.at_most(its.initial_power_mw, its.max_power_mw, 0.0) || return false
-    Rules.keeps(RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT[6], its) || return false
-    Rules.keeps(RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT[7], its) || return false
-    Rules.keeps(RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT[8], its) || return false
-    Rules.keeps(RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT[9], its) || return false
-    Rules.keeps(RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT[10], its) || return false
-    Rules.keeps(RULES_OF_UNIT_COMMITMENT_THERMAL_UNIT[11], its) || return false
-    return true
-end
 
 """
     UnitCommitmentRenewableUnit
@@ -4592,45 +1551,11 @@ Base.@kwdef struct UnitCommitmentRenewableUnit <: Message
     max_power_mw::Vector{Float64}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{UnitCommitmentRenewableUnit})
-    record, seen, at = ContractShapes.UNIT_COMMITMENT_RENEWABLE_UNIT, 0, 0
-    name = ""
-    min_power_mw = nothing
-    max_power_mw = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            min_power_mw = Reading.series!(its, record, 2)
-        elseif at == 3
-            max_power_mw = Reading.series!(its, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 10)
-    return UnitCommitmentRenewableUnit(name, min_power_mw, max_power_mw::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::UnitCommitmentRenewableUnit)
-    record = ContractShapes.UNIT_COMMITMENT_RENEWABLE_UNIT
-    Writing.open_map!(out, 2 + (its.min_power_mw !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.min_power_mw)
-    Writing.member!(out, record, 3, its.max_power_mw)
-    return nothing
-end
-
 shape_of(::Type{UnitCommitmentRenewableUnit}) = ContractShapes.UNIT_COMMITMENT_RENEWABLE_UNIT
 const RULES_OF_UNIT_COMMITMENT_RENEWABLE_UNIT = Rules.Rule[
     Rules.AtMost(; field = "min_power_mw[]", limit = "max_power_mw[]"),
 ]
 rules_of(::Type{UnitCommitmentRenewableUnit}) = RULES_OF_UNIT_COMMITMENT_RENEWABLE_UNIT
-function keeps_rules(its::UnitCommitmentRenewableUnit)
-    Rules.keeps(RULES_OF_UNIT_COMMITMENT_RENEWABLE_UNIT[1], its) || return false
-    return true
-end
 
 """
     UnitCommitmentOptions
@@ -4642,32 +1567,6 @@ Base.@kwdef struct UnitCommitmentOptions <: Message
     time_limit_s::Float64 = 240.0
     # Accepted gap between the cost of the plan and its lower bound, relative to the cost.
     relative_gap::Float64 = 0.001
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{UnitCommitmentOptions})
-    record, seen, at = ContractShapes.UNIT_COMMITMENT_OPTIONS, 0, 0
-    time_limit_s = 240.0
-    relative_gap = 0.001
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            time_limit_s = Reading.number!(its, record, 1)
-        elseif at == 2
-            relative_gap = Reading.number!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 0)
-    return UnitCommitmentOptions(time_limit_s, relative_gap)
-end
-
-function Writing.write_map(out::Writing.Writer, its::UnitCommitmentOptions)
-    record = ContractShapes.UNIT_COMMITMENT_OPTIONS
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.time_limit_s)
-    Writing.member!(out, record, 2, its.relative_gap)
-    return nothing
 end
 
 shape_of(::Type{UnitCommitmentOptions}) = ContractShapes.UNIT_COMMITMENT_OPTIONS
@@ -4695,60 +1594,6 @@ Base.@kwdef struct UnitCommitmentInput <: Message
     options::Union{Nothing,UnitCommitmentOptions} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{UnitCommitmentInput})
-    record, seen, at = ContractShapes.UNIT_COMMITMENT_INPUT, 0, 0
-    start_time = ""
-    slot_duration_s = 0
-    slots = 0
-    currency = ""
-    demand_mw = nothing
-    reserve_requirement_mw = nothing
-    thermal_units = nothing
-    renewable_units = nothing
-    options = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            start_time = Reading.text!(its, record, 1)
-        elseif at == 2
-            slot_duration_s = Reading.whole!(its, record, 2)
-        elseif at == 3
-            slots = Reading.whole!(its, record, 3)
-        elseif at == 4
-            currency = Reading.text!(its, record, 4)
-        elseif at == 5
-            demand_mw = Reading.series!(its, record, 5)
-        elseif at == 6
-            reserve_requirement_mw = Reading.series!(its, record, 6)
-        elseif at == 7
-            thermal_units = Reading.list!(its, UnitCommitmentThermalUnit, record, 7)
-        elseif at == 8
-            renewable_units = Reading.list!(its, UnitCommitmentRenewableUnit, record, 8)
-        elseif at == 9
-            options = Reading.read_map(its, UnitCommitmentOptions)
-        end
-    end
-    Reading.close_map!(its, seen, 190)
-    return UnitCommitmentInput(start_time, slot_duration_s, slots, currency, demand_mw::Vector{Float64}, reserve_requirement_mw, thermal_units::Vector{UnitCommitmentThermalUnit}, renewable_units === nothing ? UnitCommitmentRenewableUnit[] : renewable_units, options)
-end
-
-function Writing.write_map(out::Writing.Writer, its::UnitCommitmentInput)
-    record = ContractShapes.UNIT_COMMITMENT_INPUT
-    Writing.open_map!(out, 7 + (its.reserve_requirement_mw !== nothing) + (its.options !== nothing))
-    Writing.member!(out, record, 1, its.start_time)
-    Writing.member!(out, record, 2, its.slot_duration_s)
-    Writing.member!(out, record, 3, its.slots)
-    Writing.member!(out, record, 4, its.currency)
-    Writing.member!(out, record, 5, its.demand_mw)
-    Writing.member!(out, record, 6, its.reserve_requirement_mw)
-    Writing.member!(out, record, 7, its.thermal_units)
-    Writing.member!(out, record, 8, its.renewable_units)
-    Writing.member!(out, record, 9, its.options)
-    return nothing
-end
-
 shape_of(::Type{UnitCommitmentInput}) = ContractShapes.UNIT_COMMITMENT_INPUT
 const RULES_OF_UNIT_COMMITMENT_INPUT = Rules.Rule[
     Rules.LengthEquals(; field = "demand_mw", count = "slots"),
@@ -4758,19 +1603,6 @@ const RULES_OF_UNIT_COMMITMENT_INPUT = Rules.Rule[
     Rules.Unique(; fields = ["thermal_units[].name", "renewable_units[].name"]),
 ]
 rules_of(::Type{UnitCommitmentInput}) = RULES_OF_UNIT_COMMITMENT_INPUT
-function keeps_rules(its::UnitCommitmentInput)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_1, its.thermal_units)
-    Rules.add_names!(item -> item.name, names_1, its.renewable_units)
-    Rules.has_length(its.demand_mw, its.slots, false) || return false
-    Rules.has_length(its.reserve_requirement_mw, its.slots, false) || return false
-    all(item -> Rules.has_length(item.min_power_mw, its.slots, false), its.renewable_units) || return false
-    all(item -> Rules.has_length(item.max_power_mw, its.slots, false), its.renewable_units) || return false
-    names_1.differ || return false
-    all(keeps_rules, its.thermal_units) || return false
-    all(keeps_rules, its.renewable_units) || return false
-    return true
-end
 
 """
     UnitCommitmentStart
@@ -4785,40 +1617,6 @@ Base.@kwdef struct UnitCommitmentStart <: Message
     # How long the unit has been off.
     off_time_h::Float64
     cost::Float64
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{UnitCommitmentStart})
-    record, seen, at = ContractShapes.UNIT_COMMITMENT_START, 0, 0
-    slot = 0
-    category = 0
-    off_time_h = 0.0
-    cost = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            slot = Reading.whole!(its, record, 1)
-        elseif at == 2
-            category = Reading.whole!(its, record, 2)
-        elseif at == 3
-            off_time_h = Reading.number!(its, record, 3)
-        elseif at == 4
-            cost = Reading.number!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 30)
-    return UnitCommitmentStart(slot, category, off_time_h, cost)
-end
-
-function Writing.write_map(out::Writing.Writer, its::UnitCommitmentStart)
-    record = ContractShapes.UNIT_COMMITMENT_START
-    Writing.open_map!(out, 4)
-    Writing.member!(out, record, 1, its.slot)
-    Writing.member!(out, record, 2, its.category)
-    Writing.member!(out, record, 3, its.off_time_h)
-    Writing.member!(out, record, 4, its.cost)
-    return nothing
 end
 
 shape_of(::Type{UnitCommitmentStart}) = ContractShapes.UNIT_COMMITMENT_START
@@ -4848,64 +1646,6 @@ Base.@kwdef struct UnitCommitmentThermalPlan <: Message
     reasons::Vector{String}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{UnitCommitmentThermalPlan})
-    record, seen, at = ContractShapes.UNIT_COMMITMENT_THERMAL_PLAN, 0, 0
-    name = ""
-    commitment = nothing
-    power_mw = nothing
-    reserve_mw = nothing
-    starts = nothing
-    stops = nothing
-    production_cost = 0.0
-    no_load_cost = 0.0
-    startup_cost = 0.0
-    reasons = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            commitment = Reading.list!(its, Int, record, 2)
-        elseif at == 3
-            power_mw = Reading.series!(its, record, 3)
-        elseif at == 4
-            reserve_mw = Reading.series!(its, record, 4)
-        elseif at == 5
-            starts = Reading.list!(its, UnitCommitmentStart, record, 5)
-        elseif at == 6
-            stops = Reading.list!(its, Int, record, 6)
-        elseif at == 7
-            production_cost = Reading.number!(its, record, 7)
-        elseif at == 8
-            no_load_cost = Reading.number!(its, record, 8)
-        elseif at == 9
-            startup_cost = Reading.number!(its, record, 9)
-        elseif at == 10
-            reasons = Reading.list!(its, String, record, 10)
-        end
-    end
-    Reading.close_map!(its, seen, 2046)
-    return UnitCommitmentThermalPlan(name, commitment::Vector{Int}, power_mw::Vector{Float64}, reserve_mw::Vector{Float64}, starts::Vector{UnitCommitmentStart}, stops::Vector{Int}, production_cost, no_load_cost, startup_cost, reasons::Vector{String})
-end
-
-function Writing.write_map(out::Writing.Writer, its::UnitCommitmentThermalPlan)
-    record = ContractShapes.UNIT_COMMITMENT_THERMAL_PLAN
-    Writing.open_map!(out, 10)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.commitment)
-    Writing.member!(out, record, 3, its.power_mw)
-    Writing.member!(out, record, 4, its.reserve_mw)
-    Writing.member!(out, record, 5, its.starts)
-    Writing.member!(out, record, 6, its.stops)
-    Writing.member!(out, record, 7, its.production_cost)
-    Writing.member!(out, record, 8, its.no_load_cost)
-    Writing.member!(out, record, 9, its.startup_cost)
-    Writing.member!(out, record, 10, its.reasons)
-    return nothing
-end
-
 shape_of(::Type{UnitCommitmentThermalPlan}) = ContractShapes.UNIT_COMMITMENT_THERMAL_PLAN
 
 """
@@ -4918,36 +1658,6 @@ Base.@kwdef struct UnitCommitmentRenewablePlan <: Message
     power_mw::Vector{Float64}
     # What it could deliver in all slots and does not.
     curtailed_energy_mwh::Float64
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{UnitCommitmentRenewablePlan})
-    record, seen, at = ContractShapes.UNIT_COMMITMENT_RENEWABLE_PLAN, 0, 0
-    name = ""
-    power_mw = nothing
-    curtailed_energy_mwh = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_mw = Reading.series!(its, record, 2)
-        elseif at == 3
-            curtailed_energy_mwh = Reading.number!(its, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return UnitCommitmentRenewablePlan(name, power_mw::Vector{Float64}, curtailed_energy_mwh)
-end
-
-function Writing.write_map(out::Writing.Writer, its::UnitCommitmentRenewablePlan)
-    record = ContractShapes.UNIT_COMMITMENT_RENEWABLE_PLAN
-    Writing.open_map!(out, 3)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_mw)
-    Writing.member!(out, record, 3, its.curtailed_energy_mwh)
-    return nothing
 end
 
 shape_of(::Type{UnitCommitmentRenewablePlan}) = ContractShapes.UNIT_COMMITMENT_RENEWABLE_PLAN
@@ -4987,88 +1697,6 @@ Base.@kwdef struct UnitCommitmentResult <: Message
     reserve_price_per_mw_h::Vector{Float64}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{UnitCommitmentResult})
-    record, seen, at = ContractShapes.UNIT_COMMITMENT_RESULT, 0, 0
-    status = ""
-    start_time = ""
-    slot_duration_s = 0
-    slots = 0
-    currency = ""
-    cost = 0.0
-    bound = 0.0
-    relative_gap = 0.0
-    production_cost = 0.0
-    no_load_cost = 0.0
-    startup_cost = 0.0
-    thermal_units = nothing
-    renewable_units = nothing
-    curtailed_power_mw = nothing
-    energy_price_per_mwh = nothing
-    reserve_price_per_mw_h = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            status = Reading.text!(its, record, 1)
-        elseif at == 2
-            start_time = Reading.text!(its, record, 2)
-        elseif at == 3
-            slot_duration_s = Reading.whole!(its, record, 3)
-        elseif at == 4
-            slots = Reading.whole!(its, record, 4)
-        elseif at == 5
-            currency = Reading.text!(its, record, 5)
-        elseif at == 6
-            cost = Reading.number!(its, record, 6)
-        elseif at == 7
-            bound = Reading.number!(its, record, 7)
-        elseif at == 8
-            relative_gap = Reading.number!(its, record, 8)
-        elseif at == 9
-            production_cost = Reading.number!(its, record, 9)
-        elseif at == 10
-            no_load_cost = Reading.number!(its, record, 10)
-        elseif at == 11
-            startup_cost = Reading.number!(its, record, 11)
-        elseif at == 12
-            thermal_units = Reading.list!(its, UnitCommitmentThermalPlan, record, 12)
-        elseif at == 13
-            renewable_units = Reading.list!(its, UnitCommitmentRenewablePlan, record, 13)
-        elseif at == 14
-            curtailed_power_mw = Reading.series!(its, record, 14)
-        elseif at == 15
-            energy_price_per_mwh = Reading.series!(its, record, 15)
-        elseif at == 16
-            reserve_price_per_mw_h = Reading.series!(its, record, 16)
-        end
-    end
-    Reading.close_map!(its, seen, 131070)
-    return UnitCommitmentResult(status, start_time, slot_duration_s, slots, currency, cost, bound, relative_gap, production_cost, no_load_cost, startup_cost, thermal_units::Vector{UnitCommitmentThermalPlan}, renewable_units::Vector{UnitCommitmentRenewablePlan}, curtailed_power_mw::Vector{Float64}, energy_price_per_mwh::Vector{Float64}, reserve_price_per_mw_h::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::UnitCommitmentResult)
-    record = ContractShapes.UNIT_COMMITMENT_RESULT
-    Writing.open_map!(out, 16)
-    Writing.member!(out, record, 1, its.status)
-    Writing.member!(out, record, 2, its.start_time)
-    Writing.member!(out, record, 3, its.slot_duration_s)
-    Writing.member!(out, record, 4, its.slots)
-    Writing.member!(out, record, 5, its.currency)
-    Writing.member!(out, record, 6, its.cost)
-    Writing.member!(out, record, 7, its.bound)
-    Writing.member!(out, record, 8, its.relative_gap)
-    Writing.member!(out, record, 9, its.production_cost)
-    Writing.member!(out, record, 10, its.no_load_cost)
-    Writing.member!(out, record, 11, its.startup_cost)
-    Writing.member!(out, record, 12, its.thermal_units)
-    Writing.member!(out, record, 13, its.renewable_units)
-    Writing.member!(out, record, 14, its.curtailed_power_mw)
-    Writing.member!(out, record, 15, its.energy_price_per_mwh)
-    Writing.member!(out, record, 16, its.reserve_price_per_mw_h)
-    return nothing
-end
-
 shape_of(::Type{UnitCommitmentResult}) = ContractShapes.UNIT_COMMITMENT_RESULT
 const RULES_OF_UNIT_COMMITMENT_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "thermal_units[].commitment", count = "slots"),
@@ -5081,17 +1709,6 @@ const RULES_OF_UNIT_COMMITMENT_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "reserve_price_per_mw_h", count = "slots"),
 ]
 rules_of(::Type{UnitCommitmentResult}) = RULES_OF_UNIT_COMMITMENT_RESULT
-function keeps_rules(its::UnitCommitmentResult)
-    all(item -> Rules.has_length(item.commitment, its.slots, false), its.thermal_units) || return false
-    all(item -> Rules.has_length(item.power_mw, its.slots, false), its.thermal_units) || return false
-    all(item -> Rules.has_length(item.reserve_mw, its.slots, false), its.thermal_units) || return false
-    all(item -> Rules.has_length(item.reasons, its.slots, false), its.thermal_units) || return false
-    all(item -> Rules.has_length(item.power_mw, its.slots, false), its.renewable_units) || return false
-    Rules.has_length(its.curtailed_power_mw, its.slots, false) || return false
-    Rules.has_length(its.energy_price_per_mwh, its.slots, false) || return false
-    Rules.has_length(its.reserve_price_per_mw_h, its.slots, false) || return false
-    return true
-end
 
 """
     AssetSetPoints
@@ -5111,51 +1728,12 @@ Base.@kwdef struct AssetSetPoints <: Message
     limited::Union{Nothing,Vector{Float64}} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{AssetSetPoints})
-    record, seen, at = ContractShapes.ASSET_SET_POINTS, 0, 0
-    name = ""
-    power_kw = nothing
-    running = nothing
-    limited = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        elseif at == 3
-            running = Reading.series!(its, record, 3)
-        elseif at == 4
-            limited = Reading.series!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return AssetSetPoints(name, power_kw::Vector{Float64}, running, limited)
-end
-
-function Writing.write_map(out::Writing.Writer, its::AssetSetPoints)
-    record = ContractShapes.ASSET_SET_POINTS
-    Writing.open_map!(out, 2 + (its.running !== nothing) + (its.limited !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    Writing.member!(out, record, 3, its.running)
-    Writing.member!(out, record, 4, its.limited)
-    return nothing
-end
-
 shape_of(::Type{AssetSetPoints}) = ContractShapes.ASSET_SET_POINTS
 const RULES_OF_ASSET_SET_POINTS = Rules.Rule[
     Rules.LengthEquals(; field = "running", count = "power_kw"),
     Rules.LengthEquals(; field = "limited", count = "power_kw"),
 ]
 rules_of(::Type{AssetSetPoints}) = RULES_OF_ASSET_SET_POINTS
-function keeps_rules(its::AssetSetPoints)
-    Rules.has_length(its.running, its.power_kw, false) || return false
-    Rules.has_length(its.limited, its.power_kw, false) || return false
-    return true
-end
 
 """
     ReplayInput
@@ -5176,40 +1754,6 @@ Base.@kwdef struct ReplayInput <: Message
     plan_cost::Union{Nothing,Float64} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{ReplayInput})
-    record, seen, at = ContractShapes.REPLAY_INPUT, 0, 0
-    site = nothing
-    schedule = nothing
-    at_limits = "VIOLATE"
-    plan_cost = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            site = Reading.read_map(its, DispatchInput)
-        elseif at == 2
-            schedule = Reading.list!(its, AssetSetPoints, record, 2)
-        elseif at == 3
-            at_limits = Reading.text!(its, record, 3)
-        elseif at == 4
-            plan_cost = Reading.number!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return ReplayInput(site::DispatchInput, schedule::Vector{AssetSetPoints}, at_limits, plan_cost)
-end
-
-function Writing.write_map(out::Writing.Writer, its::ReplayInput)
-    record = ContractShapes.REPLAY_INPUT
-    Writing.open_map!(out, 3 + (its.plan_cost !== nothing))
-    Writing.member!(out, record, 1, its.site)
-    Writing.member!(out, record, 2, its.schedule)
-    Writing.member!(out, record, 3, its.at_limits)
-    Writing.member!(out, record, 4, its.plan_cost)
-    return nothing
-end
-
 shape_of(::Type{ReplayInput}) = ContractShapes.REPLAY_INPUT
 const RULES_OF_REPLAY_INPUT = Rules.Rule[
     Rules.LengthEquals(; field = "schedule[].power_kw", count = "site.slots"),
@@ -5217,24 +1761,6 @@ const RULES_OF_REPLAY_INPUT = Rules.Rule[
     Rules.RefersTo(; field = "schedule[].name", to = ["site.batteries[].name", "site.pv[].name", "site.flexible_loads[].name", "site.cycles[].name", "site.electric_vehicles[].name", "site.heat_pumps[].name", "site.generators[].name"]),
 ]
 rules_of(::Type{ReplayInput}) = RULES_OF_REPLAY_INPUT
-function keeps_rules(its::ReplayInput)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_1, its.schedule)
-    names_2 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_2, its.site.batteries)
-    Rules.add_names!(item -> item.name, names_2, its.site.pv)
-    Rules.add_names!(item -> item.name, names_2, its.site.flexible_loads)
-    Rules.add_names!(item -> item.name, names_2, its.site.cycles)
-    Rules.add_names!(item -> item.name, names_2, its.site.electric_vehicles)
-    Rules.add_names!(item -> item.name, names_2, its.site.heat_pumps)
-    Rules.add_names!(item -> item.name, names_2, its.site.generators)
-    all(item -> Rules.has_length(item.power_kw, its.site.slots, false), its.schedule) || return false
-    names_1.differ || return false
-    Rules.refer(item -> item.name, its.schedule, names_2) || return false
-    keeps_rules(its.site) || return false
-    all(keeps_rules, its.schedule) || return false
-    return true
-end
 
 """
     ReplayAsset
@@ -5258,56 +1784,6 @@ Base.@kwdef struct ReplayAsset <: Message
     not_followed_kwh::Float64
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{ReplayAsset})
-    record, seen, at = ContractShapes.REPLAY_ASSET, 0, 0
-    name = ""
-    power_kw = nothing
-    energy_kwh = nothing
-    running = nothing
-    consumed_energy_kwh = 0.0
-    produced_energy_kwh = 0.0
-    curtailed_energy_kwh = nothing
-    not_followed_kwh = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            power_kw = Reading.series!(its, record, 2)
-        elseif at == 3
-            energy_kwh = Reading.series!(its, record, 3)
-        elseif at == 4
-            running = Reading.series!(its, record, 4)
-        elseif at == 5
-            consumed_energy_kwh = Reading.number!(its, record, 5)
-        elseif at == 6
-            produced_energy_kwh = Reading.number!(its, record, 6)
-        elseif at == 7
-            curtailed_energy_kwh = Reading.number!(its, record, 7)
-        elseif at == 8
-            not_followed_kwh = Reading.number!(its, record, 8)
-        end
-    end
-    Reading.close_map!(its, seen, 358)
-    return ReplayAsset(name, power_kw::Vector{Float64}, energy_kwh, running, consumed_energy_kwh, produced_energy_kwh, curtailed_energy_kwh, not_followed_kwh)
-end
-
-function Writing.write_map(out::Writing.Writer, its::ReplayAsset)
-    record = ContractShapes.REPLAY_ASSET
-    Writing.open_map!(out, 5 + (its.energy_kwh !== nothing) + (its.running !== nothing) + (its.curtailed_energy_kwh !== nothing))
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.power_kw)
-    Writing.member!(out, record, 3, its.energy_kwh)
-    Writing.member!(out, record, 4, its.running)
-    Writing.member!(out, record, 5, its.consumed_energy_kwh)
-    Writing.member!(out, record, 6, its.produced_energy_kwh)
-    Writing.member!(out, record, 7, its.curtailed_energy_kwh)
-    Writing.member!(out, record, 8, its.not_followed_kwh)
-    return nothing
-end
-
 shape_of(::Type{ReplayAsset}) = ContractShapes.REPLAY_ASSET
 
 """
@@ -5324,44 +1800,6 @@ Base.@kwdef struct ReplayDeviation <: Message
     slot_count::Int
     # Sum of |set-point − power| over these slots, AC side.
     energy_kwh::Float64
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{ReplayDeviation})
-    record, seen, at = ContractShapes.REPLAY_DEVIATION, 0, 0
-    name = ""
-    reason = ""
-    slot = 0
-    slot_count = 0
-    energy_kwh = 0.0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            reason = Reading.text!(its, record, 2)
-        elseif at == 3
-            slot = Reading.whole!(its, record, 3)
-        elseif at == 4
-            slot_count = Reading.whole!(its, record, 4)
-        elseif at == 5
-            energy_kwh = Reading.number!(its, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 62)
-    return ReplayDeviation(name, reason, slot, slot_count, energy_kwh)
-end
-
-function Writing.write_map(out::Writing.Writer, its::ReplayDeviation)
-    record = ContractShapes.REPLAY_DEVIATION
-    Writing.open_map!(out, 5)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.reason)
-    Writing.member!(out, record, 3, its.slot)
-    Writing.member!(out, record, 4, its.slot_count)
-    Writing.member!(out, record, 5, its.energy_kwh)
-    return nothing
 end
 
 shape_of(::Type{ReplayDeviation}) = ContractShapes.REPLAY_DEVIATION
@@ -5383,52 +1821,6 @@ Base.@kwdef struct ReplayViolation <: Message
     amount::Float64
     unit::String
     message::String
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{ReplayViolation})
-    record, seen, at = ContractShapes.REPLAY_VIOLATION, 0, 0
-    field = ""
-    name = nothing
-    slot = 0
-    slot_count = 0
-    amount = 0.0
-    unit = ""
-    message = ""
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            field = Reading.text!(its, record, 1)
-        elseif at == 2
-            name = Reading.text!(its, record, 2)
-        elseif at == 3
-            slot = Reading.whole!(its, record, 3)
-        elseif at == 4
-            slot_count = Reading.whole!(its, record, 4)
-        elseif at == 5
-            amount = Reading.number!(its, record, 5)
-        elseif at == 6
-            unit = Reading.text!(its, record, 6)
-        elseif at == 7
-            message = Reading.text!(its, record, 7)
-        end
-    end
-    Reading.close_map!(its, seen, 250)
-    return ReplayViolation(field, name, slot, slot_count, amount, unit, message)
-end
-
-function Writing.write_map(out::Writing.Writer, its::ReplayViolation)
-    record = ContractShapes.REPLAY_VIOLATION
-    Writing.open_map!(out, 6 + (its.name !== nothing))
-    Writing.member!(out, record, 1, its.field)
-    Writing.member!(out, record, 2, its.name)
-    Writing.member!(out, record, 3, its.slot)
-    Writing.member!(out, record, 4, its.slot_count)
-    Writing.member!(out, record, 5, its.amount)
-    Writing.member!(out, record, 6, its.unit)
-    Writing.member!(out, record, 7, its.message)
-    return nothing
 end
 
 shape_of(::Type{ReplayViolation}) = ContractShapes.REPLAY_VIOLATION
@@ -5484,124 +1876,6 @@ Base.@kwdef struct ReplayResult <: Message
     co2_kg::Union{Nothing,Float64} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{ReplayResult})
-    record, seen, at = ContractShapes.REPLAY_RESULT, 0, 0
-    start_time = ""
-    slot_duration_s = 0
-    slots = 0
-    currency = ""
-    cost = 0.0
-    costs = nothing
-    bill = nothing
-    plan_cost = nothing
-    cost_above_plan = nothing
-    baseline_cost = 0.0
-    baseline_within_grid_limits = false
-    savings = 0.0
-    rule_based_cost = nothing
-    rule_based_savings = nothing
-    assets = nothing
-    deviations = nothing
-    violations = nothing
-    grid_power_kw = nothing
-    shed_power_kw = nothing
-    peak_import_power_kw = 0.0
-    imported_energy_kwh = 0.0
-    exported_energy_kwh = 0.0
-    self_sufficiency = 0.0
-    self_consumption = 0.0
-    co2_kg = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            start_time = Reading.text!(its, record, 1)
-        elseif at == 2
-            slot_duration_s = Reading.whole!(its, record, 2)
-        elseif at == 3
-            slots = Reading.whole!(its, record, 3)
-        elseif at == 4
-            currency = Reading.text!(its, record, 4)
-        elseif at == 5
-            cost = Reading.number!(its, record, 5)
-        elseif at == 6
-            costs = Reading.read_map(its, DispatchCosts)
-        elseif at == 7
-            bill = Reading.list!(its, DispatchBillLine, record, 7)
-        elseif at == 8
-            plan_cost = Reading.number!(its, record, 8)
-        elseif at == 9
-            cost_above_plan = Reading.number!(its, record, 9)
-        elseif at == 10
-            baseline_cost = Reading.number!(its, record, 10)
-        elseif at == 11
-            baseline_within_grid_limits = Reading.flag!(its, record, 11)
-        elseif at == 12
-            savings = Reading.number!(its, record, 12)
-        elseif at == 13
-            rule_based_cost = Reading.number!(its, record, 13)
-        elseif at == 14
-            rule_based_savings = Reading.number!(its, record, 14)
-        elseif at == 15
-            assets = Reading.list!(its, ReplayAsset, record, 15)
-        elseif at == 16
-            deviations = Reading.list!(its, ReplayDeviation, record, 16)
-        elseif at == 17
-            violations = Reading.list!(its, ReplayViolation, record, 17)
-        elseif at == 18
-            grid_power_kw = Reading.series!(its, record, 18)
-        elseif at == 19
-            shed_power_kw = Reading.series!(its, record, 19)
-        elseif at == 20
-            peak_import_power_kw = Reading.number!(its, record, 20)
-        elseif at == 21
-            imported_energy_kwh = Reading.number!(its, record, 21)
-        elseif at == 22
-            exported_energy_kwh = Reading.number!(its, record, 22)
-        elseif at == 23
-            self_sufficiency = Reading.number!(its, record, 23)
-        elseif at == 24
-            self_consumption = Reading.number!(its, record, 24)
-        elseif at == 25
-            co2_kg = Reading.number!(its, record, 25)
-        end
-    end
-    Reading.close_map!(its, seen, 33004798)
-    return ReplayResult(start_time, slot_duration_s, slots, currency, cost, costs::DispatchCosts, bill::Vector{DispatchBillLine}, plan_cost, cost_above_plan, baseline_cost, baseline_within_grid_limits, savings, rule_based_cost, rule_based_savings, assets::Vector{ReplayAsset}, deviations::Vector{ReplayDeviation}, violations::Vector{ReplayViolation}, grid_power_kw::Vector{Float64}, shed_power_kw, peak_import_power_kw, imported_energy_kwh, exported_energy_kwh, self_sufficiency, self_consumption, co2_kg)
-end
-
-function Writing.write_map(out::Writing.Writer, its::ReplayResult)
-    record = ContractShapes.REPLAY_RESULT
-    Writing.open_map!(out, 19 + (its.plan_cost !== nothing) + (its.cost_above_plan !== nothing) + (its.rule_based_cost !== nothing) + (its.rule_based_savings !== nothing) + (its.shed_power_kw !== nothing) + (its.co2_kg !== nothing))
-    Writing.member!(out, record, 1, its.start_time)
-    Writing.member!(out, record, 2, its.slot_duration_s)
-    Writing.member!(out, record, 3, its.slots)
-    Writing.member!(out, record, 4, its.currency)
-    Writing.member!(out, record, 5, its.cost)
-    Writing.member!(out, record, 6, its.costs)
-    Writing.member!(out, record, 7, its.bill)
-    Writing.member!(out, record, 8, its.plan_cost)
-    Writing.member!(out, record, 9, its.cost_above_plan)
-    Writing.member!(out, record, 10, its.baseline_cost)
-    Writing.member!(out, record, 11, its.baseline_within_grid_limits)
-    Writing.member!(out, record, 12, its.savings)
-    Writing.member!(out, record, 13, its.rule_based_cost)
-    Writing.member!(out, record, 14, its.rule_based_savings)
-    Writing.member!(out, record, 15, its.assets)
-    Writing.member!(out, record, 16, its.deviations)
-    Writing.member!(out, record, 17, its.violations)
-    Writing.member!(out, record, 18, its.grid_power_kw)
-    Writing.member!(out, record, 19, its.shed_power_kw)
-    Writing.member!(out, record, 20, its.peak_import_power_kw)
-    Writing.member!(out, record, 21, its.imported_energy_kwh)
-    Writing.member!(out, record, 22, its.exported_energy_kwh)
-    Writing.member!(out, record, 23, its.self_sufficiency)
-    Writing.member!(out, record, 24, its.self_consumption)
-    Writing.member!(out, record, 25, its.co2_kg)
-    return nothing
-end
-
 shape_of(::Type{ReplayResult}) = ContractShapes.REPLAY_RESULT
 const RULES_OF_REPLAY_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "assets[].power_kw", count = "slots"),
@@ -5611,14 +1885,6 @@ const RULES_OF_REPLAY_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "shed_power_kw", count = "slots"),
 ]
 rules_of(::Type{ReplayResult}) = RULES_OF_REPLAY_RESULT
-function keeps_rules(its::ReplayResult)
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.assets) || return false
-    all(item -> Rules.has_length(item.energy_kwh, its.slots, false), its.assets) || return false
-    all(item -> Rules.has_length(item.running, its.slots, false), its.assets) || return false
-    Rules.has_length(its.grid_power_kw, its.slots, false) || return false
-    Rules.has_length(its.shed_power_kw, its.slots, false) || return false
-    return true
-end
 
 """
     MpcStepInput
@@ -5639,46 +1905,11 @@ Base.@kwdef struct MpcStepInput <: Message
     control_slots::Int = 1
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{MpcStepInput})
-    record, seen, at = ContractShapes.MPC_STEP_INPUT, 0, 0
-    controller_id = ""
-    problem = nothing
-    control_slots = 1
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            controller_id = Reading.text!(its, record, 1)
-        elseif at == 2
-            problem = Reading.read_map(its, DispatchInput)
-        elseif at == 3
-            control_slots = Reading.whole!(its, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return MpcStepInput(controller_id, problem::DispatchInput, control_slots)
-end
-
-function Writing.write_map(out::Writing.Writer, its::MpcStepInput)
-    record = ContractShapes.MPC_STEP_INPUT
-    Writing.open_map!(out, 3)
-    Writing.member!(out, record, 1, its.controller_id)
-    Writing.member!(out, record, 2, its.problem)
-    Writing.member!(out, record, 3, its.control_slots)
-    return nothing
-end
-
 shape_of(::Type{MpcStepInput}) = ContractShapes.MPC_STEP_INPUT
 const RULES_OF_MPC_STEP_INPUT = Rules.Rule[
     Rules.AtMost(; field = "control_slots", limit = "problem.slots"),
 ]
 rules_of(::Type{MpcStepInput}) = RULES_OF_MPC_STEP_INPUT
-function keeps_rules(its::MpcStepInput)
-    Rules.at_most(its.control_slots, its.problem.slots, 0.0) || return false
-    keeps_rules(its.problem) || return false
-    return true
-end
 
 """
     MpcStepReason
@@ -5688,32 +1919,6 @@ Why an asset gets its set-point for the first slot.
 Base.@kwdef struct MpcStepReason <: Message
     name::String
     reason::String
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{MpcStepReason})
-    record, seen, at = ContractShapes.MPC_STEP_REASON, 0, 0
-    name = ""
-    reason = ""
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            name = Reading.text!(its, record, 1)
-        elseif at == 2
-            reason = Reading.text!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return MpcStepReason(name, reason)
-end
-
-function Writing.write_map(out::Writing.Writer, its::MpcStepReason)
-    record = ContractShapes.MPC_STEP_REASON
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.name)
-    Writing.member!(out, record, 2, its.reason)
-    return nothing
 end
 
 shape_of(::Type{MpcStepReason}) = ContractShapes.MPC_STEP_REASON
@@ -5740,67 +1945,11 @@ Base.@kwdef struct MpcStepResult <: Message
     plan::DispatchResult
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{MpcStepResult})
-    record, seen, at = ContractShapes.MPC_STEP_RESULT, 0, 0
-    controller_id = ""
-    control_slots = 0
-    set_points = nothing
-    reasons = nothing
-    cost = 0.0
-    warm = false
-    solve_ms = 0.0
-    plan = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            controller_id = Reading.text!(its, record, 1)
-        elseif at == 2
-            control_slots = Reading.whole!(its, record, 2)
-        elseif at == 3
-            set_points = Reading.list!(its, AssetSetPoints, record, 3)
-        elseif at == 4
-            reasons = Reading.list!(its, MpcStepReason, record, 4)
-        elseif at == 5
-            cost = Reading.number!(its, record, 5)
-        elseif at == 6
-            warm = Reading.flag!(its, record, 6)
-        elseif at == 7
-            solve_ms = Reading.number!(its, record, 7)
-        elseif at == 8
-            plan = Reading.read_map(its, DispatchResult)
-        end
-    end
-    Reading.close_map!(its, seen, 510)
-    return MpcStepResult(controller_id, control_slots, set_points::Vector{AssetSetPoints}, reasons::Vector{MpcStepReason}, cost, warm, solve_ms, plan::DispatchResult)
-end
-
-function Writing.write_map(out::Writing.Writer, its::MpcStepResult)
-    record = ContractShapes.MPC_STEP_RESULT
-    Writing.open_map!(out, 8)
-    Writing.member!(out, record, 1, its.controller_id)
-    Writing.member!(out, record, 2, its.control_slots)
-    Writing.member!(out, record, 3, its.set_points)
-    Writing.member!(out, record, 4, its.reasons)
-    Writing.member!(out, record, 5, its.cost)
-    Writing.member!(out, record, 6, its.warm)
-    Writing.member!(out, record, 7, its.solve_ms)
-    Writing.member!(out, record, 8, its.plan)
-    return nothing
-end
-
 shape_of(::Type{MpcStepResult}) = ContractShapes.MPC_STEP_RESULT
 const RULES_OF_MPC_STEP_RESULT = Rules.Rule[
     Rules.LengthEquals(; field = "set_points[].power_kw", count = "control_slots"),
 ]
 rules_of(::Type{MpcStepResult}) = RULES_OF_MPC_STEP_RESULT
-function keeps_rules(its::MpcStepResult)
-    all(item -> Rules.has_length(item.power_kw, its.control_slots, false), its.set_points) || return false
-    all(keeps_rules, its.set_points) || return false
-    keeps_rules(its.plan) || return false
-    return true
-end
 
 """
     PlanConnection
@@ -5816,40 +1965,6 @@ Base.@kwdef struct PlanConnection <: Message
     # Which way the reactive power goes, whether the asset consumes or generates active power.
     # CONSUMED is inductive, SUPPLIED capacitive.
     reactive_power::String = "CONSUMED"
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{PlanConnection})
-    record, seen, at = ContractShapes.PLAN_CONNECTION, 0, 0
-    asset = ""
-    bus = ""
-    power_factor = 1.0
-    reactive_power = "CONSUMED"
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            asset = Reading.text!(its, record, 1)
-        elseif at == 2
-            bus = Reading.text!(its, record, 2)
-        elseif at == 3
-            power_factor = Reading.number!(its, record, 3)
-        elseif at == 4
-            reactive_power = Reading.text!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return PlanConnection(asset, bus, power_factor, reactive_power)
-end
-
-function Writing.write_map(out::Writing.Writer, its::PlanConnection)
-    record = ContractShapes.PLAN_CONNECTION
-    Writing.open_map!(out, 4)
-    Writing.member!(out, record, 1, its.asset)
-    Writing.member!(out, record, 2, its.bus)
-    Writing.member!(out, record, 3, its.power_factor)
-    Writing.member!(out, record, 4, its.reactive_power)
-    return nothing
 end
 
 shape_of(::Type{PlanConnection}) = ContractShapes.PLAN_CONNECTION
@@ -5875,56 +1990,6 @@ Base.@kwdef struct PlanCheckInput <: Message
     options::Union{Nothing,PowerFlowOptions} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{PlanCheckInput})
-    record, seen, at = ContractShapes.PLAN_CHECK_INPUT, 0, 0
-    network = nothing
-    slots = 0
-    start_time = nothing
-    slot_duration_s = nothing
-    profiles = nothing
-    schedule = nothing
-    connections = nothing
-    options = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            network = Reading.read_map(its, Network)
-        elseif at == 2
-            slots = Reading.whole!(its, record, 2)
-        elseif at == 3
-            start_time = Reading.text!(its, record, 3)
-        elseif at == 4
-            slot_duration_s = Reading.whole!(its, record, 4)
-        elseif at == 5
-            profiles = Reading.list!(its, NetworkProfile, record, 5)
-        elseif at == 6
-            schedule = Reading.list!(its, DispatchAssetPower, record, 6)
-        elseif at == 7
-            connections = Reading.list!(its, PlanConnection, record, 7)
-        elseif at == 8
-            options = Reading.read_map(its, PowerFlowOptions)
-        end
-    end
-    Reading.close_map!(its, seen, 198)
-    return PlanCheckInput(network::Network, slots, start_time, slot_duration_s, profiles === nothing ? NetworkProfile[] : profiles, schedule::Vector{DispatchAssetPower}, connections::Vector{PlanConnection}, options)
-end
-
-function Writing.write_map(out::Writing.Writer, its::PlanCheckInput)
-    record = ContractShapes.PLAN_CHECK_INPUT
-    Writing.open_map!(out, 5 + (its.start_time !== nothing) + (its.slot_duration_s !== nothing) + (its.options !== nothing))
-    Writing.member!(out, record, 1, its.network)
-    Writing.member!(out, record, 2, its.slots)
-    Writing.member!(out, record, 3, its.start_time)
-    Writing.member!(out, record, 4, its.slot_duration_s)
-    Writing.member!(out, record, 5, its.profiles)
-    Writing.member!(out, record, 6, its.schedule)
-    Writing.member!(out, record, 7, its.connections)
-    Writing.member!(out, record, 8, its.options)
-    return nothing
-end
-
 shape_of(::Type{PlanCheckInput}) = ContractShapes.PLAN_CHECK_INPUT
 const RULES_OF_PLAN_CHECK_INPUT = Rules.Rule[
     Rules.Unique(; fields = ["profiles[].name"]),
@@ -5941,30 +2006,6 @@ const RULES_OF_PLAN_CHECK_INPUT = Rules.Rule[
     Rules.RefersTo(; field = "connections[].bus", to = ["network.buses[].name"]),
 ]
 rules_of(::Type{PlanCheckInput}) = RULES_OF_PLAN_CHECK_INPUT
-function keeps_rules(its::PlanCheckInput)
-    names_1 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_1, its.profiles)
-    names_2 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_2, its.schedule)
-    names_3 = NameTables.NameTable()
-    Rules.add_names!(item -> item.asset, names_3, its.connections)
-    names_4 = NameTables.NameTable()
-    Rules.add_names!(item -> item.name, names_4, its.network.buses)
-    names_1.differ || return false
-    all(item -> Rules.has_length(item.values, its.slots, false), its.profiles) || return false
-    Rules.refer(item -> item.profile, its.network.loads, names_1) || return false
-    Rules.refer(item -> item.reactive_profile, its.network.loads, names_1) || return false
-    Rules.refer(item -> item.profile, its.network.generators, names_1) || return false
-    Rules.refer(item -> item.reactive_profile, its.network.generators, names_1) || return false
-    names_2.differ || return false
-    all(item -> Rules.has_length(item.power_kw, its.slots, false), its.schedule) || return false
-    names_3.differ || return false
-    Rules.refer(item -> item.name, its.schedule, names_3) || return false
-    Rules.refer(item -> item.asset, its.connections, names_2) || return false
-    Rules.refer(item -> item.bus, its.connections, names_4) || return false
-    keeps_rules(its.network) || return false
-    return true
-end
 
 """
     PlanVoltageViolation
@@ -5986,65 +2027,11 @@ Base.@kwdef struct PlanVoltageViolation <: Message
     voltage_changes_pu::Vector{Float64}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{PlanVoltageViolation})
-    record, seen, at = ContractShapes.PLAN_VOLTAGE_VIOLATION, 0, 0
-    slot = 0
-    bus = ""
-    limit = ""
-    limit_pu = 0.0
-    voltage_pu = 0.0
-    voltage_without_plan_pu = nothing
-    assets = nothing
-    voltage_changes_pu = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            slot = Reading.whole!(its, record, 1)
-        elseif at == 2
-            bus = Reading.text!(its, record, 2)
-        elseif at == 3
-            limit = Reading.text!(its, record, 3)
-        elseif at == 4
-            limit_pu = Reading.number!(its, record, 4)
-        elseif at == 5
-            voltage_pu = Reading.number!(its, record, 5)
-        elseif at == 6
-            voltage_without_plan_pu = Reading.number!(its, record, 6)
-        elseif at == 7
-            assets = Reading.list!(its, String, record, 7)
-        elseif at == 8
-            voltage_changes_pu = Reading.series!(its, record, 8)
-        end
-    end
-    Reading.close_map!(its, seen, 446)
-    return PlanVoltageViolation(slot, bus, limit, limit_pu, voltage_pu, voltage_without_plan_pu, assets::Vector{String}, voltage_changes_pu::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::PlanVoltageViolation)
-    record = ContractShapes.PLAN_VOLTAGE_VIOLATION
-    Writing.open_map!(out, 7 + (its.voltage_without_plan_pu !== nothing))
-    Writing.member!(out, record, 1, its.slot)
-    Writing.member!(out, record, 2, its.bus)
-    Writing.member!(out, record, 3, its.limit)
-    Writing.member!(out, record, 4, its.limit_pu)
-    Writing.member!(out, record, 5, its.voltage_pu)
-    Writing.member!(out, record, 6, its.voltage_without_plan_pu)
-    Writing.member!(out, record, 7, its.assets)
-    Writing.member!(out, record, 8, its.voltage_changes_pu)
-    return nothing
-end
-
 shape_of(::Type{PlanVoltageViolation}) = ContractShapes.PLAN_VOLTAGE_VIOLATION
 const RULES_OF_PLAN_VOLTAGE_VIOLATION = Rules.Rule[
     Rules.LengthEquals(; field = "voltage_changes_pu", count = "assets"),
 ]
 rules_of(::Type{PlanVoltageViolation}) = RULES_OF_PLAN_VOLTAGE_VIOLATION
-function keeps_rules(its::PlanVoltageViolation)
-    Rules.has_length(its.voltage_changes_pu, its.assets, false) || return false
-    return true
-end
 
 """
     PlanOverload
@@ -6064,57 +2051,11 @@ Base.@kwdef struct PlanOverload <: Message
     loading_changes_percent::Vector{Float64}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{PlanOverload})
-    record, seen, at = ContractShapes.PLAN_OVERLOAD, 0, 0
-    slot = 0
-    branch = ""
-    loading_percent = 0.0
-    loading_without_plan_percent = nothing
-    assets = nothing
-    loading_changes_percent = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            slot = Reading.whole!(its, record, 1)
-        elseif at == 2
-            branch = Reading.text!(its, record, 2)
-        elseif at == 3
-            loading_percent = Reading.number!(its, record, 3)
-        elseif at == 4
-            loading_without_plan_percent = Reading.number!(its, record, 4)
-        elseif at == 5
-            assets = Reading.list!(its, String, record, 5)
-        elseif at == 6
-            loading_changes_percent = Reading.series!(its, record, 6)
-        end
-    end
-    Reading.close_map!(its, seen, 110)
-    return PlanOverload(slot, branch, loading_percent, loading_without_plan_percent, assets::Vector{String}, loading_changes_percent::Vector{Float64})
-end
-
-function Writing.write_map(out::Writing.Writer, its::PlanOverload)
-    record = ContractShapes.PLAN_OVERLOAD
-    Writing.open_map!(out, 5 + (its.loading_without_plan_percent !== nothing))
-    Writing.member!(out, record, 1, its.slot)
-    Writing.member!(out, record, 2, its.branch)
-    Writing.member!(out, record, 3, its.loading_percent)
-    Writing.member!(out, record, 4, its.loading_without_plan_percent)
-    Writing.member!(out, record, 5, its.assets)
-    Writing.member!(out, record, 6, its.loading_changes_percent)
-    return nothing
-end
-
 shape_of(::Type{PlanOverload}) = ContractShapes.PLAN_OVERLOAD
 const RULES_OF_PLAN_OVERLOAD = Rules.Rule[
     Rules.LengthEquals(; field = "loading_changes_percent", count = "assets"),
 ]
 rules_of(::Type{PlanOverload}) = RULES_OF_PLAN_OVERLOAD
-function keeps_rules(its::PlanOverload)
-    Rules.has_length(its.loading_changes_percent, its.assets, false) || return false
-    return true
-end
 
 """
     PlanCheckResult
@@ -6137,55 +2078,7 @@ Base.@kwdef struct PlanCheckResult <: Message
     power_flow::PowerFlowResult
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{PlanCheckResult})
-    record, seen, at = ContractShapes.PLAN_CHECK_RESULT, 0, 0
-    within_limits = false
-    violated_slot_count = 0
-    violated_without_plan_slot_count = 0
-    voltage_violations = nothing
-    overloads = nothing
-    power_flow = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            within_limits = Reading.flag!(its, record, 1)
-        elseif at == 2
-            violated_slot_count = Reading.whole!(its, record, 2)
-        elseif at == 3
-            violated_without_plan_slot_count = Reading.whole!(its, record, 3)
-        elseif at == 4
-            voltage_violations = Reading.list!(its, PlanVoltageViolation, record, 4)
-        elseif at == 5
-            overloads = Reading.list!(its, PlanOverload, record, 5)
-        elseif at == 6
-            power_flow = Reading.read_map(its, PowerFlowResult)
-        end
-    end
-    Reading.close_map!(its, seen, 126)
-    return PlanCheckResult(within_limits, violated_slot_count, violated_without_plan_slot_count, voltage_violations::Vector{PlanVoltageViolation}, overloads::Vector{PlanOverload}, power_flow::PowerFlowResult)
-end
-
-function Writing.write_map(out::Writing.Writer, its::PlanCheckResult)
-    record = ContractShapes.PLAN_CHECK_RESULT
-    Writing.open_map!(out, 6)
-    Writing.member!(out, record, 1, its.within_limits)
-    Writing.member!(out, record, 2, its.violated_slot_count)
-    Writing.member!(out, record, 3, its.violated_without_plan_slot_count)
-    Writing.member!(out, record, 4, its.voltage_violations)
-    Writing.member!(out, record, 5, its.overloads)
-    Writing.member!(out, record, 6, its.power_flow)
-    return nothing
-end
-
 shape_of(::Type{PlanCheckResult}) = ContractShapes.PLAN_CHECK_RESULT
-function keeps_rules(its::PlanCheckResult)
-    all(keeps_rules, its.voltage_violations) || return false
-    all(keeps_rules, its.overloads) || return false
-    keeps_rules(its.power_flow) || return false
-    return true
-end
 
 """
     ProbeInput
@@ -6201,32 +2094,6 @@ Base.@kwdef struct ProbeInput <: Message
     result_bytes::Int = 0
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{ProbeInput})
-    record, seen, at = ContractShapes.PROBE_INPUT, 0, 0
-    hold_ms = 0
-    result_bytes = 0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            hold_ms = Reading.whole!(its, record, 1)
-        elseif at == 2
-            result_bytes = Reading.whole!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 0)
-    return ProbeInput(hold_ms, result_bytes)
-end
-
-function Writing.write_map(out::Writing.Writer, its::ProbeInput)
-    record = ContractShapes.PROBE_INPUT
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.hold_ms)
-    Writing.member!(out, record, 2, its.result_bytes)
-    return nothing
-end
-
 shape_of(::Type{ProbeInput}) = ContractShapes.PROBE_INPUT
 
 """
@@ -6239,32 +2106,6 @@ Base.@kwdef struct ProbeResult <: Message
     held_ms::Float64
     # `result_bytes` times the letter x.
     padding::String
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{ProbeResult})
-    record, seen, at = ContractShapes.PROBE_RESULT, 0, 0
-    held_ms = 0.0
-    padding = ""
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            held_ms = Reading.number!(its, record, 1)
-        elseif at == 2
-            padding = Reading.text!(its, record, 2)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return ProbeResult(held_ms, padding)
-end
-
-function Writing.write_map(out::Writing.Writer, its::ProbeResult)
-    record = ContractShapes.PROBE_RESULT
-    Writing.open_map!(out, 2)
-    Writing.member!(out, record, 1, its.held_ms)
-    Writing.member!(out, record, 2, its.padding)
-    return nothing
 end
 
 shape_of(::Type{ProbeResult}) = ContractShapes.PROBE_RESULT
@@ -6282,44 +2123,6 @@ Base.@kwdef struct ComputeTaskHeaders <: Message
     traceparent::Union{Nothing,String} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{ComputeTaskHeaders})
-    record, seen, at = ContractShapes.COMPUTE_TASK_HEADERS, 0, 0
-    task_id = ""
-    kind = ""
-    encoding = ""
-    affinity_key = nothing
-    traceparent = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            task_id = Reading.text!(its, record, 1)
-        elseif at == 2
-            kind = Reading.text!(its, record, 2)
-        elseif at == 3
-            encoding = Reading.text!(its, record, 3)
-        elseif at == 4
-            affinity_key = Reading.text!(its, record, 4)
-        elseif at == 5
-            traceparent = Reading.text!(its, record, 5)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return ComputeTaskHeaders(task_id, kind, encoding, affinity_key, traceparent)
-end
-
-function Writing.write_map(out::Writing.Writer, its::ComputeTaskHeaders)
-    record = ContractShapes.COMPUTE_TASK_HEADERS
-    Writing.open_map!(out, 3 + (its.affinity_key !== nothing) + (its.traceparent !== nothing))
-    Writing.member!(out, record, 1, its.task_id)
-    Writing.member!(out, record, 2, its.kind)
-    Writing.member!(out, record, 3, its.encoding)
-    Writing.member!(out, record, 4, its.affinity_key)
-    Writing.member!(out, record, 5, its.traceparent)
-    return nothing
-end
-
 shape_of(::Type{ComputeTaskHeaders}) = ContractShapes.COMPUTE_TASK_HEADERS
 
 """
@@ -6333,39 +2136,6 @@ Base.@kwdef struct Hello <: Message
     bridge_id::String
     # Fresh random number; the node's proof covers it.
     nonce::String
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{Hello})
-    record, seen, at = ContractShapes.HELLO, 0, 0
-    contract_version = 0
-    bridge_id = ""
-    nonce = ""
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            Reading.text!(its, record, 1)
-        elseif at == 2
-            contract_version = Reading.whole!(its, record, 2)
-        elseif at == 3
-            bridge_id = Reading.text!(its, record, 3)
-        elseif at == 4
-            nonce = Reading.text!(its, record, 4)
-        end
-    end
-    Reading.close_map!(its, seen, 30)
-    return Hello(contract_version, bridge_id, nonce)
-end
-
-function Writing.write_map(out::Writing.Writer, its::Hello)
-    record = ContractShapes.HELLO
-    Writing.open_map!(out, 4)
-    Writing.tag!(out, record, 1)
-    Writing.member!(out, record, 2, its.contract_version)
-    Writing.member!(out, record, 3, its.bridge_id)
-    Writing.member!(out, record, 4, its.nonce)
-    return nothing
 end
 
 shape_of(::Type{Hello}) = ContractShapes.HELLO
@@ -6390,59 +2160,6 @@ Base.@kwdef struct Welcome <: Message
     proof::String
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{Welcome})
-    record, seen, at = ContractShapes.WELCOME, 0, 0
-    contract_version = 0
-    node_id = ""
-    engine = ""
-    engine_version = ""
-    kinds = nothing
-    capacity = 0
-    heartbeat_interval_ms = 0
-    proof = ""
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            Reading.text!(its, record, 1)
-        elseif at == 2
-            contract_version = Reading.whole!(its, record, 2)
-        elseif at == 3
-            node_id = Reading.text!(its, record, 3)
-        elseif at == 4
-            engine = Reading.text!(its, record, 4)
-        elseif at == 5
-            engine_version = Reading.text!(its, record, 5)
-        elseif at == 6
-            kinds = Reading.list!(its, String, record, 6)
-        elseif at == 7
-            capacity = Reading.whole!(its, record, 7)
-        elseif at == 8
-            heartbeat_interval_ms = Reading.whole!(its, record, 8)
-        elseif at == 9
-            proof = Reading.text!(its, record, 9)
-        end
-    end
-    Reading.close_map!(its, seen, 1022)
-    return Welcome(contract_version, node_id, engine, engine_version, kinds::Vector{String}, capacity, heartbeat_interval_ms, proof)
-end
-
-function Writing.write_map(out::Writing.Writer, its::Welcome)
-    record = ContractShapes.WELCOME
-    Writing.open_map!(out, 9)
-    Writing.tag!(out, record, 1)
-    Writing.member!(out, record, 2, its.contract_version)
-    Writing.member!(out, record, 3, its.node_id)
-    Writing.member!(out, record, 4, its.engine)
-    Writing.member!(out, record, 5, its.engine_version)
-    Writing.member!(out, record, 6, its.kinds)
-    Writing.member!(out, record, 7, its.capacity)
-    Writing.member!(out, record, 8, its.heartbeat_interval_ms)
-    Writing.member!(out, record, 9, its.proof)
-    return nothing
-end
-
 shape_of(::Type{Welcome}) = ContractShapes.WELCOME
 tag_of(::Type{Welcome}) = "welcome"
 
@@ -6465,63 +2182,6 @@ Base.@kwdef struct TaskMessage <: Message
     traceparent::Union{Nothing,String} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{TaskMessage})
-    record, seen, at = ContractShapes.TASK_MESSAGE, 0, 0
-    task_id = ""
-    kind = ""
-    attempt = 0
-    fencing_token = 0
-    remaining_ms = 0
-    encoding = ""
-    body = nothing
-    affinity_key = nothing
-    traceparent = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            Reading.text!(its, record, 1)
-        elseif at == 2
-            task_id = Reading.text!(its, record, 2)
-        elseif at == 3
-            kind = Reading.text!(its, record, 3)
-        elseif at == 4
-            attempt = Reading.whole!(its, record, 4)
-        elseif at == 5
-            fencing_token = Reading.whole!(its, record, 5)
-        elseif at == 6
-            remaining_ms = Reading.whole!(its, record, 6)
-        elseif at == 7
-            encoding = Reading.text!(its, record, 7)
-        elseif at == 8
-            body = Reading.binary!(its, record, 8)
-        elseif at == 9
-            affinity_key = Reading.text!(its, record, 9)
-        elseif at == 10
-            traceparent = Reading.text!(its, record, 10)
-        end
-    end
-    Reading.close_map!(its, seen, 510)
-    return TaskMessage(task_id, kind, attempt, fencing_token, remaining_ms, encoding, body::Vector{UInt8}, affinity_key, traceparent)
-end
-
-function Writing.write_map(out::Writing.Writer, its::TaskMessage)
-    record = ContractShapes.TASK_MESSAGE
-    Writing.open_map!(out, 8 + (its.affinity_key !== nothing) + (its.traceparent !== nothing))
-    Writing.tag!(out, record, 1)
-    Writing.member!(out, record, 2, its.task_id)
-    Writing.member!(out, record, 3, its.kind)
-    Writing.member!(out, record, 4, its.attempt)
-    Writing.member!(out, record, 5, its.fencing_token)
-    Writing.member!(out, record, 6, its.remaining_ms)
-    Writing.member!(out, record, 7, its.encoding)
-    Writing.member!(out, record, 8, its.body)
-    Writing.member!(out, record, 9, its.affinity_key)
-    Writing.member!(out, record, 10, its.traceparent)
-    return nothing
-end
-
 shape_of(::Type{TaskMessage}) = ContractShapes.TASK_MESSAGE
 tag_of(::Type{TaskMessage}) = "task"
 
@@ -6533,35 +2193,6 @@ A worker has taken the task.
 Base.@kwdef struct Accepted <: Message
     task_id::String
     fencing_token::Int
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{Accepted})
-    record, seen, at = ContractShapes.ACCEPTED, 0, 0
-    task_id = ""
-    fencing_token = 0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            Reading.text!(its, record, 1)
-        elseif at == 2
-            task_id = Reading.text!(its, record, 2)
-        elseif at == 3
-            fencing_token = Reading.whole!(its, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return Accepted(task_id, fencing_token)
-end
-
-function Writing.write_map(out::Writing.Writer, its::Accepted)
-    record = ContractShapes.ACCEPTED
-    Writing.open_map!(out, 3)
-    Writing.tag!(out, record, 1)
-    Writing.member!(out, record, 2, its.task_id)
-    Writing.member!(out, record, 3, its.fencing_token)
-    return nothing
 end
 
 shape_of(::Type{Accepted}) = ContractShapes.ACCEPTED
@@ -6582,55 +2213,6 @@ Base.@kwdef struct Progress <: Message
     relative_gap::Union{Nothing,Float64} = nothing
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{Progress})
-    record, seen, at = ContractShapes.PROGRESS, 0, 0
-    task_id = ""
-    fencing_token = 0
-    fraction = 0.0
-    stage = ""
-    objective = nothing
-    bound = nothing
-    relative_gap = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            Reading.text!(its, record, 1)
-        elseif at == 2
-            task_id = Reading.text!(its, record, 2)
-        elseif at == 3
-            fencing_token = Reading.whole!(its, record, 3)
-        elseif at == 4
-            fraction = Reading.number!(its, record, 4)
-        elseif at == 5
-            stage = Reading.text!(its, record, 5)
-        elseif at == 6
-            objective = Reading.number!(its, record, 6)
-        elseif at == 7
-            bound = Reading.number!(its, record, 7)
-        elseif at == 8
-            relative_gap = Reading.number!(its, record, 8)
-        end
-    end
-    Reading.close_map!(its, seen, 62)
-    return Progress(task_id, fencing_token, fraction, stage, objective, bound, relative_gap)
-end
-
-function Writing.write_map(out::Writing.Writer, its::Progress)
-    record = ContractShapes.PROGRESS
-    Writing.open_map!(out, 5 + (its.objective !== nothing) + (its.bound !== nothing) + (its.relative_gap !== nothing))
-    Writing.tag!(out, record, 1)
-    Writing.member!(out, record, 2, its.task_id)
-    Writing.member!(out, record, 3, its.fencing_token)
-    Writing.member!(out, record, 4, its.fraction)
-    Writing.member!(out, record, 5, its.stage)
-    Writing.member!(out, record, 6, its.objective)
-    Writing.member!(out, record, 7, its.bound)
-    Writing.member!(out, record, 8, its.relative_gap)
-    return nothing
-end
-
 shape_of(::Type{Progress}) = ContractShapes.PROGRESS
 tag_of(::Type{Progress}) = "progress"
 
@@ -6649,79 +2231,8 @@ Base.@kwdef struct Result <: Message
     body::Vector{UInt8}
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{Result})
-    record, seen, at = ContractShapes.RESULT, 0, 0
-    task_id = ""
-    fencing_token = 0
-    encoding = ""
-    solve_ms = 0.0
-    body = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            Reading.text!(its, record, 1)
-        elseif at == 2
-            task_id = Reading.text!(its, record, 2)
-        elseif at == 3
-            fencing_token = Reading.whole!(its, record, 3)
-        elseif at == 4
-            encoding = Reading.text!(its, record, 4)
-        elseif at == 5
-            solve_ms = Reading.number!(its, record, 5)
-        elseif at == 6
-            body = Reading.binary!(its, record, 6)
-        end
-    end
-    Reading.close_map!(its, seen, 126)
-    return Result(task_id, fencing_token, encoding, solve_ms, body::Vector{UInt8})
-end
-
-function Writing.write_map(out::Writing.Writer, its::Result)
-    record = ContractShapes.RESULT
-    Writing.open_map!(out, 6)
-    Writing.tag!(out, record, 1)
-    Writing.member!(out, record, 2, its.task_id)
-    Writing.member!(out, record, 3, its.fencing_token)
-    Writing.member!(out, record, 4, its.encoding)
-    Writing.member!(out, record, 5, its.solve_ms)
-    Writing.member!(out, record, 6, its.body)
-    return nothing
-end
-
 shape_of(::Type{Result}) = ContractShapes.RESULT
 tag_of(::Type{Result}) = "result"
-
-function Reading.read_map(its::Reading.Reader, ::Type{Violation})
-    record, seen, at = ContractShapes.VIOLATION, 0, 0
-    field = ""
-    rule = ""
-    message = ""
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            field = Reading.text!(its, record, 1)
-        elseif at == 2
-            rule = Reading.text!(its, record, 2)
-        elseif at == 3
-            message = Reading.text!(its, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return Violation(field, rule, message)
-end
-
-function Writing.write_map(out::Writing.Writer, its::Violation)
-    record = ContractShapes.VIOLATION
-    Writing.open_map!(out, 3)
-    Writing.member!(out, record, 1, its.field)
-    Writing.member!(out, record, 2, its.rule)
-    Writing.member!(out, record, 3, its.message)
-    return nothing
-end
 
 shape_of(::Type{Violation}) = ContractShapes.VIOLATION
 
@@ -6742,51 +2253,6 @@ Base.@kwdef struct Error <: Message
     violations::Vector{Violation} = Violation[]
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{Error})
-    record, seen, at = ContractShapes.ERROR, 0, 0
-    task_id = nothing
-    fencing_token = nothing
-    reason = ""
-    message = ""
-    retryable = false
-    violations = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            Reading.text!(its, record, 1)
-        elseif at == 2
-            task_id = Reading.text!(its, record, 2)
-        elseif at == 3
-            fencing_token = Reading.whole!(its, record, 3)
-        elseif at == 4
-            reason = Reading.text!(its, record, 4)
-        elseif at == 5
-            message = Reading.text!(its, record, 5)
-        elseif at == 6
-            retryable = Reading.flag!(its, record, 6)
-        elseif at == 7
-            violations = Reading.list!(its, Violation, record, 7)
-        end
-    end
-    Reading.close_map!(its, seen, 114)
-    return Error(task_id, fencing_token, reason, message, retryable, violations === nothing ? Violation[] : violations)
-end
-
-function Writing.write_map(out::Writing.Writer, its::Error)
-    record = ContractShapes.ERROR
-    Writing.open_map!(out, 5 + (its.task_id !== nothing) + (its.fencing_token !== nothing))
-    Writing.tag!(out, record, 1)
-    Writing.member!(out, record, 2, its.task_id)
-    Writing.member!(out, record, 3, its.fencing_token)
-    Writing.member!(out, record, 4, its.reason)
-    Writing.member!(out, record, 5, its.message)
-    Writing.member!(out, record, 6, its.retryable)
-    Writing.member!(out, record, 7, its.violations)
-    return nothing
-end
-
 shape_of(::Type{Error}) = ContractShapes.ERROR
 tag_of(::Type{Error}) = "error"
 
@@ -6801,35 +2267,6 @@ Base.@kwdef struct Cancel <: Message
     fencing_token::Int
 end
 
-function Reading.read_map(its::Reading.Reader, ::Type{Cancel})
-    record, seen, at = ContractShapes.CANCEL, 0, 0
-    task_id = ""
-    fencing_token = 0
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            Reading.text!(its, record, 1)
-        elseif at == 2
-            task_id = Reading.text!(its, record, 2)
-        elseif at == 3
-            fencing_token = Reading.whole!(its, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 14)
-    return Cancel(task_id, fencing_token)
-end
-
-function Writing.write_map(out::Writing.Writer, its::Cancel)
-    record = ContractShapes.CANCEL
-    Writing.open_map!(out, 3)
-    Writing.tag!(out, record, 1)
-    Writing.member!(out, record, 2, its.task_id)
-    Writing.member!(out, record, 3, its.fencing_token)
-    return nothing
-end
-
 shape_of(::Type{Cancel}) = ContractShapes.CANCEL
 tag_of(::Type{Cancel}) = "cancel"
 
@@ -6842,35 +2279,6 @@ Base.@kwdef struct Heartbeat <: Message
     sequence::Int
     # Node only: workers at work.
     busy::Union{Nothing,Int} = nothing
-end
-
-function Reading.read_map(its::Reading.Reader, ::Type{Heartbeat})
-    record, seen, at = ContractShapes.HEARTBEAT, 0, 0
-    sequence = 0
-    busy = nothing
-    opened, count = Reading.open_map!(its)
-    for _ in 1:count
-        at = Reading.key!(its, record, at, seen, opened)
-        seen |= 1 << at
-        if at == 1
-            Reading.text!(its, record, 1)
-        elseif at == 2
-            sequence = Reading.whole!(its, record, 2)
-        elseif at == 3
-            busy = Reading.whole!(its, record, 3)
-        end
-    end
-    Reading.close_map!(its, seen, 6)
-    return Heartbeat(sequence, busy)
-end
-
-function Writing.write_map(out::Writing.Writer, its::Heartbeat)
-    record = ContractShapes.HEARTBEAT
-    Writing.open_map!(out, 2 + (its.busy !== nothing))
-    Writing.tag!(out, record, 1)
-    Writing.member!(out, record, 2, its.sequence)
-    Writing.member!(out, record, 3, its.busy)
-    return nothing
 end
 
 shape_of(::Type{Heartbeat}) = ContractShapes.HEARTBEAT

@@ -1,5 +1,16 @@
-# From the network of a message to one in per unit, and what no schema can say of it: what hangs
-# together, which set-points contradict each other, which units fit.
+"""
+From the network of a message to one in per unit, and what no schema can say of it: what hangs
+together, which set-points contradict each other, which units fit.
+"""
+module NetworkProblems
+
+# It takes thousands of objects apart.
+Base.Experimental.@optlevel 2
+
+import ..NameTables, ..PowerNetworks, ..Shapes
+using ..GridpactCompute: Network, NetworkGenerator, NetworkProfile, Violation, refuse
+
+export NetworkProblem, network_problem, with_injections
 
 "A network in per unit, with what is fed into it. Numbers of buses, branches, generators are the message's."
 struct NetworkProblem
@@ -21,7 +32,7 @@ function network_problem(given::Network, profiles::Vector{NetworkProfile}; de_en
     found = Violation[]
     base, n = given.base_power_mva, length(given.buses)
     buses = NameTables.NameTable()
-    Rules.add_names!(bus -> bus.name, buses, given.buses)
+    NameTables.add!(bus -> bus.name, buses, given.buses)
     branches = power_branches(given, buses)
     island = PowerNetworks.islands(n, branches)
     bus_of = Int[NameTables.number(buses, generator.bus) for generator in given.generators]
@@ -205,3 +216,7 @@ function reactive_limits_of_buses(generators::PowerNetworks.Generators, bus_coun
     end
     return (least, most)
 end
+
+end
+
+using .NetworkProblems

@@ -7,11 +7,17 @@ abstract type Message end
 const Contracted = Union{Message,Violation}
 
 # Generated for each type beside its methods of `Reading.read_map` and `Writing.write_map`: its shape, and where
-# it has them its rules, whether they and those within it are kept, and the value of its member `type`.
+# it has them its rules and the value of its member `type`.
 function shape_of end
 rules_of(::Type) = Rules.Rule[]
-keeps_rules(@nospecialize(message)) = true
 tag_of(::Type) = nothing
+
+"Whether a message and all within it keep their rules. What may be large has a generated method."
+function keeps_rules(@nospecialize(message))
+    found = Violation[]
+    check_rules!(found, message, "")
+    return isempty(found)
+end
 
 "The members that are present, in the contract's order."
 function members(@nospecialize(value))

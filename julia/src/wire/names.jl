@@ -24,8 +24,26 @@ function number(table::NameTable, name::String)
     return @inbounds Int(table.slots[place(table, name, hashed)])
 end
 
-"Add a name."
-function add!(table::NameTable, name::String)
+"Add the name of each item, that is `name(item)`; those that have none are left out."
+function add!(name, table::NameTable, items)
+    reserve!(table, length(table.names) + length(items))
+    for item in items
+        its = name(item)
+        its === nothing || insert!(table, its)
+    end
+    return nothing
+end
+
+"Whether the name of each item is in the table; those that have none are passed over."
+function refer(name, items, table::NameTable)
+    for item in items
+        its = name(item)
+        its === nothing || number(table, its) > 0 || return false
+    end
+    return true
+end
+
+function insert!(table::NameTable, name::String)
     hashed = hash_of(name)
     at = place(table, name, hashed)
     if @inbounds table.slots[at] > 0

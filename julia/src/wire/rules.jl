@@ -7,7 +7,7 @@ breaks. Paths are dotted; `[]` after a member means each of its items.
 """
 module Rules
 
-import ..NameTables, ..NameTables.NameTable, ..Violation, ..Shapes.add!, ..Shapes.number
+import ..Violation, ..Shapes.add!, ..Shapes.number
 
 abstract type Rule end
 
@@ -274,25 +274,6 @@ before(low, high) = low < high
 before(::Nothing, high) = true
 before(low, ::Nothing) = true
 before(::Nothing, ::Nothing) = true
-
-"Add the name of each item, that is `name(item)`; those that have none are left out."
-function add_names!(name, table::NameTable, items)
-    NameTables.reserve!(table, length(table.names) + length(items))
-    for item in items
-        its = name(item)
-        its === nothing || NameTables.add!(table, its)
-    end
-    return nothing
-end
-
-"Whether the name of each item is in the table; those that have none are passed over."
-function refer(name, items, table::NameTable)
-    for item in items
-        its = name(item)
-        its === nothing || NameTables.number(table, its) > 0 || return false
-    end
-    return true
-end
 
 has_length(items::Vector, count::Integer, or_less::Bool) =
     length(items) == count || (or_less && length(items) < count)

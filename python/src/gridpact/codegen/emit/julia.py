@@ -1,11 +1,11 @@
-"""MsgPack messages for Julia: ``julia/src/contracts/{shapes,messages,channels}.jl``."""
+"""MsgPack messages for Julia: ``julia/src/contracts/{shapes,messages,codecs,channels}.jl``."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 
 from gridpact.codegen.documents import ContractFault, Contracts, Json
-from gridpact.codegen.emit.julia_rules import is_ruled, resolved, rule_check
+from gridpact.codegen.emit.julia_rules import resolved, rule_check, ruled_when_large
 from gridpact.codegen.emit.messages import (
     PROVIDED,
     RULES,
@@ -40,6 +40,7 @@ def emit(contracts: Contracts, model: Model) -> dict[PurePosixPath, bytes]:
     return {
         JULIA / "shapes.jl": _shapes(definitions).encode(),
         JULIA / "messages.jl": _messages(definitions, model).encode(),
+        JULIA / "codecs.jl": _codecs(definitions, model).encode(),
         JULIA / "channels.jl": _channels(contracts, model).encode(),
     }
 
@@ -69,8 +70,31 @@ def _messages(definitions: list[Definition], model: Model) -> str:
         if isinstance(definition, Object):
             if definition.title not in PROVIDED:
                 lines += _struct(definition, model)
-            lines += _methods(definition, model)
+            lines += _methods(definition)
     return "\n".join(lines)
+
+
+def _codecs(definitions: list[Definition], model: Model) -> str:
+    objects = [definition for definition in definitions if isinstance(definition, Object)]
+    large = ruled_when_large(definitions, model)
+    lines = [
+        header(SOURCE),
+        '"Messages from and to their bytes: see wire/reading.jl and wire/writing.jl."',
+        "module Codecs",
+        "",
+        "# Most of a large message is read here, and the compiler takes little longer for it.",
+        "Base.Experimental.@optlevel 2",
+        "",
+        "import ..ContractShapes, ..NameTables, ..Reading, ..Rules, ..Writing",
+        "import ..keeps_rules, ..rules_of",
+        *(f"import ..{definition.title}" for definition in objects),
+        "",
+    ]
+    for definition in objects:
+        lines += [*_reader(definition, model), "", *_writer(definition), ""]
+        if definition.title in large:
+            lines += [*rule_check(definition, model), ""]
+    return "\n".join([*lines, "end", ""])
 
 
 def _struct(definition: Object, model: Model) -> list[str]:
@@ -138,10 +162,9 @@ def _julia_type(kind: Type, model: Model) -> str:
             raise ContractFault(f"messages cannot carry {kind}")
 
 
-def _methods(definition: Object, model: Model) -> list[str]:
+def _methods(definition: Object) -> list[str]:
     title = definition.title
-    lines = [*_reader(definition, model), "", *_writer(definition), ""]
-    lines.append(f"shape_of(::Type{{{title}}}) = ContractShapes.{constant_name(title)}")
+    lines = [f"shape_of(::Type{{{title}}}) = ContractShapes.{constant_name(title)}"]
     if definition.tag is not None:
         if definition.tag.name != "type":
             raise ContractFault(f"{title}: the constant that tells a message is its `type`")
@@ -151,8 +174,6 @@ def _methods(definition: Object, model: Model) -> list[str]:
         lines.append(f"const {rules} = Rules.Rule[")
         lines += [f"    {_rule(rule)}," for rule in definition.rules]
         lines += ["]", f"rules_of(::Type{{{title}}}) = {rules}"]
-    if is_ruled(definition, model):
-        lines += rule_check(definition, model)
     return [*lines, ""]
 
 

@@ -1,8 +1,9 @@
-"""``x-rules`` as Julia code that looks only whether they are kept.
+"""``x-rules`` as Julia code that looks only whether they are kept, for what may be large.
 
-What breaks one is found by ``Rules.check!``, which follows paths at run time and puts places into
-words. That is slow, and a message that keeps its rules does not need it. A rule that has no form
-here goes that way.
+What breaks a rule is found by ``Rules.check!``, which follows paths at run time and puts places
+into words. Where lists are short that costs nothing; compiling code for each rule when a worker
+starts would cost more. So code is made for what holds lists of many objects, and for those objects;
+and a rule that has no form here is checked the other way.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gridpact.codegen.documents import Json
-from gridpact.codegen.emit.output import constant_name
 from gridpact.codegen.model import (
     ABSENT,
     Alias,
+    Definition,
     Items,
     Member,
     Model,
@@ -23,10 +24,49 @@ from gridpact.codegen.model import (
     Type,
 )
 
+# A list that may have more objects than this is long.
+_LONG = 1000
 
-def is_ruled(definition: Object, model: Model) -> bool:
+
+def ruled_when_large(definitions: list[Definition], model: Model) -> frozenset[str]:
+    """The titles of the objects for which ``rule_check`` makes code.
+
+    ``definitions`` stand each after what it refers to.
+    """
+    objects = [definition for definition in definitions if isinstance(definition, Object)]
+    holders: set[str] = set()
+    for definition in objects:
+        for member in definition.members:
+            if _is_long(member.type, model) or _title(member.type, model) in holders:
+                holders.add(definition.title)
+    listed: set[str] = set()
+    for definition in reversed(objects):
+        for member in definition.members:
+            inner = _title(member.type, model)
+            if inner and (_is_long(member.type, model) or definition.title in listed):
+                listed.add(inner)
+    chosen = holders | listed
+    return frozenset(d.title for d in objects if d.title in chosen and _is_ruled(d, model))
+
+
+def _is_ruled(definition: Object, model: Model) -> bool:
     """Whether it has rules, or holds what has rules."""
     return bool(definition.rules) or any(_ruled(m, model) for m in definition.members)
+
+
+def _is_long(kind: Type, model: Model) -> bool:
+    return (
+        isinstance(kind, Items)
+        and _title(kind, model) is not None
+        and (kind.max_items is None or kind.max_items > _LONG)
+    )
+
+
+def _title(kind: Type, model: Model) -> str | None:
+    """The object that a value of this type is, or is a list of."""
+    inner = kind.item if isinstance(kind, Items) else kind
+    is_object = isinstance(inner, Named) and isinstance(model.definitions[inner.title], Object)
+    return inner.title if is_object else None
 
 
 def rule_check(definition: Object, model: Model) -> list[str]:
@@ -76,7 +116,7 @@ class _Check:
     def add(self, rule: Json, number: int) -> None:
         kept = self._condition(rule)
         if kept is None:
-            kept = f"Rules.keeps(RULES_OF_{constant_name(self._definition.title)}[{number}], its)"
+            kept = f"Rules.keeps(rules_of({self._definition.title})[{number}], its)"
         self.kept.append(kept)
 
     def _condition(self, rule: Json) -> str | None:
@@ -107,7 +147,7 @@ class _Check:
                 found, table = self._texts(field), self._table(tuple(to))
                 if found is None or table is None:
                     return None
-                return f"Rules.refer(item -> {found.value}, {found.items}, {table})"
+                return f"NameTables.refer(item -> {found.value}, {found.items}, {table})"
             case {"rule": "length-equals", "field": field, "count": count}:
                 return self._counted(field, count, bool(rule.get("or_less")))
             case _:
@@ -149,7 +189,7 @@ class _Check:
         self._tables[paths] = name
         self.lines.append(f"{name} = NameTables.NameTable()")
         self.lines += [
-            f"Rules.add_names!(item -> {texts.value}, {name}, {texts.items})" for texts in found
+            f"NameTables.add!(item -> {texts.value}, {name}, {texts.items})" for texts in found
         ]
         return name
 
@@ -193,8 +233,6 @@ def _is_optional(member: Member) -> bool:
 
 
 def _ruled(member: Member, model: Model) -> bool:
-    kind = member.type.item if isinstance(member.type, Items) else member.type
-    if not isinstance(kind, Named):
-        return False
-    target = model.definitions[kind.title]
-    return isinstance(target, Object) and is_ruled(target, model)
+    title = _title(member.type, model)
+    target = model.definitions[title] if title else None
+    return isinstance(target, Object) and _is_ruled(target, model)
