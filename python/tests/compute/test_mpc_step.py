@@ -8,24 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gridpact.compute.dispatch import dispatch
 from gridpact.compute.mpc_step import mpc_step
-from gridpact.compute.replay import replay
-from gridpact.compute.serve.worker import Computer
 from gridpact.compute.solve.warm_models import WarmModels
-from gridpact.contracts.channels import LIMITS
 from gridpact.contracts.errors import Reason
 from gridpact.contracts.messages import (
-    DispatchInput,
     MpcStepInput,
     MpcStepResult,
-    ReplayInput,
-    Result,
-    TaskMessage,
 )
-from gridpact.kit.compression import decompress
 from gridpact.kit.errors import GridpactError
-from gridpact.kit.wire import build, decode, encode
+from gridpact.kit.wire import build
 
 Json = dict[str, Any]
 SLOTS, HOURS = 96, 0.25
@@ -132,56 +123,3 @@ def test_set_points_are_the_first_slots_of_the_plan() -> None:
         result.plan.batteries[0].reasons[0],
         result.plan.pv[0].reasons[0],
     ]
-
-
-def test_a_day_of_control_with_wrong_forecasts_lies_between_the_rule_and_foresight() -> None:
-    day, models, energy = a_day(7), WarmModels(), 5.0
-    cost, warm_count = 0.0, 0
-    for first in range(SLOTS):
-        # The horizon ends with the day, as the comparison does.
-        forecast = site(day, first, SLOTS - first, energy, error=0.15)
-        decided = step(models, forecast)
-        warm_count += decided.warm
-        points = [
-            {"name": "Battery", "power_kw": list(decided.set_points[0].power_kw)},
-            {
-                "name": "Roof",
-                "power_kw": list(decided.set_points[1].power_kw),
-                "limited": list(decided.set_points[1].limited),
-            },
-        ]
-        truth = site(day, first, 1, energy)
-        was = {"site": truth, "schedule": points, "at_limits": "REDUCE"}
-        result = replay(build(ReplayInput, was), silent)
-        energy = float(result.assets[0].energy_kwh[0])
-        assert 1 - 1e-9 <= energy <= 10 + 1e-9
-        assert result.violations == []
-        cost += result.cost
-    truth = site(day, 0, SLOTS, 5.0)
-    # Foresight that must end with the same energy: what was done is one of its choices.
-    truth["batteries"][0]["final_energy_kwh"] = energy
-    foresight = dispatch(build(DispatchInput, truth), silent)
-    assert foresight.cost <= cost + 1e-9
-    assert cost <= foresight.rule_based_cost
-
-
-def test_two_organisations_with_a_controller_of_the_same_name_have_a_model_each() -> None:
-    computer, problem = Computer(), site(a_day(1), 0, 8, 5.0)
-    wanted = build(MpcStepInput, {"controller_id": "Home", "problem": problem})
-
-    def is_warm(affinity_key: str) -> bool:
-        task = TaskMessage(
-            task_id="01981f6e-7c00-7000-8000-000000000004",
-            kind="mpc-step",
-            attempt=1,
-            fencing_token=1,
-            remaining_ms=60_000,
-            encoding="identity",
-            body=encode(wanted),
-            affinity_key=affinity_key,
-        )
-        result = decode(Result, computer.answer(task, silent), LIMITS)
-        body = decompress(result.encoding, result.body, LIMITS.decoded_bytes)
-        return decode(MpcStepResult, body, LIMITS).warm
-
-    assert [is_warm(key) for key in ("one", "another") * 2] == [False, False, True, True]
