@@ -65,8 +65,9 @@ def _is_long(kind: Type, model: Model) -> bool:
 def _title(kind: Type, model: Model) -> str | None:
     """The object that a value of this type is, or is a list of."""
     inner = kind.item if isinstance(kind, Items) else kind
-    is_object = isinstance(inner, Named) and isinstance(model.definitions[inner.title], Object)
-    return inner.title if is_object else None
+    if isinstance(inner, Named) and isinstance(model.definitions[inner.title], Object):
+        return inner.title
+    return None
 
 
 def rule_check(definition: Object, model: Model) -> list[str]:
