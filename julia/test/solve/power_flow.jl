@@ -1,4 +1,4 @@
-using GridpactCompute: ContractError, PowerFlowDivergence
+using GridpactCompute: ContractError, MsgPack, PlanCheckInput, PowerFlowDivergence, PowerFlowInput, unpack
 
 @testset "power balances at every bus of random networks" begin
     dice = Dice(11)
@@ -146,4 +146,41 @@ end
     load = NetworkLoad(name = "h", bus = "c", active_power_mw = 1.0, profile = "q")
     @test blamed(() -> GridpactCompute.compute(PowerFlowInput(network = with(loads = [load]),
         profiles = [NetworkProfile("q", "MVAR", [1.0])]), without_progress)) == ["network.loads[0].profile:unit"]
+end
+
+@testset "bad input is refused by name before a solver sees it" begin
+    plain(kind) = MsgPack.unpack(MsgPack.pack(first(GridpactCompute.rehearsals(kind))[1]))
+    network(change!) = given -> change!(given["network"])
+    cases = (
+        network(it -> it["branches"] = Any[]) => "network.branches:min-items",
+        network(it -> it["buses"][2]["name"] = it["buses"][1]["name"]) => "network.buses[1].name:unique",
+        network(it -> it["branches"][1]["to_bus"] = "nowhere") => "network.branches[0].to_bus:refers-to",
+        network(it -> it["loads"][1]["bus"] = "nowhere") => "network.loads[0].bus:refers-to",
+        network(it -> it["shunts"][1]["bus"] = "nowhere") => "network.shunts[0].bus:refers-to",
+        network(it -> it["branches"][1]["tap_ratio"] = 0) => "network.branches[0].tap_ratio:exclusive-minimum",
+        network(it -> merge!(it["branches"][1], Dict("resistance_pu" => 0, "reactance_pu" => 0.0))) =>
+            "network.branches[0].resistance_pu:not-all-zero",
+        network(it -> it["branches"][1]["to_bus"] = it["branches"][1]["from_bus"]) =>
+            "network.branches[0].to_bus:unique",
+        network(it -> it["generators"][1]["role"] = "PV") => "network.generators:contains",
+        network(it -> it["buses"][1]["min_voltage_pu"] = 1.5) => "network.buses[0].min_voltage_pu:at-most",
+        (it -> it["profiles"][1]["values"] = [1.0]) => "profiles[0].values:length-equals",
+        (it -> it["profiles"][1]["name"] = "another") => "network.loads[0].profile:refers-to",
+    )
+    for kind in (PowerFlowInput, PlanCheckInput), (change!, violation) in cases
+        given = plain(kind)
+        change!(given)
+        @test violation in blamed(() -> unpack(kind, MsgPack.pack(given)))
+    end
+    plan(change!) = (given = plain(PlanCheckInput); change!(given);
+        blamed(() -> unpack(PlanCheckInput, MsgPack.pack(given))))
+    @test "schedule[0].power_kw:length-equals" in plan(it -> it["schedule"][1]["power_kw"] = [1.0])
+    @test "connections[0].bus:refers-to" in plan(it -> it["connections"][1]["bus"] = "nowhere")
+    @test "schedule[1].name:unique" in plan(it -> push!(it["schedule"], it["schedule"][1]))
+    # What is no number is no message.
+    bytes = MsgPack.pack(plain(PowerFlowInput))
+    nan = reinterpret(UInt8, [hton(reinterpret(UInt64, NaN))])
+    base = findfirst(i -> bytes[i] == 0xcb && bytes[i+1:i+8] == reinterpret(UInt8, [hton(10.0)]), 1:length(bytes)-8)
+    bytes[base+1:base+8] = nan
+    @test refusal(() -> unpack(PowerFlowInput, bytes)) == "MESSAGE_MALFORMED"
 end

@@ -431,6 +431,16 @@ def test_refuses_by_field_and_rule(case: str) -> None:
     ("network", "violation"),
     [
         (changed("network.branches", []), "network.branches:min-items"),
+        (changed("network.buses", []), "network.buses:min-items"),
+        (changed("network.buses.1.name", "Grid"), "network.buses[1].name:unique"),
+        (
+            changed("network.branches.0.tap_ratio", 0),
+            "network.branches[0].tap_ratio:exclusive-minimum",
+        ),
+        (
+            changed("network.loads.0.active_power_mw", math.nan),
+            "network.loads[0].active_power_mw:type",
+        ),
         (changed("network.branches.0.to_bus", "Nowhere"), "network.branches[0].to_bus:refers-to"),
         (changed("network.branches.0.to_bus", "Grid"), "network.branches[0].to_bus:unique"),
         (
