@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,16 +16,29 @@ from tests.broker.suite.rocketmq import RocketmqUnderTest
 from tests.redis import RedisServer
 from tests.rocketmq import rocketmq_running
 
+_RUNNING = pytest.StashKey[RocketmqServer]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Ends RocketMQ after the last test of this folder: the others need its memory more."""
+    folder = Path(__file__).parent
+    if nextitem is None or folder not in nextitem.path.parents:
+        server = item.config.stash.get(_RUNNING, None)
+        if server is not None:
+            server.kill()
+
 
 @pytest.fixture(scope="session")
-def rocketmq_server() -> Iterator[RocketmqServer]:
-    """The RocketMQ of this test run."""
+def rocketmq_server(pytestconfig: pytest.Config) -> Iterator[RocketmqServer]:
+    """The RocketMQ of this folder's tests."""
     try:
         find_java()
         find_libraries()
     except PlatformError as error:
         pytest.skip(str(error))
     with rocketmq_running() as server:
+        pytestconfig.stash[_RUNNING] = server
         yield server
 
 
