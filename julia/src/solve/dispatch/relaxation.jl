@@ -33,22 +33,48 @@ function limits(input::DispatchInput)
 end
 
 """
+The program in which every limit may give way, as it stays in HiGHS. A limit that must not has its amount
+held at 0, so that each question is answered from the basis that the last one ended with.
+"""
+struct GivingWay
+    futures::Futures
+    limits::Vector{LimitId}
+    program::DispatchProgram
+    model::Highs.Model
+end
+
+function GivingWay(futures::Futures)
+    all_of = limits(futures.problems[1].input)
+    program = formulate(futures, no_choices(futures), Relief(all_of))
+    replace_costs!(program, ANY_PLAN)
+    return GivingWay(futures, all_of, program, Highs.Model(program.lp; whole_within = WHOLE_WITHIN))
+end
+
+"""
     conflict(futures, stop) -> Vector{LimitId}
 
 An irreducible set of limits: with these giving way there is a plan, with any of them kept there is none.
 Of several sets it is the one that keeps what comes first in `limits`. Empty where no set will do.
 """
 function conflict(futures::Futures, stop::Stop)
-    all_of = limits(futures.problems[1].input)
-    found = LimitId[]
-    has_plan(all_of, futures, stop) || return found
+    its = GivingWay(futures)
+    try
+        return conflict(its, stop)
+    finally
+        close(its.model)
+    end
+end
+
+function conflict(its::GivingWay, stop::Stop)
+    all_of, found = its.limits, LimitId[]
+    has_plan(all_of, its, stop) || return found
     from = 1
-    while isempty(found) || !has_plan(found, futures, stop)
+    while isempty(found) || !has_plan(found, its, stop)
         # The last limit from which on there is a plan is needed: without it there is none.
         possible, impossible = from, length(all_of) + 1
         while impossible - possible > 1
             middle = div(possible + impossible, 2)
-            has_plan(vcat(found, all_of[middle:end]), futures, stop) ? (possible = middle) :
+            has_plan(vcat(found, all_of[middle:end]), its, stop) ? (possible = middle) :
             (impossible = middle)
         end
         push!(found, all_of[possible])
@@ -57,8 +83,18 @@ function conflict(futures::Futures, stop::Stop)
     return found
 end
 
-function has_plan(giving_way::Vector{LimitId}, futures::Futures, stop::Stop)
-    status = search(futures, ANY_PLAN, Relief(giving_way), stop).solution.status
+function has_plan(giving_way::Vector{LimitId}, its::GivingWay, stop::Stop)
+    amounts = its.program.amounts       # one column after the other
+    Highs.change_bounds!(its.model, first(amounts), zeros(length(amounts)),
+        Float64[limit in giving_way ? Inf : 0.0 for limit in its.limits])
+    its.model.is_mixed && Highs.change_basis!(its.model, nothing)
+    solution = Highs.solve!(its.model; time_limit_s = left_s(stop))
+    is_infeasible(solution.status) && return false
+    goes_one_way = solution.status == :optimal &&
+        !choose!(no_choices(its.futures), its.program, solution, ANY_PLAN)
+    goes_one_way && return true
+    # Where a direction has to be chosen, or HiGHS has given up.
+    status = search(its.futures, ANY_PLAN, Relief(giving_way), stop).solution.status
     status == :optimal && return true
     is_infeasible(status) && return false
     throw(status == :time_limit ? ContractError("INFEASIBLE", "",
