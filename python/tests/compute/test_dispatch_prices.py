@@ -190,6 +190,23 @@ def test_stored_energy_is_worth_what_more_of_it_saves(problem: Json, data: st.Da
             assert changed >= cost - value * by - 2e-6
 
 
+@given(problems(replace(PRICED, batteries=1, vehicles=2, most_slots=6)))
+@settings(max_examples=12, deadline=None)
+def test_energy_in_a_vehicle_is_worth_what_more_of_it_saves(problem: Json) -> None:
+    assume(problem["electric_vehicles"])
+    _, result, cost = solved(problem)
+    for i, (asset, plan) in enumerate(
+        zip(problem["electric_vehicles"], result.electric_vehicles, strict=True)
+    ):
+        high = asset["battery"].get("max_energy_kwh", asset["battery"]["capacity_kwh"])
+        for j, stay in enumerate(asset["stays"]):
+            value = float(plan.marginal_value_per_kwh[stay["start_slot"]])
+            way = ("electric_vehicles", i, "stays", j, "initial_energy_kwh")
+            for by in (STEP, -STEP):
+                if asset["battery"]["min_energy_kwh"] <= stay["initial_energy_kwh"] + by <= high:
+                    assert disturbed(problem, way, by) >= cost - value * by - 2e-6
+
+
 @given(problems(replace(PLAIN, batteries=1, odd_prices=False)), st.data())
 @settings(max_examples=20, deadline=None)
 def test_value_is_the_saving_where_the_grid_sets_the_price(

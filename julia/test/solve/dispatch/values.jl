@@ -152,6 +152,15 @@ end
     @test checked > 60
 end
 
+@testset "the value of energy in a vehicle is what more of it saves" begin
+    cell = Battery(capacity_kwh = 60.0, max_charge_power_kw = 1.5, max_discharge_power_kw = 1.5, charge_efficiency = 0.9, discharge_efficiency = 0.9)
+    parked(seed) = (site = linear_site(seed); changed(site; electric_vehicles = [DispatchElectricVehicle("Car", cell, 0.0,
+        [DispatchStay(0, site.slots, 25.0, 25.0 + 0.4 * hours(site) * site.slots)])]))
+    check_value((site, step) -> changed(site; electric_vehicles = [changed(site.electric_vehicles[1];
+            stays = [changed(site.electric_vehicles[1].stays[1]; initial_energy_kwh = 25.0 + step)])]),
+        result -> result.electric_vehicles[1].marginal_value_per_kwh[1], (parked(seed) for seed in 1:40); least = 20)
+end
+
 @testset "the price at an asset is what its own draw costs, groups and the previous plan included" begin
     told = 0
     for seed in 1:60
