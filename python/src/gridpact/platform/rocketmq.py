@@ -35,7 +35,8 @@ from gridpact.platform.probes import accepts
 NAME_SERVER_READY = re.compile("The Name Server boot success")
 BROKER_READY = re.compile("rocketmq-proxy startup successfully")
 
-START_SECONDS = 60.0
+# Five seconds on an idle machine, half a minute beside ten busy processes.
+START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 
 # A broker that has run out of memory goes on answering while its timers are dead: messages would
