@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +9,10 @@ import pytest
 from msgspec import Struct
 
 from gridpact.compute.replay import replay
-from gridpact.contracts.channels import LIMITS
-from gridpact.contracts.messages import ReplayInput, ReplayResult
+from gridpact.contracts.messages import ReplayResult
 from gridpact.kit.series import Float64Series
-from gridpact.kit.wire import build, decode, encode
-from tests.compute.test_replay import any_replay, silent
-
-ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
+from tests.compute.engines import answers
+from tests.compute.test_replay import any_replay
 
 
 def assert_same(ours: Any, theirs: Any, at: str = "") -> None:
@@ -42,16 +36,7 @@ def assert_same(ours: Any, theirs: Any, at: str = "") -> None:
 
 @pytest.mark.timeout(300)
 def test_replays_are_the_same(julia: str) -> None:
-    inputs = [build(ReplayInput, any_replay(seed)) for seed in range(1000, 1150)]
-    done = subprocess.run(
-        [julia, "--startup-file=no", "--project=julia", HERE / "compute.jl"],
-        cwd=ROOT,
-        input="".join(f"ReplayInput {encode(each).hex()}\n" for each in inputs),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    for wanted, line in zip(inputs, done.stdout.splitlines(), strict=True):
-        said, _, data = line.partition(" ")
-        assert said == "result", line
-        assert_same(replay(wanted, silent), decode(ReplayResult, bytes.fromhex(data), LIMITS))
+    inputs = [any_replay(seed) for seed in range(1000, 1150)]
+    for ours, theirs in answers(julia, "replay", replay, inputs):
+        assert isinstance(ours, ReplayResult), ours
+        assert_same(ours, theirs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,20 @@ Json = dict[str, Any]
 def answers(
     julia: str, kind: str, compute: Callable[[Any, Any], Message], inputs: Sequence[Json]
 ) -> Iterator[tuple[Message | str, Message | str]]:
-    """Python's and Julia's result of each input; a refusal in words."""
+    """Python's and Julia's result of each input, computed at once; a refusal in words."""
     messages = [build(KINDS[kind].input, given) for given in inputs]
-    for message, theirs in zip(messages, answers_of_julia(julia, kind, messages), strict=True):
-        try:
-            ours: Message | str = compute(message, silent)
-        except GridpactError as error:
-            found = sorted(f"{each.field}:{each.rule}" for each in error.violations)
-            ours = f"{error.reason} {';'.join(found)}"
-        yield ours, theirs
+    with ThreadPoolExecutor(1) as beside:
+        theirs = beside.submit(lambda: list(answers_of_julia(julia, kind, messages)))
+        ours = [_answer(compute, each) for each in messages]
+    yield from zip(ours, theirs.result(), strict=True)
+
+
+def _answer(compute: Callable[[Any, Any], Message], message: Message) -> Message | str:
+    try:
+        return compute(message, silent)
+    except GridpactError as error:
+        found = sorted(f"{each.field}:{each.rule}" for each in error.violations)
+        return f"{error.reason} {';'.join(found)}"
 
 
 def answers_of_julia(julia: str, kind: str, messages: Sequence[Message]) -> Iterator[Message | str]:
