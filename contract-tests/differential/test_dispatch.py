@@ -12,7 +12,7 @@ from tests.compute.cases import PLAIN, Json, SeededDice, Wish, problem
 from tests.compute.engines import answers
 from tests.compute.inspector import Inspection, inspect
 
-CERTAIN = 160
+CERTAIN = 132
 RELAXED = 60
 UNCERTAIN = 40
 
@@ -23,7 +23,7 @@ PROBLEMS: list[Json] = [
     *(problem(SeededDice(seed), PLAIN) for seed in range(CERTAIN // 4)),
     *(problem(SeededDice(seed), Wish(tight=False)) for seed in range(CERTAIN)),
     *(problem(SeededDice(seed), Wish()) for seed in range(RELAXED)),
-    *(problem(SeededDice(seed), OUTSIDE) for seed in range(40)),
+    *(problem(SeededDice(seed), OUTSIDE) for seed in range(25)),
     *(
         problem(SeededDice(seed), Wish(tight=False, previous_plan=0, outside=0, uncertainty=True))
         for seed in (*range(UNCERTAIN), 1033, 1055)
@@ -40,7 +40,7 @@ def objective(wanted: Json, result: DispatchResult, found: Inspection) -> float:
     return (1 - risk) * told.expected_cost + risk * told.cvar
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_both_engines_answer_alike(julia: str) -> None:
     different: dict[int, str] = {}
     for i, (wanted, (ours, theirs)) in enumerate(
