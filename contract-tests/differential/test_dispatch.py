@@ -18,6 +18,60 @@ UNCERTAIN = 40
 
 OUTSIDE = Wish(tight=False, outside=4, reserve=3)
 """Reserve is asked of batteries that were measured outside their windows."""
+ONE_SLOT: Json = {
+    "start_time": "2026-06-01T00:00:00Z",
+    "slot_duration_s": 900,
+    "slots": 1,
+    "currency": "EUR",
+    "batteries": [],
+    "loads": [{"name": "load", "power_kw": [1.0]}],
+    "tariff": {"import_price_per_kwh": [0.2], "export_price_per_kwh": [0.1]},
+    "grid": {"max_import_power_kw": 10.0, "max_export_power_kw": 10.0},
+}
+MICROSECOND_BEFORE: Json = ONE_SLOT | {
+    "start_time": "2026-03-29T00:59:59.999999Z",
+    "tariff": ONE_SLOT["tariff"]
+    | {
+        "demand_charges": [
+            {
+                "name": "peak",
+                "price_per_kw": 1.0,
+                "billing_interval_s": 1800,
+                "interval_energy_so_far_kwh": 3.0,
+            }
+        ]
+    },
+}
+"""Before a billing interval ends: what has been taken in it counts."""
+MILLIWATTS: Json = ONE_SLOT | {
+    "slot_duration_s": 3600,
+    "pv": [
+        {"name": f"pv {kw}", "curtailable": True, "available_power_kw": [kw]} for kw in (5e-6, 2e-6)
+    ],
+    "loads": [{"name": "load", "power_kw": [1e-6]}],
+    "flexible_loads": [
+        {"name": "pump", "start_slot": 0, "end_slot": 1, "energy_kwh": 0.0, "max_power_kw": 4e-6}
+    ],
+    "generators": [
+        {
+            "name": "generator",
+            "max_power_kw": 1e-6,
+            "cost_segments": [{"up_to_power_kw": 1e-6, "cost_per_kwh": 0.15}],
+        }
+    ],
+    "tariff": {
+        "import_price_per_kwh": [-0.1],
+        "export_price_per_kwh": [-0.3],
+        "import_tiers": {
+            "tiers": [
+                {"from_energy_kwh": 0.0, "surcharge_per_kwh": -0.05},
+                {"from_energy_kwh": 2e-6, "surcharge_per_kwh": -0.1},
+            ]
+        },
+    },
+    "grid": {"max_import_power_kw": 3e-6, "max_export_power_kw": 1e-6},
+}
+"""Less than what counts as power, and costs whose relative gap is infinite for HiGHS."""
 
 PROBLEMS: list[Json] = [
     *(problem(SeededDice(seed), PLAIN) for seed in range(CERTAIN // 4)),
@@ -28,6 +82,8 @@ PROBLEMS: list[Json] = [
         problem(SeededDice(seed), Wish(tight=False, previous_plan=0, outside=0, uncertainty=True))
         for seed in (*range(UNCERTAIN), 1033, 1055)
     ),
+    MICROSECOND_BEFORE,
+    MILLIWATTS,
 ]
 
 

@@ -129,6 +129,13 @@ def cases() -> Iterator[tuple[str, Json]]:
         whole_turn["network"]["branches"].append(shifted | {"name": "Beside"})
     whole_turn["options"]["start"] = "DC"
     yield "whole turn", whole_turn
+    # Two slacks half a turn apart: on its way one voltage becomes negative.
+    apart = random_network(83, buses=7)
+    end = apart["network"]["buses"][-1]["name"]
+    apart["network"]["generators"].append(
+        {"name": "Opposite", "bus": end, "role": "SLACK", "voltage_angle_deg": 180}
+    )
+    yield "opposite slacks", apart
     for name, (network, _) in REFUSED.items():
         yield name, network
 

@@ -39,7 +39,7 @@ const MODEL_STATUS = Dict{Int32,Symbol}(
 What the solver found. `status` is `:optimal`, `:infeasible`, `:time_limit` or another name of
 `MODEL_STATUS`. Values are there when `has_plan`; duals (change of the minimum per unit of right-hand
 side or bound) only for programs without integers. `bound` is what no plan can undercut, as far as
-proven: `-Inf` where nothing is.
+proven: `-Inf` where nothing is. `relative_gap` is the absolute one where the plan costs nothing.
 """
 struct Solution
     status::Symbol
@@ -354,6 +354,8 @@ function solution(model::Model)
         highs, value, reduced_cost, activity, row_dual), "to tell the solution")
     objective = double_info(highs, "objective_function_value")
     gap = model.is_mixed ? double_info(highs, "mip_gap") : 0.0
+    # Relative to a plan that costs nothing every gap is infinite: then it is the absolute one.
+    isfinite(gap) || (gap = objective - bound)
     return Solution(status, true, objective, bound, gap, value, reduced_cost, row_dual)
 end
 

@@ -240,11 +240,15 @@ end
 "With a lower voltage there is no solution, p.u.: where no power is wanted, 0 V balances as well."
 const COLLAPSED = 0.01
 
-"The outcome where every power balances."
+"The outcome where every power balances. A negative voltage is a positive one with the opposite angle."
 function balanced(solver::Solver, iterations::Int, largest::Float64, bus::Int, is_active::Bool)
     for i in eachindex(solver.magnitude)
-        solver.jacobian.voltage[i] > 0 && abs(solver.magnitude[i]) < COLLAPSED &&
-            return Outcome(false, iterations, largest, i, is_active)
+        solver.jacobian.voltage[i] > 0 || continue
+        if solver.magnitude[i] < 0
+            solver.magnitude[i] = -solver.magnitude[i]
+            solver.angle[i] += pi
+        end
+        solver.magnitude[i] < COLLAPSED && return Outcome(false, iterations, largest, i, is_active)
     end
     return Outcome(true, iterations, largest, bus, is_active)
 end

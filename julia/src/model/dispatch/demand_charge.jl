@@ -26,17 +26,19 @@ function BillingIntervals(input::DispatchInput, charge::DispatchDemandCharge)
         return BillingIntervals(interval_h, T, Int[counted[t] ? t : 0 for t in 1:T],
             fill(interval_h, T), zeros(T), 0.0, counted)
     end
-    # Every billing interval divides an hour, so what the clock shows beyond the hour is enough.
-    offset_s = seconds_past_hour(input.start_time) % interval_s
+    # Every billing interval divides an hour, so what the clock shows beyond the hour is enough. Whole
+    # microseconds, so that a slot ends exactly where an interval begins.
+    slot_us, interval_us = MICROSECONDS * slot_s, MICROSECONDS * interval_s
+    offset_us = microseconds_past_hour(input.start_time) % interval_us
     first, first_h, next_h = zeros(Int, T), zeros(T), zeros(T)
-    count = ceil(Int, (offset_s + T * slot_s) / interval_s - 1e-9)
+    count = cld(offset_us + T * slot_us, interval_us)
     counts = fill(false, count)
     for t in 1:T
         counted[t] || continue
-        begin_s = offset_s + (t - 1) * slot_s
-        k = floor(Int, begin_s / interval_s + 1e-9)
-        within_s = min(slot_s, (k + 1) * interval_s - begin_s)
-        first[t], first_h[t], next_h[t] = k + 1, within_s / 3600, (slot_s - within_s) / 3600
+        begin_us = offset_us + (t - 1) * slot_us
+        k = div(begin_us, interval_us)
+        within_us = min(slot_us, (k + 1) * interval_us - begin_us)
+        first[t], first_h[t], next_h[t] = k + 1, within_us / HOUR_US, (slot_us - within_us) / HOUR_US
         counts[k+1] = true
         next_h[t] > 0 && (counts[k+2] = true)
     end
@@ -44,9 +46,13 @@ function BillingIntervals(input::DispatchInput, charge::DispatchDemandCharge)
         charge.interval_energy_so_far_kwh, counts)
 end
 
-"What the clock of an instant shows beyond the hour, in seconds."
-seconds_past_hour(instant::String) =
-    60 * parse(Int, SubString(instant, 15, 16)) + parse(Float64, SubString(instant, 18, length(instant) - 1))
+const MICROSECONDS = 1_000_000
+const HOUR_US = 3600.0 * MICROSECONDS
+
+"What the clock of an instant shows beyond the hour, in microseconds."
+microseconds_past_hour(instant::String) =
+    60 * MICROSECONDS * parse(Int, SubString(instant, 15, 16)) +
+    round(Int, MICROSECONDS * parse(Float64, SubString(instant, 18, length(instant) - 1)))
 
 "The greatest interval mean that a schedule leads to, or 0 where no interval counts."
 function peak_kw(intervals::BillingIntervals, import_kw::Vector{Float64})

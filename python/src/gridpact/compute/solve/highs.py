@@ -12,6 +12,7 @@ formulas do:
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -377,13 +378,18 @@ class Model:
         info = highs.getInfo()
         feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
         found = highs.getSolution()
+        bound = info.mip_dual_bound if self._is_mixed else info.objective_function_value
+        gap = info.mip_gap if self._is_mixed else 0.0
+        # Relative to a plan that costs nothing every gap is infinite: then it is the absolute one.
+        if not math.isfinite(gap):
+            gap = info.objective_function_value - bound
         return Solution(
             outcome=outcome,
             is_mixed=self._is_mixed,
             has_values=feasible,
             objective=info.objective_function_value,
-            bound=info.mip_dual_bound if self._is_mixed else info.objective_function_value,
-            relative_gap=info.mip_gap if self._is_mixed else 0.0,
+            bound=bound,
+            relative_gap=gap,
             _values=np.array(found.col_value, dtype=np.float64),
             _row_duals=np.array(found.row_dual, dtype=np.float64),
             _reduced_costs=np.array(found.col_dual, dtype=np.float64),

@@ -457,6 +457,8 @@ def _least_cost_per_kwh(generator: Generator) -> float:
     """The cost of a kWh at the output where it is least: at a corner of the cost curve."""
     corners = np.array([generator.min_power_kw, *(up_to for up_to, _ in generator.segments)])
     possible = corners[(corners >= generator.min_power_kw) & (corners > TOLERANCE)]
+    if not len(possible):  # all of it is less than counts as power
+        possible = corners[-1:]
     return float(_cost_per_kwh(generator, possible).min())
 
 
