@@ -10,6 +10,9 @@ using GridpactCompute: Battery, DispatchAssetPower, DispatchBattery, DispatchCos
 
 ignore(fraction, stage; objective = nothing, bound = nothing, relative_gap = nothing) = nothing
 
+"Whether a message keeps its own contract: one that breaks it is not written."
+keeps_contract(message) = (GridpactCompute.pack(message); true)
+
 "The same message with some members changed."
 function changed(message; members...)
     T = typeof(message)

@@ -1,4 +1,4 @@
-using GridpactCompute: COST, NO_RELIEF, Stop, cvar, futures, power_kw, search, validate
+using GridpactCompute: COST, NO_RELIEF, Stop, cvar, futures, power_kw, search
 
 "A site in several futures."
 function uncertain(seed; count = 2, shared_slots = 1, members...)
@@ -50,7 +50,7 @@ end
         @test result.uncertainty.scenario == scenarios[best].name
         future = as_future(input, scenarios[best])
         @test isempty(faults(future, result))
-        @test isempty(validate(result))
+        @test keeps_contract(result)
         plans = result.uncertainty.scenarios
         @test sum(its.probability for its in plans) ≈ 1
         @test isapprox(result.uncertainty.expected_cost, sum(its.probability * its.cost for its in plans); atol = 1e-9)

@@ -1,4 +1,4 @@
-using GridpactCompute: DispatchResult, pack, unpack, validate
+using GridpactCompute: DispatchResult, pack, unpack
 
 "A house with two roofs, one of which may be curtailed, and a battery, over `T` hours."
 function house_input(T; export_price = fill(0.08, T), max_import_kw = 30.0)
@@ -15,9 +15,9 @@ end
 
 @testset "a result keeps its contract and comes back from the wire as it was" begin
     input = house_input(48)
-    @test isempty(validate(input))
+    @test keeps_contract(input)
     result = compute(unpack(DispatchInput, pack(input)), ignore)
-    @test isempty(validate(result))
+    @test keeps_contract(result)
     @test pack(unpack(DispatchResult, pack(result))) == pack(result)
 end
 
