@@ -107,6 +107,24 @@ BREAKAGES = {
         "  probe:\n    type: DIAGNOSE\n    affinity: hold_ms\n",
         "probe has no text hold_ms to be its affinity",
     ),
+    "kind without a topic": Breakage(
+        "asyncapi.yaml",
+        "enum: [dispatch, power-flow, unit-commitment, ",
+        "enum: [dispatch, unit-commitment, ",
+        "computeTasks has topics for other kinds",
+    ),
+    "priority that no bridge knows": Breakage(
+        "asyncapi.yaml",
+        "    priority: urgent\n",
+        "    priority: highest\n",
+        "mpc-step has a priority other than",
+    ),
+    "concurrency of nothing": Breakage(
+        "asyncapi.yaml",
+        "    concurrency: 256\n",
+        "    concurrency: 0\n",
+        "the concurrency of probe must be at least 1",
+    ),
     "keyword cut from a description": Breakage(
         "schemas/solver-options.yaml",
         "description: 'Accepted gap of a mixed-integer plan, relative to its cost.'",

@@ -49,12 +49,12 @@ ZSTD_THRESHOLD_BYTES = 16_384
 HEARTBEAT_INTERVAL_MS = 5_000
 MAX_ATTEMPTS = 5
 
-# Compute tasks waiting for a worker, at least once and in no particular order. A message that is
-# not acknowledged comes back when its invisibility ends; after `max_attempts` deliveries it is a
-# dead letter. In RocketMQ, topics have `queues_per_broker` queues and each is consumed by a group
-# of its own, `group` and the address joined by a hyphen, because RocketMQ keeps one place for the
-# dead letters of a group.
-QUEUE_ADDRESS = "compute-tasks-{engine}"
+# Compute tasks waiting for a worker, at least once and in no particular order. Every kind has a
+# topic of its own, so that no kind waits behind another. A message that is not acknowledged comes
+# back when its invisibility ends; after `max_attempts` deliveries it is a dead letter. In RocketMQ,
+# topics have `queues_per_broker` queues and each is consumed by a group of its own, `group` and the
+# address joined by a hyphen, because RocketMQ keeps one place for the dead letters of a group.
+QUEUE_ADDRESS = "compute-tasks-{engine}-{kind}"
 QUEUE_ENGINES = ("auto", "julia", "python")
 QUEUE_GROUP = "bridge"
 QUEUE_QUEUES_PER_BROKER = 1
@@ -79,7 +79,8 @@ RECEIVE_FROM_NODE: MessageSet[Welcome | Accepted | Progress | Result | Error | H
 class Kind:
     """What a task computes, and the types of its input and its result.
 
-    ``affinity`` is the member of the input that says which tasks share a model.
+    ``affinity`` is the member of the input that says which tasks share a model,
+    ``concurrency`` how many a bridge has at work at once (None: as many as workers).
     """
 
     name: TaskKind
@@ -87,6 +88,8 @@ class Kind:
     input: type[Message]
     result: type[Message]
     affinity: str | None = None
+    priority: Literal["urgent", "normal"] = "normal"
+    concurrency: int | None = None
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -98,9 +101,14 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "replay": Kind("replay", "SIMULATE", ReplayInput, ReplayResult),
         "mpc-step": Kind(
-            "mpc-step", "CONTROL", MpcStepInput, MpcStepResult, affinity="controller_id"
+            "mpc-step",
+            "CONTROL",
+            MpcStepInput,
+            MpcStepResult,
+            affinity="controller_id",
+            priority="urgent",
         ),
         "plan-check": Kind("plan-check", "SIMULATE", PlanCheckInput, PlanCheckResult),
-        "probe": Kind("probe", "DIAGNOSE", ProbeInput, ProbeResult),
+        "probe": Kind("probe", "DIAGNOSE", ProbeInput, ProbeResult, concurrency=256),
     }
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gridpact.codegen.documents import Contracts, Json
 
+PRIORITIES = ("urgent", "normal")
 WAY_OUT = "a kind stands in all of them (docs/how-to/add-a-compute-kind.md)"
 
 
@@ -34,6 +35,14 @@ def faults(contracts: Contracts) -> Iterator[str]:
         members = contracts.document(kind["input"]["$ref"])["properties"]
         if (member := kind.get("affinity")) and not _is_text(contracts, members.get(member)):
             yield f"x-kinds of asyncapi.yaml: {name} has no text {member} to be its affinity"
+        if kind.get("priority", "normal") not in PRIORITIES:
+            yield f"x-kinds of asyncapi.yaml: {name} has a priority other than {PRIORITIES}"
+        concurrency = kind.get("concurrency", 1)
+        if not isinstance(concurrency, int) or concurrency < 1:
+            yield f"x-kinds of asyncapi.yaml: the concurrency of {name} must be at least 1"
+    topics = contracts.asyncapi["channels"]["computeTasks"]["parameters"]["kind"]["enum"]
+    if set(topics) != kinds.keys():
+        yield f"contracts/asyncapi.yaml: computeTasks has topics for other kinds; {WAY_OUT}"
     results = contracts.document("schemas/task-result.yaml")["anyOf"]
     if _files(results, "schemas/") != _files([kind["result"] for kind in kinds.values()]):
         yield f"contracts/schemas/task-result.yaml and x-kinds list other results; {WAY_OUT}"

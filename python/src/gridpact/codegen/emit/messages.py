@@ -222,6 +222,8 @@ class TaskKind:
     input: str
     result: str
     affinity: str | None
+    priority: str
+    concurrency: int | None
 
 
 class Channels:
@@ -241,6 +243,8 @@ class Channels:
                 contracts.title_of(kind["input"]["$ref"], "asyncapi.yaml"),
                 contracts.title_of(kind["result"]["$ref"], "asyncapi.yaml"),
                 kind.get("affinity"),
+                kind.get("priority", "normal"),
+                kind.get("concurrency"),
             )
             for name, kind in document["x-kinds"].items()
         ]
@@ -308,7 +312,8 @@ def _channels(contracts: Contracts, model: Model) -> str:
         "class Kind:",
         '    """What a task computes, and the types of its input and its result.',
         "",
-        "    ``affinity`` is the member of the input that says which tasks share a model.",
+        "    ``affinity`` is the member of the input that says which tasks share a model,",
+        "    ``concurrency`` how many a bridge has at work at once (None: as many as workers).",
         '    """',
         "",
         "    name: TaskKind",
@@ -316,11 +321,16 @@ def _channels(contracts: Contracts, model: Model) -> str:
         "    input: type[Message]",
         "    result: type[Message]",
         "    affinity: str | None = None",
+        '    priority: Literal["urgent", "normal"] = "normal"',
+        "    concurrency: int | None = None",
         "",
         "KINDS: Mapping[str, Kind] = MappingProxyType({",
         *(
             f"    {kind.name!r}: Kind({kind.name!r}, {kind.type!r}, {kind.input}, {kind.result}"
-            + (f", affinity={kind.affinity!r})," if kind.affinity else "),")
+            + (f", affinity={kind.affinity!r}" if kind.affinity else "")
+            + (f", priority={kind.priority!r}" if kind.priority != "normal" else "")
+            + (f", concurrency={kind.concurrency}" if kind.concurrency else "")
+            + "),"
             for kind in channels.kinds
         ),
         "})",
