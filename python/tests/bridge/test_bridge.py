@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from gridpact.bridge import service
 from gridpact.bridge.bootstrap import serving
+from gridpact.bridge.domain import LONGEST_URGENT_RUN
 from gridpact.bridge.repository import CANCEL_CHANNEL
 from gridpact.broker.port import Backlog, Broker, Message
 from gridpact.broker.redis_streams import RedisStreamsBroker
@@ -52,9 +53,12 @@ async def node() -> AsyncIterator[FakeNode]:
 
 @asynccontextmanager
 async def bridge(
-    redis_server: RedisServer, owner: FakeOwner, *nodes: FakeNode
+    redis_server: RedisServer,
+    owner: FakeOwner,
+    *nodes: FakeNode,
+    kind_concurrency: tuple[str, ...] = (),
 ) -> AsyncIterator[None]:
-    """A bridge that serves these nodes, which it has met."""
+    """A bridge that serves these nodes."""
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(owner.running())
         settings = BridgeSettings(
@@ -63,6 +67,7 @@ async def bridge(
             compute_urls=tuple(node.url for node in nodes),
             compute_secret=SECRET,
             bridge_secret=SECRET,
+            kind_concurrency=kind_concurrency,
         )
         await stack.enter_async_context(serving(settings))
         yield
@@ -86,23 +91,32 @@ def task_message(
     task_id: str, lane: str = "auto", kind: str = "probe", body: bytes = b"\x80"
 ) -> Message:
     headers = {"task_id": task_id, "kind": kind, "encoding": "identity"}
-    return Message(QUEUE_ADDRESS.format(engine=lane), body, task_id, headers)
+    return Message(topic_of(lane, kind), body, task_id, headers)
 
 
-async def backlog(broker: Broker, lane: str = "auto") -> Backlog:
-    return await broker.consumer(QUEUE_ADDRESS.format(engine=lane)).backlog()
+def topic_of(lane: str = "auto", kind: str = "probe") -> str:
+    return QUEUE_ADDRESS.format(engine=lane, kind=kind)
 
 
-async def until(broker: Broker, condition: Callable[[Backlog], bool], lane: str = "auto") -> None:
+async def backlog(broker: Broker, lane: str = "auto", kind: str = "probe") -> Backlog:
+    return await broker.consumer(topic_of(lane, kind)).backlog()
+
+
+async def until(
+    broker: Broker,
+    condition: Callable[[Backlog], bool],
+    lane: str = "auto",
+    kind: str = "probe",
+) -> None:
     """Returns when the condition holds. The broker announces nothing: it must be asked."""
     async with asyncio.timeout(SOON_S):
-        while not condition(await backlog(broker, lane)):  # noqa: ASYNC110
+        while not condition(await backlog(broker, lane, kind)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
-async def until_acknowledged(broker: Broker, lane: str = "auto") -> None:
-    """Returns when the lane is empty."""
-    await until(broker, lambda state: state.visible_count + state.invisible_count == 0, lane)
+async def until_acknowledged(broker: Broker, lane: str = "auto", kind: str = "probe") -> None:
+    """Returns when the topic is empty."""
+    await until(broker, lambda state: state.visible_count + state.invisible_count == 0, lane, kind)
 
 
 class TestDelivery:
@@ -311,7 +325,7 @@ class TestFailure:
         async with FakeNode(kinds=["probe"]).running() as node, bridge(redis_server, owner, node):
             (task_id,) = await publish(broker, kind="dispatch")
             await owner.until_ended(task_id)
-            await until_acknowledged(broker)
+            await until_acknowledged(broker, kind="dispatch")
         (ending,) = owner.task(task_id).endings
         assert ending.failed is not None
         assert ending.failed.reason == "KIND_UNKNOWN"
@@ -335,7 +349,7 @@ class TestDoubleDelivery:
         async with bridge(redis_server, owner, node):
             (task_id,) = await publish(broker)
             task = await node.next_task()
-            topic = QUEUE_ADDRESS.format(engine="auto")
+            topic = topic_of()
             await RedisStreamsUnderTest(redis_server).pass_time(topic, timedelta(minutes=1))
             await until(broker, lambda state: state.visible_count == 1)
             await until(broker, lambda state: state.visible_count == 0)
@@ -447,6 +461,100 @@ class TestLanes:
             await node.say(result_of(task))
             await node.say(result_of(long_one))
             await owner.until_ended(wanted, long_one.task_id)
+
+
+class TestKinds:
+    """Each kind has a topic of its own."""
+
+    KINDS = ("mpc-step", "dispatch", "probe")
+
+    async def test_that_are_urgent_wait_for_one_task_and_not_for_the_queue(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with (
+            FakeNode(capacity=1, kinds=self.KINDS).running() as node,
+            bridge(redis_server, owner, node),
+        ):
+            await publish(broker, 300, kind="dispatch")
+            at_work = await node.next_task()
+            (urgent,) = await publish(broker, kind="mpc-step")
+            await until(broker, lambda state: state.invisible_count == 1, kind="mpc-step")
+            await node.say(result_of(at_work))
+            assert (await node.next_task()).task_id == urgent
+
+    async def test_that_are_urgent_starve_no_other(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        await publish(broker, 60, kind="mpc-step")
+        (patient,) = await publish(broker, kind="dispatch")
+        async with (
+            FakeNode(capacity=2, kinds=self.KINDS).running() as node,
+            bridge(redis_server, owner, node),
+        ):
+            served = [await node.next_task()]
+            while served[-1].task_id != patient:
+                assert len(served) <= 2 * LONGEST_URGENT_RUN
+                # The urgent queue is never empty, and the other one has been asked.
+                await until(broker, lambda state: state.visible_count == 0, kind="dispatch")
+                await node.say(result_of(served[-1]))
+                served.append(await node.next_task())
+
+    async def test_at_their_limit_hold_up_neither_others_nor_their_own_attempts(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        dispatches = await publish(broker, 30, kind="dispatch")
+        async with (
+            FakeNode(capacity=4, kinds=self.KINDS).running() as node,
+            bridge(redis_server, owner, node, kind_concurrency=("dispatch=1",)),
+        ):
+            long_one = await node.next_task()
+            probes = await publish(broker, 20)
+            for _ in probes:
+                task = await node.next_task()
+                assert task.kind == "probe"
+                await node.say(result_of(task))
+            await owner.until_ended(*probes)
+            assert (await backlog(broker, kind="dispatch")).visible_count >= 28
+            node.answer = result_of
+            await node.say(result_of(long_one))
+            await owner.until_ended(*dispatches)
+            await until_acknowledged(broker, kind="dispatch")
+        assert all(owner.task(task_id).attempts == 1 for task_id in dispatches)
+
+    async def test_of_every_choice_count_to_one_limit(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with (
+            FakeNode("julia", capacity=4).running() as julia,
+            FakeNode("python", capacity=4).running() as python,
+            bridge(redis_server, owner, julia, python, kind_concurrency=("probe=2",)),
+        ):
+            julia.answer = python.answer = result_of
+            task_ids = [
+                task_id
+                for lane in ("auto", "julia", "python")
+                for task_id in await publish(broker, 100, lane=lane)
+            ]
+            await owner.until_ended(*task_ids)
+        assert max(julia.most_at_work, python.most_at_work) <= 2
+
+
+class TestSeveralNodes:
+    async def test_share_the_work_by_their_free_workers(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with (
+            FakeNode(capacity=1).running() as small,
+            FakeNode(capacity=3).running() as large,
+            bridge(redis_server, owner, small, large),
+        ):
+            await asyncio.gather(*(node.met.acquire() for node in (small, large)))
+            task_ids = await publish(broker, 4)
+            tasks = [(large, await large.next_task()) for _ in range(3)]
+            tasks.append((small, await small.next_task()))
+            for node, task in tasks:
+                await node.say(result_of(task))
+            await owner.until_ended(*task_ids)
 
 
 class TestDrain:

@@ -74,7 +74,9 @@ class FleetMachine(RuleBasedStateMachine):
     def free_workers_agree(self) -> None:
         for lane in LANES:
             expected = sum(node.capacity - self.busy[node] for node in self.nodes_of(lane))
-            assert self.fleet.free_count(lane) == expected
+            assert self.fleet.free_count(lane, "probe") == expected
+            capacity = sum(node.capacity for node in self.nodes_of(lane))
+            assert self.fleet.capacity(lane, "probe") == capacity
 
 
 TestFleet = FleetMachine.TestCase

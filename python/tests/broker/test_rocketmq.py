@@ -23,6 +23,7 @@ from gridpact.broker.rocketmq.adapter import QueueLimits, RocketmqBroker
 from gridpact.broker.rocketmq.remoting import Refusal, request
 from gridpact.broker.rocketmq.stored import stored_messages
 from gridpact.contracts.channels import (
+    KINDS,
     QUEUE_ADDRESS,
     QUEUE_ENGINES,
     QUEUE_GROUP,
@@ -144,7 +145,9 @@ async def test_topics_groups_and_limits_come_from_the_contract(
         rocketmq_endpoints=str(ports.proxy),
         rocketmq_name_servers=(str(ports.names),),
     )
-    topics = [QUEUE_ADDRESS.format(engine=engine) for engine in QUEUE_ENGINES]
+    topics = [
+        QUEUE_ADDRESS.format(engine=engine, kind=kind) for engine in QUEUE_ENGINES for kind in KINDS
+    ]
     async with connected_broker(settings) as broker:
         for topic in topics:
             await broker.consumer(topic).backlog()

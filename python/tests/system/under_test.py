@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ from httpx_sse import EventSource
 
 from gridpact.broker.port import Backlog
 from gridpact.broker.redis_streams import RedisStreamsBroker
-from gridpact.contracts.channels import LIMITS, MAX_ATTEMPTS, QUEUE_ADDRESS, QUEUE_ENGINES
+from gridpact.contracts.channels import KINDS, LIMITS, MAX_ATTEMPTS, QUEUE_ADDRESS, QUEUE_ENGINES
 from gridpact.contracts.rest import Login
 from gridpact.kit.compression import decompress
 from gridpact.platform.running import RunningPlatform
@@ -103,17 +104,17 @@ class PlatformUnderTest:
     async def until_queue_is_empty(self) -> None:
         """Returns when every message is acknowledged; fails when one became a dead letter."""
         async with asyncio.timeout(60):
-            for engine in QUEUE_ENGINES:
-                while (state := await self.backlog(engine)) != _NOTHING:
+            for engine, kind in product(QUEUE_ENGINES, KINDS):
+                while (state := await self.backlog(engine, kind)) != _NOTHING:
                     assert state.dead_letter_count == 0
                     # A queue announces no acknowledgement.
                     await asyncio.sleep(_LOOK_AGAIN_S)
 
-    async def backlog(self, engine: str) -> Backlog:
+    async def backlog(self, engine: str, kind: str) -> Backlog:
         url = self.running.environment["GRIDPACT_REDIS_URL"]
         broker = RedisStreamsBroker(url, max_attempts=MAX_ATTEMPTS)
         try:
-            return await broker.consumer(QUEUE_ADDRESS.format(engine=engine)).backlog()
+            return await broker.consumer(QUEUE_ADDRESS.format(engine=engine, kind=kind)).backlog()
         finally:
             await broker.close()
 

@@ -133,7 +133,11 @@ class MemoryTaskStore:
         return [task.task_id for task in self.tasks.values() if is_due(task)][:limit]
 
     def _seems_lost(self, task: Task, policy: Policy) -> bool:
-        peers = [peer for peer in self.tasks.values() if peer.engine_choice == task.engine_choice]
+        peers = [
+            peer
+            for peer in self.tasks.values()
+            if (peer.engine_choice, peer.kind) == (task.engine_choice, task.kind)
+        ]
         overtaken = any(
             peer.attempt_count > 0 and peer.queued_time - task.queued_time >= policy.republish_delay
             for peer in peers

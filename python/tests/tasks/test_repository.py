@@ -53,7 +53,7 @@ class TestOutbox:
         await postgres_store.submit([draft, draft])
         assert await rows(sql, "SELECT topic, key, properties, body FROM tasks.outbox") == [
             (
-                "compute-tasks-julia",
+                "compute-tasks-julia-probe",
                 draft.task_id,
                 {
                     "task_id": draft.task_id,

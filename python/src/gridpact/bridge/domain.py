@@ -6,10 +6,10 @@ back or given up. While it is held it may wait for a free worker, or be an attem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from gridpact.kit.violation import Violation
 
@@ -177,8 +177,9 @@ class Node(Protocol):
 class Fleet:
     """The connected nodes and their free workers.
 
-    The lane ``auto`` goes to Julia nodes while one is connected, and to the others otherwise; a
-    lane named like an engine goes to nodes of that engine.
+    Tasks of the choice `auto` go to Julia nodes while one is connected, and to the others
+    otherwise; those of a choice named like an engine go to nodes of that engine. Of a kind that
+    none of these computes, every node counts as able: whoever asks finds out with `knows`.
     """
 
     def __init__(self) -> None:
@@ -192,17 +193,21 @@ class Fleet:
         """A node is gone."""
         del self._busy[node]
 
-    def free_count(self, lane: str) -> int:
-        """How many tasks of the lane could be started now."""
-        return sum(node.capacity - self._busy[node] for node in self._nodes_of(lane))
+    def capacity(self, choice: str, kind: str) -> int:
+        """How many tasks of the kind could be at work at once."""
+        return sum(node.capacity for node in self._able(choice, kind))
 
-    def knows(self, lane: str, kind: str) -> bool:
-        """Whether a connected node of the lane computes the kind at all."""
-        return any(kind in node.kinds for node in self._nodes_of(lane))
+    def free_count(self, choice: str, kind: str) -> int:
+        """How many tasks of the kind could be started now."""
+        return sum(max(0, self._free(node)) for node in self._able(choice, kind))
 
-    def take(self, lane: str, kind: str) -> Node | None:
+    def knows(self, choice: str, kind: str) -> bool:
+        """Whether a connected node computes the kind at all."""
+        return any(kind in node.kinds for node in self._nodes_of(choice))
+
+    def take(self, choice: str, kind: str) -> Node | None:
         """A free worker for the kind, at the node with most of them; None when all are busy."""
-        able = [node for node in self._nodes_of(lane) if kind in node.kinds]
+        able = [node for node in self._nodes_of(choice) if kind in node.kinds]
         node = max(able, key=self._free, default=None)
         if node is None or self._free(node) <= 0:
             return None
@@ -217,8 +222,59 @@ class Fleet:
     def _free(self, node: Node) -> int:
         return node.capacity - self._busy[node]
 
-    def _nodes_of(self, lane: str) -> list[Node]:
-        if lane != "auto":
-            return [node for node in self._busy if node.engine == lane]
+    def _able(self, choice: str, kind: str) -> list[Node]:
+        nodes = self._nodes_of(choice)
+        return [node for node in nodes if kind in node.kinds] or nodes
+
+    def _nodes_of(self, choice: str) -> list[Node]:
+        if choice != "auto":
+            return [node for node in self._busy if node.engine == choice]
         julia = [node for node in self._busy if node.engine == "julia"]
         return julia or list(self._busy)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRules:
+    """One topic of the queue, and how it is served.
+
+    is_urgent: free workers go to it before they go to lanes that are not.
+    concurrency: how many tasks of its kind are at work at once, in all lanes of the kind together;
+        None for as many as there are workers.
+    """
+
+    choice: str
+    kind: str
+    is_urgent: bool = False
+    concurrency: int | None = None
+
+
+LONGEST_URGENT_RUN = 8
+"""So many urgent tasks in a row begin while others wait; then it is the turn of one of those."""
+
+Taking = TypeVar("Taking", bound=Hashable)
+
+
+class Turns(Generic[Taking]):
+    """Who is asked first when a worker is free.
+
+    The urgent come first, but no more than LONGEST_URGENT_RUN times in a row while others wait;
+    among equals it goes round.
+    """
+
+    def __init__(self, urgent: Iterable[Taking], others: Iterable[Taking]) -> None:
+        self._urgent = dict.fromkeys(urgent)
+        self._others = dict.fromkeys(others)
+        self._run = 0
+
+    def order(self) -> list[Taking]:
+        """Everybody, in the order in which they may have the next worker."""
+        if self._run >= LONGEST_URGENT_RUN:
+            return [*self._others, *self._urgent]
+        return [*self._urgent, *self._others]
+
+    def served(self, taking: Taking, *, others_wait: bool) -> None:
+        """Tells who has had a worker, and whether one that is not urgent waits for one too."""
+        same = self._urgent if taking in self._urgent else self._others
+        del same[taking]
+        same[taking] = None
+        self._run = self._run + 1 if same is self._urgent and others_wait else 0

@@ -4,15 +4,21 @@ A message is acknowledged only after its task has ended in the owner's database.
 before that, the message comes back: from the queue when nobody extends its invisibility, from here
 when the node is lost. A late or doubled outcome is refused by its fencing token.
 
-Nothing here grows without bound: deliveries that wait or are at work are as many as there are
-workers, and at most one batch more a lane; outcomes that wait for their commit, as while the owner
-is away, stop the receiving beyond 32 MiB.
+**Lanes.** Every engine choice and kind has a topic of its own, so that nothing waits behind tasks
+of another kind. A lane receives as many deliveries as workers are free for it. Beyond that it holds
+one that waits, or as many as there are workers if it is urgent: a worker that becomes free goes to
+whoever's turn it is (domain.Turns), however long the queue takes to answer.
+
+Nothing here grows without bound: deliveries at work are as many as there are workers, those that
+wait as many as said above. Bodies and outcomes that wait, as while the owner is away, stop the
+receiving beyond 32 MiB.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -29,6 +35,7 @@ from gridpact.bridge.domain import (
     Fleet,
     HandedBack,
     Header,
+    LaneRules,
     Lease,
     Leave,
     Opened,
@@ -37,6 +44,7 @@ from gridpact.bridge.domain import (
     Refused,
     Renewed,
     Return,
+    Turns,
     after_ending,
     after_refused_opening,
 )
@@ -69,7 +77,7 @@ _PROGRESS_INTERVAL_S = 0.1
 _ANSWER_GRACE_S = 15.0
 _BATCH_COUNT = 256
 _BATCH_BYTES = 8 * 1024 * 1024
-_UNCOMMITTED_BYTES = 32 * 1024 * 1024
+_WAITING_BYTES = 32 * 1024 * 1024
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 2.0
 # Two bad deliveries in a row leave time for whoever mends the sender; then it is a dead letter.
@@ -107,10 +115,15 @@ class Held:
 
 
 class Lane:
-    """One topic of the queue: its receipts, extended and disposed of one batch at a time."""
+    """One topic of the queue: its receipts, extended and disposed of one batch at a time.
 
-    def __init__(self, name: str, consumer: Consumer, invisible_duration: timedelta) -> None:
-        self.name = name
+    waiting: deliveries for which no worker was free yet, the oldest first.
+    """
+
+    def __init__(self, rules: LaneRules, consumer: Consumer, invisible_duration: timedelta) -> None:
+        self.rules = rules
+        self.waiting: deque[Held] = deque()
+        self._came_empty = True
         self._consumer = consumer
         self._invisible_duration = invisible_duration
         # Of everything held, the message that brings it back, and the newest receipt for it.
@@ -123,7 +136,11 @@ class Lane:
 
     async def receive(self, max_count: int) -> Sequence[Delivery]:
         """Up to ``max_count`` deliveries; none after a while."""
-        return await self._consumer.receive(max_count, self._invisible_duration, _WAIT)
+        # Who waits for work of every kind, and gets all kinds at once, would get too much.
+        count = 1 if self._came_empty else max_count
+        deliveries = await self._consumer.receive(count, self._invisible_duration, _WAIT)
+        self._came_empty = not deliveries
+        return deliveries
 
     def hold(self, held: Held) -> None:
         """From now on the delivery's invisibility is extended."""
@@ -198,7 +215,7 @@ class Bridge:
         self,
         owner: TaskOwner,
         cancels: CancelWishes,
-        consumers: Mapping[str, Consumer],
+        consumers: Mapping[LaneRules, Consumer],
         read_header: Callable[[Mapping[str, str]], Header],
         invisible_duration: timedelta,
         ending_bytes: Callable[[Ending], int],
@@ -206,8 +223,17 @@ class Bridge:
         self._owner = owner
         self._cancels = cancels
         self._read_header = read_header
-        self._lanes = [Lane(name, it, invisible_duration) for name, it in consumers.items()]
+        self._lanes = [Lane(rules, it, invisible_duration) for rules, it in consumers.items()]
+        self._turns = Turns(
+            urgent=[lane for lane in self._lanes if lane.rules.is_urgent],
+            others=[lane for lane in self._lanes if not lane.rules.is_urgent],
+        )
         self._fleet = Fleet()
+        # Of each kind, how many have a worker.
+        self._at_work: Counter[str] = Counter()
+        # What has a worker and no attempt yet.
+        self._placed: deque[Held] = deque()
+        self._placed_some = asyncio.Event()
         self._room_changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
@@ -229,7 +255,7 @@ class Bridge:
         """Serves; ends after ``drain``."""
         services = {
             # One that gets no answer keeps no other from its turn.
-            **{f"extend {lane.name}": self._repeatedly(lane.extend) for lane in self._lanes},
+            **{f"extend {lane.rules}": self._repeatedly(lane.extend) for lane in self._lanes},
             "renew": self._repeatedly(self._renew),
             "report": self._report(),
             "cancels": self._heed_cancels(),
@@ -237,9 +263,13 @@ class Bridge:
         async with AsyncExitStack() as stack:
             for name, service in services.items():
                 await stack.enter_async_context(running(service, name))
-            async with asyncio.TaskGroup() as lanes:
-                for lane in self._lanes:
-                    lanes.create_task(self._serve(lane, lanes))
+            async with asyncio.TaskGroup() as attempts:
+                async with asyncio.TaskGroup() as lanes:
+                    for lane in self._lanes:
+                        lanes.create_task(self._serve(lane))
+                    lanes.create_task(self._begin(attempts))
+                for held in [*self._placed, *(it for lane in self._lanes for it in lane.waiting)]:
+                    await self._let_go(held, Return(AT_ONCE))
         self._drained.set()
 
     async def drain(self, grace_s: float, hand_back_s: float) -> None:
@@ -249,6 +279,7 @@ class Bridge:
         """
         self._stopping.set()
         self._room_changed.set()
+        self._placed_some.set()
         at_work = [held.outcome for held in self._held.values() if held.opened is not None]
         if at_work:
             await asyncio.wait(at_work, timeout=grace_s)
@@ -260,60 +291,96 @@ class Bridge:
             async with asyncio.timeout(hand_back_s):
                 await self._drained.wait()
 
-    async def _serve(self, lane: Lane, attempts: asyncio.TaskGroup) -> None:
+    async def _serve(self, lane: Lane) -> None:
+        """Receives what there is room for."""
         while not self._stopping.is_set():
-            max_count = min(self._fleet.free_count(lane.name), _BATCH_COUNT)
-            if max_count == 0 or self._uncommitted_bytes > _UNCOMMITTED_BYTES:
+            max_count = self._wanted_count(lane)
+            if max_count <= 0:
                 await self._until_room_changes()
                 continue
             try:
                 deliveries = await self._persistently("receive", partial(lane.receive, max_count))
-                await self._take(lane, deliveries, attempts)
             except _Stopping:
                 return
+            mended = [self._quietly(mend) for it in deliveries if (mend := self._hold(lane, it))]
+            self._place()
+            for mend in mended:
+                await mend
 
-    async def _take(
-        self, lane: Lane, deliveries: Sequence[Delivery], attempts: asyncio.TaskGroup
-    ) -> None:
-        """Holds the deliveries and starts an attempt for each as soon as a worker is free."""
-        waiting = [held for item in deliveries if (held := await self._hold(lane, item))]
-        try:
-            while waiting and not self._stopping.is_set():
-                placed = [held for held in waiting if self._placed(held)]
-                waiting = [held for held in waiting if held not in placed]
-                if placed:
-                    # Meanwhile there may be room: look again before waiting for that.
-                    await self._open(placed, attempts)
-                else:
-                    await self._until_room_changes()
-        finally:
-            for held in waiting:
-                await self._let_go(held, Return(AT_ONCE))
+    def _wanted_count(self, lane: Lane) -> int:
+        """How many deliveries the lane has room for."""
+        choice, kind = lane.rules.choice, lane.rules.kind
+        waiting = [held for lane in self._lanes for held in lane.waiting]
+        waiting_bytes = sum(len(held.delivery.body) for held in waiting)
+        if self._uncommitted_bytes + waiting_bytes > _WAITING_BYTES:
+            return 0
+        capacity = self._fleet.capacity(choice, kind)
+        ahead = capacity if lane.rules.is_urgent else min(capacity, 1)
+        count = max(self._fleet.free_count(choice, kind), ahead) - len(lane.waiting)
+        if lane.rules.concurrency is not None:
+            same = self._at_work[kind] + sum(held.header.kind == kind for held in waiting)
+            count = min(count, lane.rules.concurrency - same)
+        return min(count, _BATCH_COUNT)
 
-    async def _hold(self, lane: Lane, delivery: Delivery) -> Held | None:
+    def _hold(self, lane: Lane, delivery: Delivery) -> Awaitable[None] | None:
+        """Holds the delivery, or gives what is to be done with it instead."""
         try:
             header = self._read_header(delivery.properties)
         except ContractError as error:
             log.error("message-refused", message_id=delivery.message_id, cause=error.message)
-            await self._quietly(lane.give_back(delivery, _POISON_DELAY))
-            return None
+            return lane.give_back(delivery, _POISON_DELAY)
         held = self._held.get(header.task_id)
         if held is not None:
-            await self._quietly(held.lane.adopt(held, delivery))
-            return None
+            return held.lane.adopt(held, delivery)
         held = Held(lane, delivery, header)
         self._held[header.task_id] = held
         lane.hold(held)
-        return held
+        lane.waiting.append(held)
+        return None
 
-    def _placed(self, held: Held) -> bool:
-        """Whether the delivery need not wait any longer: it has a node, or there is none for it."""
-        node = self._fleet.take(held.lane.name, held.header.kind)
+    def _place(self) -> None:
+        """Gives free workers to what waits, each lane in its turn."""
+        while not self._stopping.is_set():
+            lane = next((lane for lane in self._turns.order() if self._took_worker(lane)), None)
+            if lane is None:
+                break
+            self._placed.append(lane.waiting.popleft())
+            others_wait = any(it.waiting and not it.rules.is_urgent for it in self._lanes)
+            self._turns.served(lane, others_wait=others_wait)
+        if self._placed:
+            self._placed_some.set()
+
+    def _took_worker(self, lane: Lane) -> bool:
+        """Whether the oldest delivery need not wait: it has a node now, or there is none for it."""
+        if not lane.waiting:
+            return False
+        rules, held = lane.rules, lane.waiting[0]
+        if rules.concurrency is not None and self._at_work[rules.kind] >= rules.concurrency:
+            return False
+        node = self._fleet.take(rules.choice, held.header.kind)
         if node is not None:
             held.node = node  # pyright: ignore[reportAttributeAccessIssue]  # only WorkingNodes join
-            return True
-        lane = held.lane.name
-        return self._fleet.free_count(lane) > 0 and not self._fleet.knows(lane, held.header.kind)
+        elif (
+            self._fleet.knows(rules.choice, held.header.kind)
+            or self._fleet.free_count(rules.choice, held.header.kind) == 0
+        ):
+            return False
+        self._at_work[rules.kind] += 1
+        return True
+
+    async def _begin(self, attempts: asyncio.TaskGroup) -> None:
+        """Opens attempts for what has a worker; all that came meanwhile are opened together."""
+        while not self._stopping.is_set():
+            await self._placed_some.wait()
+            self._placed_some.clear()
+            while self._placed:
+                placed = [
+                    self._placed.popleft() for _ in range(min(len(self._placed), _BATCH_COUNT))
+                ]
+                try:
+                    await self._open(placed, attempts)
+                except _Stopping:
+                    return
 
     async def _open(self, placed: Sequence[Held], attempts: asyncio.TaskGroup) -> None:
         task_ids = [held.header.task_id for held in placed]
@@ -329,7 +396,8 @@ class Bridge:
                 attempts.create_task(self._attempt(held, answer))
             else:
                 self._release(held)
-                await self._let_go(held, after_refused_opening(answer))
+                # The others need not wait for the queue.
+                attempts.create_task(self._let_go(held, after_refused_opening(answer)))
 
     async def _attempt(self, held: Held, opened: Opened) -> None:
         """One attempt from its lease to the disposal of its message."""
@@ -443,14 +511,14 @@ class Bridge:
 
     def joined(self, node: WorkingNode) -> None:
         self._fleet.join(node)
-        self._room_changed.set()
+        self._room_has_changed()
 
     def left(self, node: WorkingNode) -> None:
         self._fleet.leave(node)
         for held in list(self._held.values()):
             if held.node is node:
                 held.settle(HandedBack("WORKER_LOST", f"node {node.node_id} was lost"))
-        self._room_changed.set()
+        self._room_has_changed()
 
     def progressed(self, lease: Lease, progress: Progress) -> None:
         if self._attempt_of(lease) is not None:
@@ -469,9 +537,15 @@ class Bridge:
         return held if held and held.opened and held.opened.lease == lease else None
 
     def _release(self, held: Held) -> None:
+        """The worker that the delivery was given is free."""
+        self._at_work[held.header.kind] -= 1
         if held.node is not None:
             self._fleet.release(held.node)
-            self._room_changed.set()
+        self._room_has_changed()
+
+    def _room_has_changed(self) -> None:
+        self._place()
+        self._room_changed.set()
 
     async def _let_go(self, held: Held, disposal: Disposal) -> None:
         # Before anything else: what is handed back may be delivered again at once, to us.

@@ -37,6 +37,9 @@ def run_process(name: str, settings_kind: type[Settings], serving: Serving[Setti
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, serving))
+    except SettingsError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return 2
     except Exception:
         log.exception("crashed")
         return 1

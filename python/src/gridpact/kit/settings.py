@@ -81,13 +81,19 @@ class RelaySettings:
 
 @dataclass(frozen=True, slots=True)
 class BridgeSettings:
-    """What ``python -m gridpact.bridge`` needs; ``rocketmq_…`` only with that broker."""
+    """What ``python -m gridpact.bridge`` needs; ``rocketmq_…`` only with that broker.
+
+    ``kind_concurrency`` and ``kind_priority`` override what the contract says of kinds (`x-kinds`):
+    `dispatch=3,replay=1` at once, `replay=urgent` or `mpc-step=normal`.
+    """
 
     redis_url: str = field(repr=False)
     rpc_address: Address
     compute_urls: tuple[str, ...]
     compute_secret: str = field(repr=False)
     bridge_secret: str = field(repr=False)
+    kind_concurrency: tuple[str, ...] = ()
+    kind_priority: tuple[str, ...] = ()
     broker: str = "redis"
     rocketmq_endpoints: str = ""
     rocketmq_name_servers: tuple[str, ...] = ()

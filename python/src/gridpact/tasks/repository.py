@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 from psycopg.rows import DictRow, dict_row
 
+from gridpact.contracts.channels import KINDS, QUEUE_ENGINES
 from gridpact.kit.database import Connection, Database
 from gridpact.kit.pages import Cursor
 from gridpact.tasks.domain import Body, Encoding, Policy, Task, TaskState
@@ -75,7 +76,7 @@ WITH draft AS MATERIALIZED (
     FROM draft JOIN claimed USING (task_id)
 ), message AS (
     INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
-    SELECT organisation_id, 'compute-tasks-' || engine_choice, task_id::text,
+    SELECT organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
            {_PROPERTIES.format(task="draft", body="draft", traceparent="draft.traceparent")}
     FROM draft JOIN claimed USING (task_id)
 )
@@ -116,7 +117,7 @@ WHERE task.task_id = changed.task_id
 
 _PUBLISH_AGAIN = f"""
 INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
-SELECT task.organisation_id, 'compute-tasks-' || engine_choice, task_id::text,
+SELECT task.organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
        {_PROPERTIES.format(task="task", body="payload", traceparent="NULL::text")}
 FROM tasks.tasks AS task JOIN tasks.payloads AS payload USING (task_id)
 WHERE task_id = ANY(%s::uuid[])
@@ -136,12 +137,15 @@ UNION
 UNION
 (SELECT waiting.task_id::text
  FROM clock,
-      (VALUES ('auto'), ('julia'), ('python')) AS topic(engine_choice),
+      unnest(%(engine_choices)s::text[]) AS engine_choices(engine_choice),
+      unnest(%(kinds)s::text[]) AS kinds(kind),
       LATERAL (SELECT max(queued_time) AS newest FROM tasks.tasks AS delivered
-               WHERE delivered.engine_choice = topic.engine_choice AND attempt_count > 0
+               WHERE delivered.engine_choice = engine_choices.engine_choice
+                 AND delivered.kind = kinds.kind AND attempt_count > 0
               ) AS delivered,
       LATERAL (SELECT * FROM tasks.tasks AS task
-               WHERE state = 'QUEUED' AND task.engine_choice = topic.engine_choice
+               WHERE state = 'QUEUED' AND task.engine_choice = engine_choices.engine_choice
+                 AND task.kind = kinds.kind
                  AND queued_time <= now - %(republish_delay)s::interval
                ORDER BY queued_time LIMIT %(limit)s
               ) AS waiting
@@ -280,6 +284,8 @@ class PostgresTaskStore:
                 _DUE,
                 {
                     "limit": limit,
+                    "engine_choices": [*QUEUE_ENGINES],
+                    "kinds": [*KINDS],
                     "lease_duration": policy.lease_duration,
                     "reclaim_delay": policy.reclaim_delay,
                     "republish_delay": policy.republish_delay,
