@@ -149,7 +149,7 @@ mutable struct Model
     function Model(lp::LinearProgram; whole_within::Float64 = 1e-6)
         model = new(ccall(entry(:Highs_create), Ptr{Cvoid}, ()), entry(:Highs_destroy),
             column_count(lp), row_count(lp), any(lp.is_integer))
-        finalizer(close, model)
+        finalizer(abandon, model)
         set_option(model.highs, "output_flag", false)
         set_option(model.highs, "threads", 1)
         # The column bounds of these programs leave presolve little to find: without it a linear one
@@ -166,6 +166,15 @@ function Base.close(model::Model)
     highs == C_NULL || ccall(model.destroy, Cvoid, (Ptr{Cvoid},), highs)
     return nothing
 end
+
+"Whether HiGHS is at work. Destroying any model takes the task scheduler away from the one that is solved."
+const IS_RUNNING = Ref(false)
+
+"""
+What the garbage collector calls. It may be at work while HiGHS calls back in the middle of a run: then it
+has to come again.
+"""
+abandon(model::Model) = IS_RUNNING[] ? finalizer(abandon, model) : close(model)
 
 "The next `solve!` takes the program as it is: slower, but in no doubt of its bounds."
 skip_presolve!(model::Model) = set_option(model.highs, "presolve", "off")
@@ -297,8 +306,13 @@ end
 "How a run may end that says nothing of the program."
 const GAVE_UP = (:not_set, :presolve_error, :solve_error, :postsolve_error, :iteration_limit, :unknown)
 
-run(highs) =
-    check(ccall(entry(:Highs_run), Int32, (Ptr{Cvoid},), highs), "to solve the program")
+function run(highs)
+    run_of_highs = entry(:Highs_run)
+    IS_RUNNING[] = true
+    status = ccall(run_of_highs, Int32, (Ptr{Cvoid},), highs)
+    IS_RUNNING[] = false
+    return check(status, "to solve the program")
+end
 
 function run(highs, on_progress)
     listener = Listener(on_progress, 0, nothing)

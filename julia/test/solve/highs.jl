@@ -65,6 +65,21 @@ end
     @test issorted(first.(told); rev = true) && issorted(getindex.(told, 2))
 end
 
+@testset "a model that nobody needs is not destroyed while another one is solved" begin
+    lp = LinearProgram()
+    variable!(lp, 0.0, 1.0, 1.0, ())
+    abandoned = Highs.Model(lp)
+    told_count = 0
+    solve(knapsack(40); time_limit_s = 0.6, on_progress = (_...) -> begin
+        finalize(abandoned)                                 # as the garbage collector would
+        told_count += 1
+        @test abandoned.highs != C_NULL
+    end)
+    @test told_count >= 1
+    finalize(abandoned)
+    @test abandoned.highs == C_NULL
+end
+
 @testset "what hears of a search may end it" begin
     started = time()
     @test_throws DomainError solve(knapsack(60); time_limit_s = 60.0, on_progress = (_...) -> throw(DomainError(1)))
