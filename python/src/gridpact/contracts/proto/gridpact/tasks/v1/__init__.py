@@ -35,6 +35,9 @@ __all__ = (
     "ReportProgressResponse",
     "SubmitTaskRequest",
     "SubmitTaskResponse",
+    "SubmitTasksRequest",
+    "SubmitTasksResponse",
+    "SubmittedTask",
     "Succeeded",
     "Task",
     "TaskFailure",
@@ -543,6 +546,47 @@ default_message_pool.register_message("gridpact.tasks.v1", "SubmitTaskResponse",
 
 
 @dataclass(eq=False, repr=False)
+class SubmitTasksRequest(betterproto2.Message):
+    tasks: "list[SubmitTaskRequest]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
+    )
+    """
+    1 to 256.
+    """
+
+
+default_message_pool.register_message("gridpact.tasks.v1", "SubmitTasksRequest", SubmitTasksRequest)
+
+
+@dataclass(eq=False, repr=False)
+class SubmitTasksResponse(betterproto2.Message):
+    tasks: "list[SubmittedTask]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+
+
+default_message_pool.register_message(
+    "gridpact.tasks.v1", "SubmitTasksResponse", SubmitTasksResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class SubmittedTask(betterproto2.Message):
+    task_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Empty when the task was refused.
+    """
+
+    created: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    """
+    False when the idempotency key named a task that existed already.
+    """
+
+    refusal: "TaskFailure | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
+
+
+default_message_pool.register_message("gridpact.tasks.v1", "SubmittedTask", SubmittedTask)
+
+
+@dataclass(eq=False, repr=False)
 class Succeeded(betterproto2.Message):
     encoding: "Encoding" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: Encoding(0)
@@ -804,6 +848,29 @@ class TasksServiceStub(betterproto2_grpclib.ServiceStub):
             metadata=metadata,
         )
 
+    async def submit_tasks(
+        self,
+        message: "SubmitTasksRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "SubmitTasksResponse":
+        """
+        SubmitTasks is SubmitTask for many at once, in one transaction. Each item has its own outcome, in the
+        order of the request: a refusal is what SubmitTask would have failed with, and changes nothing for the
+        others.
+        """
+
+        return await self._unary_unary(
+            "/gridpact.tasks.v1.TasksService/SubmitTasks",
+            message,
+            SubmitTasksResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
     async def get_task(
         self,
         message: "GetTaskRequest",
@@ -1013,6 +1080,15 @@ class TasksServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def submit_tasks(self, message: "SubmitTasksRequest") -> "SubmitTasksResponse":
+        """
+        SubmitTasks is SubmitTask for many at once, in one transaction. Each item has its own outcome, in the
+        order of the request: a refusal is what SubmitTask would have failed with, and changes nothing for the
+        others.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def get_task(self, message: "GetTaskRequest") -> "GetTaskResponse":
         """
         GetTask needs the role viewer.
@@ -1048,6 +1124,14 @@ class TasksServiceBase(betterproto2_grpclib.ServiceBase):
         request = await stream.recv_message()
         assert request is not None
         response = await self.submit_task(request)
+        await stream.send_message(response)
+
+    async def __rpc_submit_tasks(
+        self, stream: "grpclib.server.Stream[SubmitTasksRequest, SubmitTasksResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.submit_tasks(request)
         await stream.send_message(response)
 
     async def __rpc_get_task(
@@ -1089,6 +1173,12 @@ class TasksServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 SubmitTaskRequest,
                 SubmitTaskResponse,
+            ),
+            "/gridpact.tasks.v1.TasksService/SubmitTasks": grpclib.const.Handler(
+                self.__rpc_submit_tasks,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                SubmitTasksRequest,
+                SubmitTasksResponse,
             ),
             "/gridpact.tasks.v1.TasksService/GetTask": grpclib.const.Handler(
                 self.__rpc_get_task,
