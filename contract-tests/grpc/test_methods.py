@@ -293,6 +293,16 @@ def submit_task(world: World) -> tuple[Json, Json]:
     return request, {"task": task, "created": True}
 
 
+@case(TASKS, "SubmitTasks", "operator")
+def submit_tasks(world: World) -> tuple[Json, Json]:
+    request, _ = submit_task(world)
+    wrong = {"idempotency_key": new_identifier(), "input": base64_of(packed({"hold_ms": -1}))}
+    violation = {"field": "input.hold_ms", "rule": "minimum", "message": ANY}
+    failure = {"reason": "INVALID_ARGUMENT", "message": ANY, "violations": [violation]}
+    answer = {"tasks": [{"task_id": ANY, "created": True}, {"refusal": failure}]}
+    return {"tasks": [request, {**request, **wrong}]}, answer
+
+
 @case(TASKS, "GetTask", "viewer", names_something=True)
 def get_task(world: World) -> tuple[Json, Json]:
     task = world.task()
@@ -503,6 +513,7 @@ def test_a_field_of_the_wrong_type_is_one_it_does_not_know(world: World) -> None
             },
             {"input.hold_ms": "minimum"},
         ),
+        (f"{TASKS}/SubmitTasks", "operator", {}, {"tasks": "items"}),
         (f"{DELIVERY}/OpenAttempts", "service", {}, {"attempts": "items"}),
         (
             f"{DELIVERY}/CompleteAttempts",

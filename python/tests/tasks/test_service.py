@@ -15,7 +15,7 @@ from gridpact.kit.identifiers import new_identifier
 from gridpact.tasks.contract import GeneratedContract
 from gridpact.tasks.delivery import Delivery, Ending, Opening
 from gridpact.tasks.domain import TaskState
-from gridpact.tasks.ports import PackedInput
+from gridpact.tasks.ports import PackedInput, Submitted
 from gridpact.tasks.service import TaskService
 from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, request
 from tests.tasks.fakes import KnownSites, MemoryTaskStore, RecordedEvents
@@ -180,6 +180,34 @@ class TestSubmit:
         with pytest.raises(GridpactError) as refused:
             await tasks.submit(site_id=new_identifier())
         assert refused.value.reason is Reason.NOT_FOUND
+
+
+class TestSubmitAll:
+    async def test_stores_what_it_can_and_refuses_the_rest(self, tasks: Tasks) -> None:
+        first = await tasks.submit("taken")
+        wanted = [
+            request("new"),
+            request("bad", kind="guess"),
+            request("taken"),
+            request("taken", label="Other"),
+            request("new"),
+            request("nowhere", site_id=new_identifier()),
+        ]
+        new, bad, again, reused, twice, nowhere = await tasks.service.submit_all(OWNER, wanted)
+        assert isinstance(new, Submitted)
+        assert isinstance(again, Submitted)
+        assert isinstance(twice, Submitted)
+        assert (new.created, again.created, twice.created) == (True, False, False)
+        assert (again.task.task_id, twice.task.task_id) == (first, new.task.task_id)
+        refused = [error.reason for error in (bad, reused, nowhere) if isinstance(error, Exception)]
+        assert refused == ["INVALID_ARGUMENT", "IDEMPOTENCY_KEY_REUSED", "NOT_FOUND"]
+        assert [*tasks.store.tasks] == [first, new.task.task_id]
+        assert [task.task_id for task in tasks.events.tasks] == [first, new.task.task_id]
+
+    async def test_stores_nothing_where_everything_is_wrong(self, tasks: Tasks) -> None:
+        outcomes = await tasks.service.submit_all(OWNER, [request(kind="guess")])
+        assert [isinstance(outcome, GridpactError) for outcome in outcomes] == [True]
+        assert not tasks.store.tasks
 
 
 class TestGet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import ClassVar
 
@@ -45,9 +45,7 @@ from gridpact.tasks.domain import (
     Refusal,
     Succeeded,
 )
-from gridpact.tasks.rpc import ENCODINGS
-
-_MAX_ITEMS = 256
+from gridpact.tasks.rpc import ENCODINGS, check_count
 
 _ENCODINGS = {message: encoding for encoding, message in ENCODINGS.items()}
 
@@ -67,7 +65,7 @@ class DeliveryRpc(DeliveryServiceBase):
         self._lease_ms = _milliseconds(delivery.policy.lease_duration)
 
     async def open_attempts(self, message: OpenAttemptsRequest) -> OpenAttemptsResponse:
-        _check_count("attempts", message.attempts)
+        check_count("attempts", message.attempts)
         answers = await self._delivery.open_attempts(
             [Opening(item.task_id, _text(item.bridge_id, 128)) for item in message.attempts]
         )
@@ -92,7 +90,7 @@ class DeliveryRpc(DeliveryServiceBase):
         return OpenAttemptsResponse(attempts=opened)
 
     async def renew_leases(self, message: RenewLeasesRequest) -> RenewLeasesResponse:
-        _check_count("leases", message.leases)
+        check_count("leases", message.leases)
         answers = await self._delivery.renew_leases(
             [Lease(item.task_id, item.fencing_token) for item in message.leases]
         )
@@ -109,7 +107,7 @@ class DeliveryRpc(DeliveryServiceBase):
         )
 
     async def report_progress(self, message: ReportProgressRequest) -> ReportProgressResponse:
-        _check_count("reports", message.reports)
+        check_count("reports", message.reports)
         reports: list[Report] = []
         for i, item in enumerate(message.reports):
             lease = _lease(item.lease, f"reports[{i}]")
@@ -119,7 +117,7 @@ class DeliveryRpc(DeliveryServiceBase):
         return ReportProgressResponse()
 
     async def complete_attempts(self, message: CompleteAttemptsRequest) -> CompleteAttemptsResponse:
-        _check_count("attempts", message.attempts)
+        check_count("attempts", message.attempts)
         endings: list[Ending] = []
         for i, item in enumerate(message.attempts):
             lease = _lease(item.lease, f"attempts[{i}]")
@@ -136,11 +134,6 @@ class DeliveryRpc(DeliveryServiceBase):
                 for answer in answers
             ]
         )
-
-
-def _check_count(field: str, items: Sequence[object]) -> None:
-    if not 1 <= len(items) <= _MAX_ITEMS:
-        raise _invalid(field, "items", f"must have 1 to {_MAX_ITEMS} items; it has {len(items)}")
 
 
 def _refusal(refusal: Refusal | None) -> RefusalMessage:

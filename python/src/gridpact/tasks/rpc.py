@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from gridpact.contracts.proto.gridpact.tasks.v1 import (
@@ -16,6 +16,9 @@ from gridpact.contracts.proto.gridpact.tasks.v1 import (
     ListTasksResponse,
     SubmitTaskRequest,
     SubmitTaskResponse,
+    SubmitTasksRequest,
+    SubmitTasksResponse,
+    SubmittedTask,
     TasksServiceBase,
 )
 from gridpact.contracts.proto.gridpact.tasks.v1 import Encoding as EncodingMessage
@@ -29,7 +32,7 @@ from gridpact.kit.errors import GridpactError
 from gridpact.kit.pages import checked_page_size
 from gridpact.kit.violation import Violation
 from gridpact.tasks.domain import Encoding, Failure, Progress, Task, TaskState
-from gridpact.tasks.ports import Request
+from gridpact.tasks.ports import Request, Submitted
 from gridpact.tasks.service import TaskService
 
 ENCODINGS = {Encoding.IDENTITY: EncodingMessage.IDENTITY, Encoding.ZSTD: EncodingMessage.ZSTD}
@@ -44,12 +47,15 @@ _STATES = {
 
 _DEFAULT_TIMEOUT_S = 3600.0
 
+_MAX_ITEMS = 256
+
 
 class TasksRpc(TasksServiceBase):
     """The service of a task's owner."""
 
     ACCESS: ClassVar[Mapping[str, Access]] = {
         "SubmitTask": Access.OPERATOR,
+        "SubmitTasks": Access.OPERATOR,
         "GetTask": Access.VIEWER,
         "ListTasks": Access.VIEWER,
         "CancelTask": Access.OPERATOR,
@@ -60,17 +66,15 @@ class TasksRpc(TasksServiceBase):
         self._service = service
 
     async def submit_task(self, message: SubmitTaskRequest) -> SubmitTaskResponse:
-        request = Request(
-            idempotency_key=message.idempotency_key,
-            kind=message.kind,
-            input=message.input,
-            engine_choice=message.engine_choice or "auto",
-            site_id=message.site_id or None,
-            label=message.label or None,
-            timeout_s=message.timeout_s or _DEFAULT_TIMEOUT_S,
-        )
-        submitted = await self._service.submit(caller().organisation_id, request)
+        submitted = await self._service.submit(caller().organisation_id, _request(message))
         return SubmitTaskResponse(task=_task(submitted.task), created=submitted.created)
+
+    async def submit_tasks(self, message: SubmitTasksRequest) -> SubmitTasksResponse:
+        check_count("tasks", message.tasks)
+        outcomes = await self._service.submit_all(
+            caller().organisation_id, [_request(each) for each in message.tasks]
+        )
+        return SubmitTasksResponse(tasks=[_submitted(outcome) for outcome in outcomes])
 
     async def get_task(self, message: GetTaskRequest) -> GetTaskResponse:
         task = await self._service.get(caller().organisation_id, message.task_id)
@@ -95,6 +99,32 @@ class TasksRpc(TasksServiceBase):
         return GetTaskResultResponse(
             task=_task(task), encoding=ENCODINGS[body.encoding], result=body.data
         )
+
+
+def check_count(field: str, items: Sequence[object]) -> None:
+    """Refuses a batch that is empty or has more items than one may have."""
+    if not 1 <= len(items) <= _MAX_ITEMS:
+        words = f"must have 1 to {_MAX_ITEMS} items; it has {len(items)}"
+        raise GridpactError.invalid([Violation(field, "items", words)])
+
+
+def _request(message: SubmitTaskRequest) -> Request:
+    return Request(
+        idempotency_key=message.idempotency_key,
+        kind=message.kind,
+        input=message.input,
+        engine_choice=message.engine_choice or "auto",
+        site_id=message.site_id or None,
+        label=message.label or None,
+        timeout_s=message.timeout_s or _DEFAULT_TIMEOUT_S,
+    )
+
+
+def _submitted(outcome: Submitted | GridpactError) -> SubmittedTask:
+    if isinstance(outcome, Submitted):
+        return SubmittedTask(task_id=outcome.task.task_id, created=outcome.created)
+    refusal = Failure(outcome.reason, outcome.message, outcome.violations)
+    return SubmittedTask(refusal=_failure(refusal))
 
 
 def _wanted_state(message: StateMessage) -> TaskState | None:

@@ -57,32 +57,28 @@ class TaskService:
         INVALID_ARGUMENT, MESSAGE_MALFORMED or MESSAGE_TOO_LARGE for the request, NOT_FOUND for its
         site, IDEMPOTENCY_KEY_REUSED when the key names another request.
         """
-        packed = self._checked_input(request)
-        if request.site_id is not None:
-            await self._sites.require(request.site_id)
-        fingerprint = hashlib.sha256(msgspec.msgpack.encode(request)).digest()
-        submitted = await self._submissions.add(
-            Submission(
-                task_id=new_identifier(),
-                organisation_id=organisation_id,
-                idempotency_key=request.idempotency_key,
-                fingerprint=fingerprint,
-                kind=request.kind,
-                engine_choice=request.engine_choice,
-                site_id=request.site_id,
-                label=request.label,
-                # The clock knows nothing shorter, and a task must not end as it begins.
-                timeout=max(timedelta(seconds=request.timeout_s), timedelta.resolution),
-                payload=packed.payload,
-                affinity_key=_affinity_key(organisation_id, request, packed),
-                traceparent=traceparent(),
-            )
-        )
-        if submitted.fingerprint != fingerprint:
-            task_id = submitted.task.task_id
-            words = f"the key was used for another request, which made task {task_id}"
-            raise GridpactError(Reason.IDEMPOTENCY_KEY_REUSED, words, task_id=task_id)
-        return submitted
+        submission = await self._submission(organisation_id, request)
+        return _of_this_request(submission, await self._submissions.add(submission))
+
+    async def submit_all(
+        self, organisation_id: str, requests: Sequence[Request]
+    ) -> list[Submitted | GridpactError]:
+        """Submits many at once, in one transaction; each has what ``submit`` gives or raises."""
+        outcomes: dict[int, Submitted | GridpactError] = {}
+        submissions: dict[int, Submission] = {}
+        for i, request in enumerate(requests):
+            try:
+                submissions[i] = await self._submission(organisation_id, request)
+            except GridpactError as error:
+                outcomes[i] = error
+        if submissions:
+            submitted = await uninterrupted(self._submit_and_tell([*submissions.values()]))
+            for (i, submission), each in zip(submissions.items(), submitted, strict=True):
+                try:
+                    outcomes[i] = _of_this_request(submission, each)
+                except GridpactError as error:
+                    outcomes[i] = error
+        return [outcomes[i] for i in range(len(requests))]
 
     async def get(self, organisation_id: str, task_id: str) -> Task:
         """The task; NOT_FOUND when the organisation has none of that id."""
@@ -152,6 +148,26 @@ class TaskService:
             raise GridpactError(Reason.RESULT_NOT_READY, words, state=task.state)
         return found
 
+    async def _submission(self, organisation_id: str, request: Request) -> Submission:
+        packed = self._checked_input(request)
+        if request.site_id is not None:
+            await self._sites.require(request.site_id)
+        return Submission(
+            task_id=new_identifier(),
+            organisation_id=organisation_id,
+            idempotency_key=request.idempotency_key,
+            fingerprint=hashlib.sha256(msgspec.msgpack.encode(request)).digest(),
+            kind=request.kind,
+            engine_choice=request.engine_choice,
+            site_id=request.site_id,
+            label=request.label,
+            # The clock knows nothing shorter, and a task must not end as it begins.
+            timeout=max(timedelta(seconds=request.timeout_s), timedelta.resolution),
+            payload=packed.payload,
+            affinity_key=_affinity_key(organisation_id, request, packed),
+            traceparent=traceparent(),
+        )
+
     async def _submit_and_tell(self, submissions: Sequence[Submission]) -> list[Submitted]:
         submitted = await self._store.submit(submissions)
         self._events.publish([each.task for each in submitted if each.created])
@@ -169,6 +185,14 @@ class TaskService:
                 raise GridpactError(Reason(error.reason), f"the input: {error.message}") from error
             violations += [_of_input(violation) for violation in error.violations]
         raise GridpactError.invalid(violations)
+
+
+def _of_this_request(submission: Submission, submitted: Submitted) -> Submitted:
+    if submitted.fingerprint != submission.fingerprint:
+        task_id = submitted.task.task_id
+        words = f"the key was used for another request, which made task {task_id}"
+        raise GridpactError(Reason.IDEMPOTENCY_KEY_REUSED, words, task_id=task_id)
+    return submitted
 
 
 def _affinity_key(organisation_id: str, request: Request, packed: PackedInput) -> str | None:
