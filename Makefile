@@ -2,7 +2,7 @@
 # The targets install what they need: scripts/setup* do nothing when nothing changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-broker demo rocketmq up down status test test-full check bench-compute generate format lint lock clean
+.PHONY: help setup setup-dev setup-broker demo rocketmq up down status test test-full check bench-compute bench-queue generate format lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,11 @@ check: setup-dev ## formatter, linter, types, imports, contracts, generated file
 bench-compute: setup ## measure the compute engines beside their peers (CASES=…, ARGS=--help)
 	@scripts/setup-bench
 	@.venv/bin/python -m bench.compute $(if $(CASES),--cases "$(CASES)") $(ARGS)
+
+bench-queue: setup ## measure tasks a second through the queue beside Celery and taskiq (ARGS=--help)
+	@scripts/setup-rocketmq || echo "setup-rocketmq: RocketMQ will be missing"
+	@scripts/setup-bench
+	@.venv/bin/python -m bench.queue $(ARGS)
 
 generate: setup-dev ## write the code that the contracts define
 	@.venv/bin/python -m gridpact.codegen

@@ -51,6 +51,10 @@ class Side:
         except (BrokenPipeError, EOFError) as error:
             raise SideError(f"the process ended: {self._said()}") from error
 
+    def pid(self) -> int:
+        """The process's number."""
+        return self._started().pid
+
     def forget_peak(self) -> None:
         """Lets the peak of the process's memory begin at what it uses now."""
         (self._proc() / "clear_refs").write_text("5", encoding="ascii")

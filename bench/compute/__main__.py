@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,16 +12,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.compute.cases import DEFAULT, OPTIONAL, Case, Entry, Maker, Setting, chosen
-from bench.compute.inputs import PEER_PYTHON, ROOT, house
+from bench.compute.inputs import house
 from bench.compute.lane import Missing
-from bench.compute.process import Side, SideError
 from bench.compute.rounds import Report, compare, difference, order, summary
+from bench.machine import PEER_PYTHON, RESULTS, ROOT, commit, load, machine
+from bench.process import Side, SideError
 from gridpact.platform.compute import compute_nodes
 from gridpact.platform.error import PlatformError
 from gridpact.platform.options import PlatformOptions
@@ -35,7 +33,7 @@ PEERS = {
     "pandapower": "bench.compute.peers.pandapower_flow",
 }
 LEAST_ROUNDS, MOST_SECONDS_OF_ROUNDS = 5, 40.0
-RESULTS = ROOT / "bench" / "results"
+THREADS = "one in every process (OpenMP, BLAS, numba, Julia, HiGHS)"
 
 
 def main() -> int:
@@ -47,7 +45,9 @@ def main() -> int:
         print(f"bench-compute: {error.args[0]}", file=sys.stderr)
         return 2
     began = time.monotonic()
-    report = Report(_machine(), {}, "make bench-compute" + _as_typed(arguments))
+    report = Report(
+        {**machine(), "threads": THREADS}, {}, "make bench-compute" + _as_typed(arguments)
+    )
     sides = _sides(report.missing)
     wrong: list[str] = []
     try:
@@ -59,7 +59,7 @@ def main() -> int:
     finally:
         for side in sides.values():
             side.stop()
-    report.machine["load_at_end"] = _load()
+    report.machine["load_at_end"] = load()
     report.machine["seconds"] = round(time.monotonic() - began)
     output = arguments.output or RESULTS / (
         "compute.json" if _is_whole(arguments) else "compute-partial.json"
@@ -186,7 +186,7 @@ def _run_case(
                 report.peak_memory_mib[full] = lane.side.peak_memory_mib()
     report.inputs[case.name] = case.input
     report.ratios += case.ratios
-    print(f"{time.monotonic() - began:.0f} s, load {_load()}")
+    print(f"{time.monotonic() - began:.0f} s, load {load()}")
     for why in report.missing[missing:]:
         print(f"  missing: {why}")
     return [f"{case.name}_{each}: {why}" for each, why in wrong]
@@ -234,36 +234,8 @@ def _compared(case: Case, lanes: dict[str, _Lane]) -> list[tuple[str, str]]:
     return wrong
 
 
-def _machine() -> dict[str, Any]:
-    cpu = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "memory_gib": round(memory / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
-        "threads": "one in every process (OpenMP, BLAS, numba, Julia, HiGHS)",
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "load_at_start": _load(),
-    }
-
-
-def _load() -> float:
-    return round(os.getloadavg()[0], 2)
-
-
 def _versions(sides: dict[str, Side]) -> dict[str, str]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-    )
-    versions = {"gridpact": commit.stdout.strip() or "unknown", "python": platform.python_version()}
+    versions = {"gridpact": commit(), "python": platform.python_version()}
     for side in sides.values():
         versions |= side.ask("versions")
     return versions

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from bench.compute.lane import Missing
+from bench.machine import PEER_PYTHON, ROOT
 from gridpact.cli.demo_site import read_demo_site
 from gridpact.cli.importing import pandapower, pglib_uc
 from gridpact.compute.kinds import computations
@@ -31,7 +32,6 @@ from gridpact.contracts.messages import (
 from gridpact.kit.series import Float64Series
 from gridpact.kit.wire import build, encode, to_json
 
-ROOT = Path(__file__).resolve().parents[2]
 HOUSEHOLD_OPTIMA = {96: -1.448137, 672: -7.096413}
 
 
@@ -210,7 +210,6 @@ def write_unit_commitment(folder: Path) -> Path:
     return packed
 
 
-PEER_PYTHON = ROOT / "bench" / ".venv" / "bin" / "python"
 SLOTS_A_YEAR = 35_040
 
 
