@@ -10,7 +10,7 @@ upgrade(headers...; target = "/compute") = WebSocket.Request("GET", target, coll
 bearing(token) = upgrade("authorization" => "Bearer $token")
 
 "The HTTP status that a request is refused with, or 101."
-function answer(gate, request)
+function status_of(gate, request)
     try
         authorize(gate, request)
         return 101
@@ -24,41 +24,41 @@ gate(; now = NOW) = Gate(SECRET; clock = () -> now)
 
 @testset "the bridge's token opens the gate once" begin
     one = gate()
-    @test answer(one, bearing(token())) == 101
-    @test answer(one, bearing(token())) == 401
-    @test answer(one, bearing(token(nonce = "f"^32))) == 101
+    @test status_of(one, bearing(token())) == 101
+    @test status_of(one, bearing(token())) == 401
+    @test status_of(one, bearing(token(nonce = "f"^32))) == 101
 end
 
 @testset "a token of another secret, time or form does not" begin
-    @test answer(gate(), bearing(token(secret = "wrong"))) == 401
+    @test status_of(gate(), bearing(token(secret = "wrong"))) == 401
     for (age, expected) in (0 => 101, 300 => 101, 301 => 401, -300 => 101, -301 => 401)
-        @test answer(gate(now = NOW + age), bearing(token())) == expected
+        @test status_of(gate(now = NOW + age), bearing(token())) == expected
     end
     whole = token()
     for wrong in ("", "v1", whole[1:end-1], whole * "0", uppercase(whole), replace(whole, "v1" => "v2"),
             replace(whole, string(NOW) => string(NOW + 1)), " " * whole)
-        @test answer(gate(), bearing(wrong)) == 401
+        @test status_of(gate(), bearing(wrong)) == 401
     end
-    @test answer(gate(), upgrade()) == 401
-    @test answer(gate(), upgrade("authorization" => "Basic " * whole)) == 401
-    @test answer(gate(), upgrade("authorization" => "Bearer $whole", "authorization" => "Bearer $whole")) == 401
+    @test status_of(gate(), upgrade()) == 401
+    @test status_of(gate(), upgrade("authorization" => "Basic " * whole)) == 401
+    @test status_of(gate(), upgrade("authorization" => "Bearer $whole", "authorization" => "Bearer $whole")) == 401
 end
 
 @testset "a browser is refused whatever it bears, and so is another path" begin
-    @test answer(gate(), upgrade("authorization" => "Bearer $(token())", "origin" => "http://localhost")) == 403
-    @test answer(gate(), upgrade("authorization" => "Bearer $(token())"; target = "/other")) == 404
-    @test answer(gate(), upgrade("authorization" => "Bearer $(token())"; target = "/compute?x=1")) == 101
+    @test status_of(gate(), upgrade("authorization" => "Bearer $(token())", "origin" => "http://localhost")) == 403
+    @test status_of(gate(), upgrade("authorization" => "Bearer $(token())"; target = "/other")) == 404
+    @test status_of(gate(), upgrade("authorization" => "Bearer $(token())"; target = "/compute?x=1")) == 101
 end
 
 @testset "a nonce is remembered as long as its token could be used, and no longer" begin
     now = Ref(NOW)
     one = Gate(SECRET; clock = () -> now[])
     ahead = token(time = NOW + 300)
-    @test answer(one, bearing(ahead)) == 101
+    @test status_of(one, bearing(ahead)) == 101
     now[] = NOW + 599
-    @test answer(one, bearing(ahead)) == 401
+    @test status_of(one, bearing(ahead)) == 401
     now[] = NOW + 10_000
-    @test answer(one, bearing(token(time = now[], nonce = "a"^32))) == 101
+    @test status_of(one, bearing(token(time = now[], nonce = "a"^32))) == 101
     @test length(one.seen) == 1
 end
 
