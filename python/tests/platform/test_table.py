@@ -28,9 +28,13 @@ STEPS = {"initdb", "migrate", "first-admin"}
 
 
 def table(
-    state_dir: Path, *, only: tuple[str, ...] = (), broker: Broker = "redis"
+    state_dir: Path,
+    *,
+    only: tuple[str, ...] = (),
+    broker: Broker = "redis",
+    detours: dict[str, dict[str, str]] | None = None,
 ) -> dict[str, ProcessSpec]:
-    options = PlatformOptions(state_dir=state_dir, only=only, broker=broker)
+    options = PlatformOptions(state_dir=state_dir, only=only, broker=broker, detours=detours or {})
     computes = (
         ComputeNode("compute-julia", ("julia",)),
         ComputeNode("compute-python", ("python",)),
@@ -88,6 +92,15 @@ def test_the_bridge_knows_every_compute_node(rows: dict[str, ProcessSpec]) -> No
     assert urls == tuple(f"ws://{node.address}/compute" for node in nodes)
     for node, url in zip(nodes, urls, strict=True):
         assert f"--port {url.removesuffix('/compute').rpartition(':')[2]}" in " ".join(node.command)
+
+
+def test_a_detour_is_one_process_s_way_to_one_server(tmp_path: Path) -> None:
+    rows = table(tmp_path, detours={"bridge": {"compute-python": "127.0.0.1:1"}})
+    urls = read_settings(BridgeSettings, rows["bridge"].environment).compute_urls
+    assert urls == (f"ws://{rows['compute-julia'].address}/compute", "ws://127.0.0.1:1/compute")
+    assert "--port 1" not in " ".join(rows["compute-python"].command)
+    changed = {name for name, row in rows.items() if "127.0.0.1:1/" in str(row.environment)}
+    assert changed == {"bridge"}
 
 
 def test_with_rocketmq_the_queue_goes_through_it_and_is_waited_for(

@@ -18,7 +18,8 @@ class PlatformOptions:
     ``broker``: what carries the tasks; ``rocketmq`` needs scripts/setup-rocketmq and Java.
     ``workers`` counts the worker processes of each compute node. ``only`` narrows the platform
     to the named processes (and drops the order they would have had to the others): tests use it
-    for a bare PostgreSQL and Redis.
+    for a bare PostgreSQL and Redis. ``detours[process][server]`` is the ``host:port`` at which the
+    process shall look for the server: whoever tries faults of the network listens there.
     """
 
     state_dir: Path = field(default_factory=lambda: default_state_dir())
@@ -26,6 +27,7 @@ class PlatformOptions:
     engine: Engine = "all"
     workers: int = field(default_factory=lambda: default_workers())
     only: tuple[str, ...] = ()
+    detours: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
     def __post_init__(self) -> None:
         # The processes are told this path; where they are started from must not matter.

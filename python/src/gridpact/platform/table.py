@@ -93,7 +93,12 @@ def process_table(
     else:
         steps.forget()
         done = frozenset[str]()
-    environment = platform_environment(options.state_dir, options.broker, secrets, addresses)
+
+    def environment(process: str) -> dict[str, str]:
+        detours = options.detours.get(process, {})
+        told = {**addresses, **{name: Address.parse(text) for name, text in detours.items()}}
+        return platform_environment(options.state_dir, options.broker, secrets, told)
+
     broker = _rocketmq_rows(options, addresses) if options.broker == "rocketmq" else ()
     brokers = ("redis", *(row.name for row in broker))
     rows = (
@@ -125,7 +130,7 @@ def process_table(
         ProcessSpec(
             name="migrate",
             command=_python("gridpact.migrations"),
-            environment=environment,
+            environment=environment("migrate"),
             after=("postgres",),
             one_shot=True,
         ),
@@ -133,7 +138,7 @@ def process_table(
             name="first-admin",
             command=_python("gridpact.identity.bootstrap_admin"),
             environment={
-                **environment,
+                **environment("first-admin"),
                 "GRIDPACT_ADMIN_EMAIL": secrets.admin_email,
                 "GRIDPACT_ADMIN_PASSWORD": secrets.admin_password,
             },
@@ -143,7 +148,7 @@ def process_table(
         ProcessSpec(
             name="services",
             command=_python("gridpact.services"),
-            environment=environment,
+            environment=environment("services"),
             after=("postgres", "redis", "migrate"),
             probe=partial(grpc_is_serving, addresses["services"]),
             address=str(addresses["services"]),
@@ -151,19 +156,19 @@ def process_table(
         ProcessSpec(
             name="relay",
             command=_python("gridpact.relay"),
-            environment=environment,
+            environment=environment("relay"),
             after=("postgres", *brokers, "migrate"),
         ),
         ProcessSpec(
             name="bridge",
             command=_python("gridpact.bridge"),
-            environment=environment,
+            environment=environment("bridge"),
             after=(*brokers, "services"),
         ),
         ProcessSpec(
             name="api",
             command=_python("gridpact.api"),
-            environment=environment,
+            environment=environment("api"),
             after=("redis", "services"),
             probe=partial(http_is_ready, addresses["api"], "/health/ready"),
             address=str(addresses["api"]),
