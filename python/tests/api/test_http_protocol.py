@@ -15,12 +15,20 @@ BEGIN = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
 
 class Echo:
-    """Answers with the length of the body; at ``/endless``, for as long as somebody listens."""
+    """Answers with the length of the body; at ``/endless``, for as long as somebody listens.
+
+    At ``/refused`` it answers 413 and reads nothing.
+    """
 
     def __init__(self) -> None:
         self.caller_gone = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/refused":
+            headers = [(b"content-length", b"3"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 413, "headers": headers})
+            await send({"type": "http.response.body", "body": b"no!"})
+            return
         body = b""
         while (message := await receive())["type"] == "http.request":
             body += message["body"]
@@ -125,3 +133,26 @@ async def test_hangs_up_on_who_does_not_read(
     async with asyncio.timeout(10):
         await echo.caller_gone.wait()
     writer.close()
+
+
+async def test_who_is_refused_in_the_middle_of_a_body_hears_of_it(port: int) -> None:
+    size = 64 * HEAD_BYTES
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+    # The answer has been sent. A connection that is closed now is reset by what comes next.
+    assert await reader.readexactly(1) == b"H"
+    for _ in range(64):
+        writer.write(b"x" * HEAD_BYTES)
+        await writer.drain()
+    answer = await reader.read()
+    assert answer.startswith(b"TTP/1.1 413 ")
+    assert answer.endswith(b"no!")
+    writer.close()
+
+
+async def test_hangs_up_on_who_is_refused_and_goes_on_and_on(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "LINGER_S", 0.05)
+    head = b"POST /refused HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    assert (await exchange(port, head, b"x")).endswith(b"no!")
