@@ -2,7 +2,7 @@
 # The targets install what they need: scripts/setup* do nothing when nothing changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-broker demo rocketmq up down status test test-full check bench-compute bench-queue generate format lint lock clean
+.PHONY: help setup setup-dev setup-broker demo rocketmq up down status test test-full check bench-compute bench-queue faults generate format lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +54,11 @@ bench-queue: setup ## measure tasks a second through the queue beside Celery and
 	@scripts/setup-rocketmq || echo "setup-rocketmq: RocketMQ will be missing"
 	@scripts/setup-bench
 	@.venv/bin/python -m bench.queue $(ARGS)
+
+faults: setup ## break everything and check that nothing is lost (SEEDS=30, FAULTS="4 5", BROKER=redis, ENGINE=julia)
+	@scripts/setup-rocketmq || echo "setup-rocketmq: the faults of RocketMQ will be missing"
+	@.venv/bin/python -m bench.faults $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FAULTS),--faults "$(FAULTS)") \
+		$(if $(BROKER),--broker $(BROKER)) $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 generate: setup-dev ## write the code that the contracts define
 	@.venv/bin/python -m gridpact.codegen

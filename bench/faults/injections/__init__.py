@@ -1,0 +1,1 @@
+"""The faults, grouped by what they do to the platform."""

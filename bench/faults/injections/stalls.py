@@ -1,0 +1,131 @@
+"""Processes that stand still, die silently with what they hold, or forget everything."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from bench.faults.history import now_s
+from bench.faults.scene import Scene
+from bench.faults.stage import until
+from gridpact.contracts.channels import QUEUE_INVISIBILITY_MS
+from gridpact.platform.addresses import PortClaims
+
+_BRIDGE_GROWTH_MIB = 64.0
+
+
+async def lease_holder_beyond_its_lease(scene: Scene) -> None:
+    """7: bridge and node stand still; a second pair takes the task over; then they go on."""
+    stage = scene.stage
+    task_id = await scene.witness_at_work(hold_ms=3000)
+    claims = PortClaims()
+    (address,) = claims.claim(["another"]).values()
+    mark = stage.mark("bridge")
+    try:
+        with stage.frozen("bridge", stage.node):
+            await scene.must_be_hit(task_id)
+            struck_s = now_s()
+            node = stage.another("gridpact.compute", "--port", str(address.port), "--workers", "1")
+            bridge = stage.another("gridpact.bridge", compute_urls=f"ws://{address}/compute")
+            async with node, bridge:
+
+                async def is_taken_over() -> bool:
+                    return (await stage.task(task_id))[1] == 2
+
+                await until(is_taken_over, "another attempt is opened", 40)
+                scene.noticed_s = now_s()
+                if scene.is_even:
+                    await scene.users.until_ended(task_id)
+                # Else the first result comes while the second attempt computes.
+                for process in (*stage.tree("bridge"), *stage.tree(stage.node)):
+                    process.resume()
+                await stage.until_logged("bridge", "outcome-refused|lease-lost", mark)
+                scene.strike()
+                scene.struck_s = struck_s
+                scene.heal()
+                await scene.users.until_ended(task_id)
+    finally:
+        claims.close()
+    attempts = await scene.attempts_of(task_id)
+    scene.require(attempts == 2, f"{attempts} attempts, not the stale one and the good one")
+
+
+async def bridge_or_broker_stands_still(scene: Scene) -> None:
+    """8: first the bridge, then the broker; nothing notices, so everything must wait."""
+    stage = scene.stage
+    for name in ("bridge", stage.broker_process):
+        with stage.frozen(name):
+            if name == "bridge":
+                task_id = await scene.witness()
+            await asyncio.sleep(scene.chance.uniform(4.0, 7.0))
+            if name == "bridge":
+                state, _ = await stage.task(task_id)
+                scene.require(state == "QUEUED", f"a task is {state} while the bridge stands still")
+            scene.strike()
+        scene.heal()
+        await scene.load.until(5)
+
+
+async def redis_forgets_everything(scene: Scene) -> None:
+    """10: FLUSHALL while a task lies in the queue and another one is held."""
+    stage = scene.stage
+    held = await scene.witness_at_work(hold_ms=2000)
+    with stage.frozen("bridge"):
+        task_id = await scene.witness()
+
+        async def is_published() -> bool:
+            return not await stage.is_in_outbox(task_id)
+
+        await until(is_published, "the task is published")
+        async with stage.redis() as redis, stage.consumer() as consumer:
+            before = (await consumer.backlog()).visible_count
+            scene.require(before >= 1, "nothing lay in the queue")
+            await redis.flushall()
+            after = (await consumer.backlog()).visible_count
+        if before > after:
+            scene.strike(before - after)
+    await scene.users.until_ended(task_id, within_s=90)
+    scene.notice()
+    await scene.users.until_ended(held)
+
+
+async def consumer_dies_with_a_message(scene: Scene) -> None:
+    """11: another consumer takes the message, and is never heard of again."""
+    stage = scene.stage
+    slow = await scene.witness(hold_ms=QUEUE_INVISIBILITY_MS + 3000)
+    await stage.until_at_work(slow)
+    invisible = timedelta(milliseconds=QUEUE_INVISIBILITY_MS)
+    async with stage.consumer() as consumer:
+        with stage.frozen("bridge"):
+            task_id = await scene.witness()
+
+            async def is_taken() -> bool:
+                taken = await consumer.receive(16, invisible, timedelta(seconds=1))
+                return any(each.key == task_id for each in taken)
+
+            await until(is_taken, "the other consumer takes the message")
+            scene.strike()
+    await stage.until_state(task_id, "SUCCEEDED")
+    scene.notice()
+    attempts = await scene.attempts_of(slow)
+    scene.require(attempts == 1, f"a long task was claimed from its worker: {attempts} attempts")
+
+
+async def tables_are_locked(scene: Scene) -> None:
+    """13: somebody holds a lock for longer than anybody waits."""
+    stage, users = scene.stage, scene.users
+    before = len(users.refusals)
+    async with stage.locked("tasks.tasks", "tasks.idempotency_keys"):
+        scene.strike()
+
+        async def is_refused() -> bool:
+            return len(users.refusals) > before
+
+        await until(is_refused, "a client is told to come again", 20)
+        scene.notice()
+    scene.heal()
+    told = users.refusals[before:]
+    scene.require(
+        all(each.status == 503 and each.retry_after for each in told),
+        f"clients were told {sorted({(each.status, each.retry_after) for each in told}, key=str)}",
+    )
