@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,9 @@ from gridpact.kit.errors import unavailable
 from gridpact.kit.log import Log
 
 log = Log(__name__)
+
+# At the beginning, or within what is said of a script: `… @user_script: 7: -MISCONF Errors …`
+_PASSES = re.compile(r"(^|\s-?)(OOM|MISCONF|READONLY|LOADING)\b")
 
 
 def connect_redis(url: str, *, wait_s: float = 5.0) -> redis.asyncio.Redis:
@@ -43,7 +47,7 @@ def redis_errors() -> Iterator[None]:
         yield
     except ResponseError as error:
         # OOM, MISCONF (disk full), LOADING and READONLY pass; a wrong command does not.
-        if str(error).startswith(("OOM", "MISCONF", "READONLY", "LOADING")):
+        if _PASSES.search(str(error)):
             raise _gone(error) from error
         raise
     except (RedisConnectionError, RedisTimeoutError) as error:
