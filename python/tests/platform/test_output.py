@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import tempfile
 from pathlib import Path
 
@@ -30,6 +31,25 @@ def test_keeps_the_newest_lines_within_twice_the_limit(lines: list[str], limit: 
     assert all(len(content) <= limit or content.count(b"\n") == 1 for content in files)
     if len(whole) <= limit:
         assert files == [whole]
+
+
+def test_what_a_full_disk_does_not_take_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    log = LogFile(path)
+    log.write("before")
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond this: as on a full disk, the first line gets there in part.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 3, hard))
+    try:
+        log.write("partly")
+        log.write("not at all")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    log.write("after")
+    log.write("later")
+    log.close()
+    told = "(2 lines lost: the disk was full)"
+    assert path.read_text() == f"before\npar\n{told}\nafter\nlater\n"
 
 
 def test_the_terminal_shows_whose_line_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,21 +15,38 @@ _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
 class LogFile:
-    """Appends lines to a file; past LOG_BYTES the file becomes ``.1`` and a fresh one begins."""
+    """Appends lines to a file; past LOG_BYTES the file becomes ``.1`` and a fresh one begins.
+
+    What a full disk does not take is lost, and a line says how much as soon as there is room: a
+    platform must not end because nobody can write down what it does.
+    """
 
     def __init__(self, path: Path, limit: int = LOG_BYTES) -> None:
         self._path = path
         self._limit = limit
+        self._lost_count = 0
         self._open()
 
     def write(self, line: str) -> None:
         content = line.encode() + b"\n"
+        if self._lost_count:
+            # The last one may have been written in part.
+            content = b"\n(%d lines lost: the disk was full)\n" % self._lost_count + content
+        try:
+            self._append(content)
+            self._lost_count = 0
+        except OSError:
+            self._lost_count += 1
+
+    def _append(self, content: bytes) -> None:
         if self._size and self._size + len(content) > self._limit:
             self.close()
             self._path.replace(self._path.with_name(self._path.name + ".1"))
             self._open()
-        self._file.write(content)
-        self._size += len(content)
+        written = self._file.write(content)
+        self._size += written
+        if written < len(content):
+            raise OSError(errno.ENOSPC, "the disk is full")
 
     def close(self) -> None:
         self._file.close()

@@ -29,6 +29,7 @@ from gridpact.platform.supervisor import Supervisor
 from gridpact.platform.table import database_folder, listeners, process_table
 
 LEFTOVER_GRACE_SECONDS = 5.0
+WRITE_AGAIN_SECONDS = 1.0
 
 
 class Supervision:
@@ -42,6 +43,7 @@ class Supervision:
         self._state = "starting"
         self._reporter = Reporter(orders.report_descriptor)
         self._reported: set[str] = set()
+        self._overdue: asyncio.TimerHandle | None = None
         self._folder = StateFolder(options.state_dir)
         stop_leftovers(self._folder)
         notes: list[str] = []
@@ -92,6 +94,8 @@ class Supervision:
             self._report("platform", "failed", str(error))
             return 1
         finally:
+            if self._overdue is not None:
+                self._overdue.cancel()
             self._folder.remove_run()
             self._output.close()
         return 0
@@ -111,24 +115,35 @@ class Supervision:
         mine = Identity.of(os.getpid())
         keeper = Identity.of(os.getppid())
         assert mine is not None
-        self._folder.write_run(
-            RunRecord(
-                state=self._state,
-                # The keeper may just have died; this process then stops in a moment.
-                keeper=keeper or mine,
-                supervisor=mine,
-                start_time=self._start_time,
-                broker=self._options.broker,
-                addresses={name: str(address) for name, address in self._addresses.items()},
-                processes=processes,
-            )
+        record = RunRecord(
+            state=self._state,
+            # The keeper may just have died; this process then stops in a moment.
+            keeper=keeper or mine,
+            supervisor=mine,
+            start_time=self._start_time,
+            broker=self._options.broker,
+            addresses={name: str(address) for name, address in self._addresses.items()},
+            processes=processes,
         )
+        self._write(record)
         for process in processes:
             if process.state in ("ready", "done") and process.name not in self._reported:
                 self._reported.add(process.name)
                 if process.state == "done":
                     self._steps.note(process.name)
                 self._report(process.name, process.state)
+
+    def _write(self, record: RunRecord) -> None:
+        """Writes run.json, later if the disk is full: the processes must not suffer from that."""
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+        try:
+            self._folder.write_run(record)
+        except OSError as error:
+            self._say(f"run.json is out of date: {error}")
+            loop = asyncio.get_running_loop()
+            self._overdue = loop.call_later(WRITE_AGAIN_SECONDS, self._record)
 
     def _report(self, process: str, state: str, detail: str = "") -> None:
         elapsed_ms = round(1000 * (time.monotonic() - self._start_instant))

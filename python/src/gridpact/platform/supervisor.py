@@ -104,7 +104,7 @@ class Supervisor:
 
         Whatever way it ends, no process of the table runs afterwards. Raises PlatformError when
         a process cannot be brought up before the platform has ever been ready; afterwards such
-        a process is left as ``failed`` and the others go on.
+        a process is tried again for ever, because what keeps it down may pass: a full disk.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -156,9 +156,10 @@ class Supervisor:
                 return False
             problem = f"died: {describe_exit(exit_code)}"
             kept.failed_starts = 0
-        if spec.one_shot or kept.failed_starts > FAILED_STARTS_ALLOWED:
-            self._give_up(kept, "\n".join((f"{spec.name} {problem}; its last lines:", *last_lines)))
-            return False
+        hopeless = kept.failed_starts > FAILED_STARTS_ALLOWED and not self.was_ready
+        if spec.one_shot or hopeless:
+            self._change(kept, "failed")
+            raise PlatformError("\n".join((f"{spec.name} {problem}; its last lines:", *last_lines)))
         self._say(f"{spec.name} {problem}; starting it again in {kept.backoff_seconds():.1f} s")
         return True
 
@@ -183,12 +184,6 @@ class Supervisor:
 
     def _alive(self) -> list[Life]:
         return [kept.life for kept in self._kept.values() if kept.life is not None]
-
-    def _give_up(self, kept: _Kept, report: str) -> None:
-        self._change(kept, "failed")
-        if not self.was_ready:
-            raise PlatformError(report)
-        self._say(f"{kept.spec.name} is given up: {report}")
 
     def _change(self, kept: _Kept, state: str) -> None:
         kept.state = state
