@@ -22,6 +22,8 @@ from httpx_sse import EventSource, SSEError
 from bench.faults.history import TERMINAL, Action, History, Operation, Outcome, Seen, now_s
 
 SUCCEEDS = frozenset({"SUCCEEDED"})
+# Longer than the hour by which a fault sets the clock forward.
+_TIMEOUT_S = 7200
 _AGAIN_S = 0.2
 _ANSWER_S = 15.0
 _SILENCE_S = 20.0  # the stream beats every 15 s
@@ -69,7 +71,7 @@ def probe(
         return result["padding"] == "x" * result_bytes and result["held_ms"] >= hold_ms
 
     wanted = {"hold_ms": hold_ms, "result_bytes": result_bytes}
-    submission = {"kind": "probe", "engine": engine, "label": key, "input": wanted}
+    submission = _submission("probe", engine, key, wanted)
     return Wish(key, submission, is_right, ends)
 
 
@@ -77,12 +79,22 @@ def dispatch(key: str, example: dict[str, Any], engine: str = "auto") -> Wish:
     """A plan of the example's site, whose battery bears the key: that tells it from others."""
     (battery, *others) = example["batteries"]
     wanted = {**example, "batteries": [{**battery, "name": key}, *others]}
-    submission = {"kind": "dispatch", "engine": engine, "label": key, "input": wanted}
+    submission = _submission("dispatch", engine, key, wanted)
 
     def is_right(result: Any) -> bool:
         return result["status"] == "OPTIMAL" and result["batteries"][0]["name"] == key
 
     return Wish(key, submission, is_right)
+
+
+def _submission(kind: str, engine: str, key: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "engine": engine,
+        "label": key,
+        "timeout_s": _TIMEOUT_S,
+        "input": wanted,
+    }
 
 
 class _Event(msgspec.Struct):
@@ -232,7 +244,7 @@ class Users:
             for task in page["items"]:
                 key = task.get("label", "")
                 if key in self._earlier:
-                    return  # the newest come first
+                    continue
                 self._add(Action.LIST, "reader", Outcome.OK, invoked_s, key, task["task_id"], task)
             cursor = page.get("next_cursor")
             if cursor is None:

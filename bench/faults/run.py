@@ -85,6 +85,9 @@ async def play(
     scene.violations += [f"{each.what}: {' '.join(each.about)}" for each in verdict.violations]
     if fault.delivers_once and verdict.duplicate_deliveries:
         scene.violations.append(f"{verdict.duplicate_deliveries} false redeliveries")
+    recovery_s = _recovery_s(scene, users)
+    if recovery_s is not None and recovery_s > fault.heals_s:
+        scene.violations.append(f"recovered after {recovery_s:.1f} s, not {fault.heals_s:g} s")
     if not verdict.acknowledged:
         scene.violations.append("nothing was acknowledged")
     played = Played(
@@ -95,7 +98,7 @@ async def play(
         scene.hits,
         verdict,
         _between(scene.struck_s, scene.noticed_s),
-        _recovery_s(scene, users),
+        recovery_s,
         memory.peak_mib,
         memory.bridge_peak_mib,
         _p99_ms(load, users),

@@ -116,8 +116,12 @@ class Fault:
     holds: str
     inject: Injection
     on_both_brokers: bool = False
+    # On a platform of its own, whose disk is small; that needs root's rights.
+    fills_disk: bool = False
     rate: float = 10.0
     with_plans: bool = True
     # No worker died and no message was lost: nothing may be delivered twice.
     delivers_once: bool = False
     within_s: float = 120.0
+    # Generous: a node that starts takes long on a busy machine.
+    heals_s: float = 90.0

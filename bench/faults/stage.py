@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,22 @@ from gridpact.broker.bootstrap import connected_broker
 from gridpact.broker.port import Broker, Consumer
 from gridpact.contracts.channels import QUEUE_ADDRESS
 from gridpact.kit.settings import Address, RelaySettings, read_settings
+from gridpact.platform.error import PlatformError
 from gridpact.platform.lineage import dies_with_parent
 from gridpact.platform.options import Broker as BrokerName
 from gridpact.platform.options import Engine, PlatformOptions
+from gridpact.platform.postgres import DATABASE
 from gridpact.platform.running import RunningPlatform, running_platform
 from gridpact.platform.state import Identity, ProcessRecord, StateFolder
 
 LOOK_AGAIN_S = 0.01
 _SETTLE_S = 60.0
+_SMALL_DISK_MIB = 512
+_END_SESSIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'gridpact'"
+)
+_WATCH_S = 0.5
+_REPORTS = 3
 
 
 class NotInjected(Exception):
@@ -111,6 +120,20 @@ class Stage:
     def workers(self) -> list[psutil.Process]:
         """The worker processes of the node, those that stand by included."""
         return self.process(self.node).children(recursive=True)
+
+    async def worker_at_work(self) -> list[psutil.Process]:
+        """The worker that holds a long probe: the one that reports progress and reads nothing.
+
+        All of them where that does not tell, as with the Julia engine, whose probes are silent.
+        """
+        before = {worker: _calls(worker) for worker in self.workers()}
+        await asyncio.sleep(_WATCH_S)
+        reporting: list[psutil.Process] = []
+        for worker, (reads, writes) in before.items():
+            reads_now, writes_now = _calls(worker)
+            if reads_now == reads and writes_now >= writes + _REPORTS:
+                reporting.append(worker)
+        return reporting if len(reporting) == 1 else [*before]
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> Identity:
         """Signals the process; who it was."""
@@ -285,6 +308,50 @@ class Stage:
 
         return await until(waiting, f"a statement waits: {words}")
 
+    @asynccontextmanager
+    async def clock_set_by(self, shift: timedelta) -> AsyncIterator[None]:
+        """The database tells another time while entered, to every session of the platform.
+
+        A function of the same name stands before PostgreSQL's own. The sessions end, because only
+        new ones look there.
+        """
+        seconds = shift.total_seconds()
+        await self._rule(
+            "CREATE SCHEMA IF NOT EXISTS faults",
+            "CREATE OR REPLACE FUNCTION faults.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+            f" AS $$ SELECT pg_catalog.clock_timestamp() + interval '{seconds} s' $$",
+            f"ALTER DATABASE {DATABASE} SET search_path = faults, pg_catalog",
+            _END_SESSIONS,
+        )
+        try:
+            yield
+        finally:
+            await self._rule(f"ALTER DATABASE {DATABASE} RESET search_path", _END_SESSIONS)
+
+    async def _rule(self, *statements: str) -> None:
+        connection = await self._connect(autocommit=True)
+        try:
+            for statement in statements:
+                await connection.execute(statement.encode())
+        finally:
+            await connection.close()
+
+    # The disk
+
+    @contextmanager
+    def disk_full(self) -> Iterator[None]:
+        """Nothing can be written into the state folder while entered. Only on a disk of its own."""
+        ballast = self.running.folder.path / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            try:
+                for size in (2**20, 2**12, 1):
+                    with suppress(OSError):
+                        while True:
+                            file.write(bytes(size))
+                yield
+            finally:
+                ballast.unlink()
+
     async def _connect(self, *, autocommit: bool) -> psycopg.AsyncConnection[Any]:
         url = self.running.environment["GRIDPACT_DATABASE_URL"]
         return await psycopg.AsyncConnection.connect(
@@ -352,11 +419,16 @@ def stopped(processes: Sequence[psutil.Process]) -> Iterator[None]:
 
 @asynccontextmanager
 async def staged(
-    folder: Path, broker: BrokerName, engine: Engine, workers: int = 2
+    folder: Path, broker: BrokerName, engine: Engine, *, workers: int = 2, small_disk: bool = False
 ) -> AsyncIterator[Stage]:
-    """A platform of its own, with a wire wherever a fault of the network is wanted."""
+    """A platform of its own, with a wire wherever a fault of the network is wanted.
+
+    ``small_disk``: on a disk of its own that can be filled up; PlatformError without root's rights.
+    """
     state = StateFolder(folder)
     async with AsyncExitStack() as stack:
+        if small_disk:
+            stack.enter_context(_mounted(folder, _SMALL_DISK_MIB))
         wires: dict[str, Wire] = {}
         detours: dict[str, dict[str, str]] = {}
         for client, server in (("bridge", f"compute-{engine}"), ("services", "postgres")):
@@ -370,6 +442,24 @@ async def staged(
         stage = Stage(running, engine, wires)
         stack.push_async_callback(stage.close)
         yield stage
+
+
+@contextmanager
+def _mounted(folder: Path, mib: int) -> Iterator[None]:
+    """A disk in memory."""
+    folder.mkdir(parents=True)
+    options = f"size={mib}m,mode=0700"
+    mounting = subprocess.run(
+        ("mount", "-t", "tmpfs", "-o", options, "faults", str(folder)),
+        capture_output=True,
+        text=True,
+    )
+    if mounting.returncode != 0:
+        raise PlatformError(f"no disk of its own: {mounting.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(("umount", "--lazy", str(folder)), check=True)
 
 
 def _finder(state: StateFolder, server: str) -> Callable[[], Address | None]:
@@ -402,6 +492,15 @@ class MemoryWatch:
         self.peak_mib = max(self.peak_mib, sum(map(rss_mib, keeper.children(recursive=True))))
         with suppress(NotInjected):
             self.bridge_peak_mib = max(self.bridge_peak_mib, rss_mib(self._stage.process("bridge")))
+
+
+def _calls(process: psutil.Process) -> tuple[int, int]:
+    """How often a process has read, and written."""
+    try:
+        counters = process.io_counters()
+    except psutil.NoSuchProcess:
+        return 0, 0
+    return counters.read_count, counters.write_count
 
 
 def rss_mib(process: psutil.Process) -> float:

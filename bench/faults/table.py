@@ -5,6 +5,10 @@ from __future__ import annotations
 from bench.faults.injections import crowds, kills, messages, network, sizes, stalls
 from bench.faults.scene import Fault
 
+# The message itself must come back, long before the sweeper takes it for lost: half a minute after
+# the end of its lease, or of its publication.
+_BEFORE_THE_SWEEPER_S = 28.0
+
 FAULTS = (
     Fault(
         1,
@@ -31,6 +35,7 @@ FAULTS = (
         "delivered again, one effect",
         kills.bridge_between_send_and_acknowledgement,
         on_both_brokers=True,
+        heals_s=_BEFORE_THE_SWEEPER_S,
     ),
     Fault(
         5,
@@ -78,6 +83,7 @@ FAULTS = (
         "consumer dead with a message",
         "claimed by another; a long task is not",
         stalls.consumer_dies_with_a_message,
+        heals_s=_BEFORE_THE_SWEEPER_S,
     ),
     Fault(
         12,
@@ -91,6 +97,14 @@ FAULTS = (
         "503 with Retry-After",
         stalls.tables_are_locked,
         delivers_once=True,
+    ),
+    Fault(
+        14,
+        "disk full",
+        "503, reads work; recovers by itself",
+        stalls.disk_is_full,
+        fills_disk=True,
+        rate=20.0,
     ),
     Fault(
         15,
@@ -147,6 +161,12 @@ FAULTS = (
         crowds.nodes_come_back_at_once,
         rate=3.0,
         with_plans=False,
+    ),
+    Fault(
+        23,
+        "clock of the database set by an hour, and back",
+        "leases lose nobody's work",
+        stalls.clock_is_set,
     ),
     Fault(
         24,

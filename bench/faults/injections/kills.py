@@ -101,12 +101,13 @@ async def bridge_between_send_and_acknowledgement(scene: Scene) -> None:
 
 
 async def worker_at_work(scene: Scene) -> None:
-    """5: the processes that compute, or the whole node, by turns."""
+    """5: the process that computes, or the whole node, by turns."""
     stage = scene.stage
     task_id = await scene.witness_at_work(hold_ms=3000)
     front = stage.process(stage.node)
-    victims = stage.workers() if scene.is_even else stage.tree(stage.node)
+    victims = await stage.worker_at_work() if scene.is_even else stage.tree(stage.node)
     marks = stage.mark("bridge"), stage.mark(stage.node)
+    scene.notes["killed"] = len(victims)
     for victim in victims:
         with suppress(psutil.NoSuchProcess):
             victim.kill()

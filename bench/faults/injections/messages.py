@@ -65,7 +65,7 @@ async def _deadly_task(scene: Scene) -> None:
             return bool(rows)
 
         await until(is_at_work, f"attempt {attempt} is at work", 60)
-        for worker in stage.workers():
+        for worker in await stage.worker_at_work():
             with suppress(psutil.NoSuchProcess):
                 worker.kill()
         scene.strike()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
+from bench.faults.clients import Unanswered
 from bench.faults.history import now_s
 from bench.faults.scene import Scene
-from bench.faults.stage import until
+from bench.faults.stage import NotInjected, until
 from gridpact.contracts.channels import QUEUE_INVISIBILITY_MS
 from gridpact.platform.addresses import PortClaims
 
-_BRIDGE_GROWTH_MIB = 64.0
+_AN_HOUR_S = 3600.0
 
 
 async def lease_holder_beyond_its_lease(scene: Scene) -> None:
@@ -129,3 +131,51 @@ async def tables_are_locked(scene: Scene) -> None:
         all(each.status == 503 and each.retry_after for each in told),
         f"clients were told {sorted({(each.status, each.retry_after) for each in told}, key=str)}",
     )
+
+
+async def clock_is_set(scene: Scene) -> None:
+    """23: the clock of the database, by which all leases are judged, jumps an hour and back."""
+    stage = scene.stage
+    hours = [1, -1] if scene.is_even else [-1, 1]
+    for hour in hours:
+        task_id = await scene.witness_at_work(hold_ms=3000)
+        async with stage.clock_set_by(timedelta(hours=hour)):
+            fresh = await scene.witness_at_work(hold_ms=500)
+            ((far,),) = await stage.rows(
+                "SELECT abs(extract(epoch FROM submitted_time - pg_catalog.clock_timestamp()))"
+                "::float8 FROM tasks.tasks WHERE task_id = %s",
+                fresh,
+            )
+            if far < _AN_HOUR_S / 2:
+                raise NotInjected(f"the clock of the database is {far:.0f} s off")
+            scene.strike()
+            await scene.users.until_ended(fresh)
+            await scene.users.until_ended(task_id)
+            across = await scene.witness_at_work(hold_ms=2000)
+        scene.heal()
+        await scene.users.until_ended(across)
+
+
+async def disk_is_full(scene: Scene) -> None:
+    """14: not a byte is left for PostgreSQL, Redis, logs and records."""
+    stage, users = scene.stage, scene.users
+    known = await scene.witness()
+    await users.until_ended(known)
+    before = len(users.refusals)
+    with stage.disk_full():
+        scene.struck_s = now_s()
+
+        async def is_refused() -> bool:
+            return len(users.refusals) > before
+
+        await until(is_refused, "a client is told to come again", 40)
+        scene.notice()
+        scene.strike()
+        await asyncio.sleep(scene.chance.uniform(3.0, 6.0))
+        with suppress(Unanswered):
+            await users.read(known)
+            scene.notes["reads_work"] = True
+    scene.heal()
+    scene.require(scene.notes.get("reads_work", False), "a task could not be read")
+    told = {each.status for each in users.refusals[before:]}
+    scene.require(told == {503}, f"clients were told {told}, not 503")
