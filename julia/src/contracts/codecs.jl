@@ -4079,6 +4079,7 @@ function Reading.read_map(its::Reading.Reader, ::Type{Welcome})
     engine_version = ""
     kinds = nothing
     capacity = 0
+    queue = 0
     heartbeat_interval_ms = 0
     proof = ""
     opened, count = Reading.open_map!(its)
@@ -4100,18 +4101,20 @@ function Reading.read_map(its::Reading.Reader, ::Type{Welcome})
         elseif at == 7
             capacity = Reading.whole!(its, record, 7)
         elseif at == 8
-            heartbeat_interval_ms = Reading.whole!(its, record, 8)
+            queue = Reading.whole!(its, record, 8)
         elseif at == 9
-            proof = Reading.text!(its, record, 9)
+            heartbeat_interval_ms = Reading.whole!(its, record, 9)
+        elseif at == 10
+            proof = Reading.text!(its, record, 10)
         end
     end
-    Reading.close_map!(its, seen, 1022)
-    return Welcome(contract_version, node_id, engine, engine_version, kinds::Vector{String}, capacity, heartbeat_interval_ms, proof)
+    Reading.close_map!(its, seen, 1790)
+    return Welcome(contract_version, node_id, engine, engine_version, kinds::Vector{String}, capacity, queue, heartbeat_interval_ms, proof)
 end
 
 function Writing.write_map(out::Writing.Writer, its::Welcome)
     record = ContractShapes.WELCOME
-    Writing.open_map!(out, 9)
+    Writing.open_map!(out, 10)
     Writing.tag!(out, record, 1)
     Writing.member!(out, record, 2, its.contract_version)
     Writing.member!(out, record, 3, its.node_id)
@@ -4119,8 +4122,9 @@ function Writing.write_map(out::Writing.Writer, its::Welcome)
     Writing.member!(out, record, 5, its.engine_version)
     Writing.member!(out, record, 6, its.kinds)
     Writing.member!(out, record, 7, its.capacity)
-    Writing.member!(out, record, 8, its.heartbeat_interval_ms)
-    Writing.member!(out, record, 9, its.proof)
+    Writing.member!(out, record, 8, its.queue)
+    Writing.member!(out, record, 9, its.heartbeat_interval_ms)
+    Writing.member!(out, record, 10, its.proof)
     return nothing
 end
 

@@ -2155,6 +2155,9 @@ Base.@kwdef struct Welcome <: Message
     kinds::Vector{String}
     # How many tasks at once.
     capacity::Int
+    # How many tasks more the node takes, to be worked on in order of arrival as soon as a worker is
+    # free.
+    queue::Int = 0
     heartbeat_interval_ms::Int
     # Hex HMAC-SHA256 of `gridpact-compute:` + nonce with the shared secret.
     proof::String

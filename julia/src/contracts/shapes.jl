@@ -765,6 +765,7 @@ const WELCOME = Record([
     Field("engine_version", Text(min_length=1, max_length=64)),
     Field("kinds", ListOf(Text(min_length=1, max_length=64), min_items=1, max_items=64)),
     Field("capacity", Numeric(whole=true, minimum=1, maximum=1024)),
+    Field("queue", Numeric(whole=true, minimum=0, maximum=1024), required=false),
     Field("heartbeat_interval_ms", Numeric(whole=true, minimum=100, maximum=60000)),
     Field("proof", Text(max_length=64, pattern="^[0-9a-f]{64}\$")),
 ])

@@ -2105,6 +2105,9 @@ class Welcome(Message, frozen=True, kw_only=True, tag_field="type", tag="welcome
     kinds: list[str]
     # How many tasks at once.
     capacity: int
+    # How many tasks more the node takes, to be worked on in order of arrival as soon as a worker is
+    # free.
+    queue: int = 0
     heartbeat_interval_ms: int
     # Hex HMAC-SHA256 of `gridpact-compute:` + nonce with the shared secret.
     proof: str
