@@ -18,6 +18,7 @@ from gridpact.contracts.errors import Reason
 from gridpact.kit.caller import current_token
 from gridpact.kit.errors import GridpactError, unavailable
 from gridpact.kit.log import Log
+from gridpact.kit.rpc.codec import FastCodec
 from gridpact.kit.rpc.status import StatusDetails, from_grpc
 from gridpact.kit.settings import Address
 from gridpact.kit.trace import traceparent
@@ -53,6 +54,7 @@ class RpcChannel(Channel):
         super().__init__(
             address.host,
             address.port,
+            codec=FastCodec(),
             status_details_codec=StatusDetails(),
             ssl=tls,
             # A peer that is gone without a word is found out while calls wait for it.

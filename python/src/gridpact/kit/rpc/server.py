@@ -6,14 +6,11 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from typing import Any, cast
 from weakref import WeakSet
 
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import DecodeError, Message
-from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.message import DecodeError
 from grpclib.const import Status
 from grpclib.events import RecvRequest, listen
 from grpclib.exceptions import GRPCError
@@ -29,6 +26,7 @@ from gridpact.kit.caller import Access, current_caller, current_token
 from gridpact.kit.errors import GridpactError, unavailable
 from gridpact.kit.log import Log
 from gridpact.kit.rpc.access import RpcService, access_by_path, method_paths
+from gridpact.kit.rpc.codec import FastCodec, contract_descriptors
 from gridpact.kit.rpc.health import Check, Health
 from gridpact.kit.rpc.status import StatusDetails, to_grpc
 from gridpact.kit.settings import Address
@@ -57,15 +55,14 @@ async def serving_rpc(
     Health says SERVING while every check passes. On leaving, health says NOT_SERVING, new calls are
     UNAVAILABLE, and calls under way have three seconds to end.
     """
-    descriptors = _descriptors()
-    calls = _Calls(access_by_path(services), verifier, descriptors)
+    calls = _Calls(access_by_path(services), verifier)
     names = frozenset(path.split("/")[1] for path in method_paths(services))
     health = Health(checks, names)
-    open_to_all = ServerReflection.extend([*services, health], pool=descriptors)
+    open_to_all = ServerReflection.extend([*services, health], pool=_shown())
     calls.table |= {
         path: Access.PUBLIC for path in method_paths(open_to_all) if path not in calls.table
     }
-    server = _Server(open_to_all, status_details_codec=StatusDetails())
+    server = _Server(open_to_all, codec=FastCodec(), status_details_codec=StatusDetails())
     listen(server, RecvRequest, calls.on_request)
     await server.start(address.host, address.port)
     try:
@@ -98,12 +95,9 @@ class _Server(Server):
 class _Calls:
     """The calls under way, and the way into each."""
 
-    def __init__(
-        self, table: dict[str, Access], verifier: TokenVerifier, descriptors: DescriptorPool
-    ) -> None:
+    def __init__(self, table: dict[str, Access], verifier: TokenVerifier) -> None:
         self.table = table
         self._verifier = verifier
-        self._strict = {path: _request_class(descriptors, path) for path in table}
         self._count = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -121,7 +115,6 @@ class _Calls:
     async def on_request(self, event: RecvRequest) -> None:
         """Puts everything that every call needs around the method."""
         method, metadata, access = event.method_func, event.metadata, self.table[event.method_name]
-        strict = self._strict.get(event.method_name)
         given_time = event.deadline is not None
         name = event.method_name
 
@@ -133,7 +126,7 @@ class _Calls:
             try:
                 await self._authorise(_text(metadata.get("authorization")), access)
                 async with asyncio.timeout(None if given_time else DEFAULT_DEADLINE_S):
-                    await method(cast("Stream[Any, Any]", _Checked(stream, strict)))
+                    await method(cast("Stream[Any, Any]", _Checked(stream)))
             except Exception as error:
                 raise _as_grpc(error, name) from error
             finally:
@@ -159,13 +152,11 @@ class _Checked(StreamIterator[Any]):
     """A stream that refuses a message by its stated size, before it is read, and by its form.
 
     grpclib reads whatever size a peer states. It offers no hook between the five bytes that state
-    it and the message, hence the look inside. betterproto2 takes truncated fields and fields of
-    the wrong type as they are: it gets what protobuf's own parser has made of the message.
+    it and the message, hence the look inside.
     """
 
-    def __init__(self, stream: Stream[Any, Any], strict: type[Message] | None) -> None:
+    def __init__(self, stream: Stream[Any, Any]) -> None:
         self._stream = stream
-        self._strict = strict
 
     async def recv_message(self) -> Any:
         inner: Any = self._stream
@@ -180,10 +171,6 @@ class _Checked(StreamIterator[Any]):
             raise GridpactError(Reason.MESSAGE_TOO_LARGE, words, limit_bytes=MAX_MESSAGE_BYTES)
         data = await inner._stream.recv_data(size)
         try:
-            if self._strict is not None:
-                message = self._strict.FromString(data)
-                message.DiscardUnknownFields()
-                data = message.SerializeToString()
             return inner._codec.decode(data, inner._recv_type)
         except DecodeError as error:
             words = "the message is no well-formed protobuf"
@@ -191,13 +178,6 @@ class _Checked(StreamIterator[Any]):
 
     async def send_message(self, message: Any) -> None:
         await self._stream.send_message(message)
-
-
-def _request_class(descriptors: DescriptorPool, path: str) -> type[Message]:
-    service, _, method = path.strip("/").partition("/")
-    return GetMessageClass(
-        descriptors.FindServiceByName(service).FindMethodByName(method).input_type
-    )
 
 
 def _as_grpc(error: Exception, method: str) -> GRPCError:
@@ -218,12 +198,9 @@ def _as_grpc(error: Exception, method: str) -> GRPCError:
     return to_grpc(error)
 
 
-def _descriptors() -> DescriptorPool:
+def _shown() -> DescriptorPool:
     """The pool that reflection shows: the contracts' descriptors and those of health."""
-    pool = DescriptorPool()
-    ours = files("gridpact.contracts.proto") / "descriptors.binpb"
-    for file in FileDescriptorSet.FromString(ours.read_bytes()).file:
-        pool.AddSerializedFile(file.SerializeToString())
+    pool = contract_descriptors()
     for theirs in (health_pb2, reflection_pb2):
         pool.AddSerializedFile(theirs.DESCRIPTOR.serialized_pb)
     return pool
