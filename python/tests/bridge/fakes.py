@@ -43,7 +43,9 @@ class FakeNode:
         capacity: int = 2,
         kinds: Sequence[str] = ("probe",),
         secret: str = SECRET,
+        queue: int = 0,
     ) -> None:
+        self._queue = queue
         self._engine: messages.Engine = engine
         self._capacity = capacity
         self._kinds = list(kinds)
@@ -103,6 +105,7 @@ class FakeNode:
                     engine_version="0.0.1",
                     kinds=self._kinds,
                     capacity=self._capacity,
+                    queue=self._queue,
                     heartbeat_interval_ms=5000,
                     proof=proof_of_node(self._secret, hello.nonce),
                 )
@@ -128,6 +131,10 @@ class FakeNode:
                 self.told.put_nowait(message)
             case _:
                 pass
+
+
+def accepted(task: messages.TaskMessage) -> messages.Accepted:
+    return messages.Accepted(task_id=task.task_id, fencing_token=task.fencing_token)
 
 
 def result_of(task: messages.TaskMessage, body: bytes = b"\x80") -> messages.Result:

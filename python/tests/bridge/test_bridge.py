@@ -21,7 +21,15 @@ from gridpact.broker.redis_streams import RedisStreamsBroker
 from gridpact.contracts import messages
 from gridpact.contracts.channels import QUEUE_ADDRESS
 from gridpact.kit.settings import BridgeSettings
-from tests.bridge.fakes import SECRET, SOON_S, FakeNode, FakeOwner, error_of, result_of
+from tests.bridge.fakes import (
+    SECRET,
+    SOON_S,
+    FakeNode,
+    FakeOwner,
+    accepted,
+    error_of,
+    result_of,
+)
 from tests.broker.suite.redis_streams import RedisStreamsUnderTest
 from tests.redis import RedisServer
 
@@ -555,6 +563,94 @@ class TestSeveralNodes:
             for node, task in tasks:
                 await node.say(result_of(task))
             await owner.until_ended(*task_ids)
+
+
+class TestAhead:
+    """A node with a queue is sent quick tasks before its worker is free."""
+
+    @asynccontextmanager
+    async def with_tasks_ahead(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> AsyncIterator[tuple[FakeNode, list[messages.TaskMessage]]]:
+        """A node with one worker that has three tasks, of which the worker has the first."""
+        async with (
+            FakeNode(capacity=1, queue=4).running() as node,
+            bridge(redis_server, owner, node),
+        ):
+            await publish(broker)
+            await node.say(result_of(await node.next_task()))
+            await publish(broker, 3)
+            tasks = [await node.next_task() for _ in range(3)]
+            await node.say(accepted(tasks[0]))
+            yield node, tasks
+
+    async def test_they_are_worked_on_one_after_the_other(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with self.with_tasks_ahead(redis_server, broker, owner) as (node, tasks):
+            for task in tasks:
+                await node.say(result_of(task))
+            await until_acknowledged(broker)
+        assert [task.attempt for task in tasks] == [1, 1, 1]
+
+    async def test_lost_with_their_node_they_are_the_same_attempt_at_the_next(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with self.with_tasks_ahead(redis_server, broker, owner) as (node, tasks):
+            await node.die()
+            again: dict[str, messages.TaskMessage] = {}
+            while len(again) < 3:
+                # One worker, and of the new connection nothing is known yet.
+                task = await node.next_task()
+                again[task.task_id] = task
+                await node.say(result_of(task))
+            await until_acknowledged(broker)
+        attempts = [again[task.task_id].attempt for task in tasks]
+        tokens = [again[task.task_id].fencing_token for task in tasks]
+        assert attempts == tokens == [2, 1, 1]
+        assert [len(owner.task(task.task_id).endings) for task in tasks] == [2, 1, 1]
+
+    async def test_those_that_wait_go_to_a_worker_that_is_idle(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with (
+            FakeNode(capacity=1, queue=4).running() as node,
+            FakeNode(capacity=1).running() as other,
+            bridge(redis_server, owner, node, other),
+        ):
+            await asyncio.gather(*(each.met.acquire() for each in (node, other)))
+            await publish(broker, 2)
+            elsewhere = await other.next_task()
+            await node.say(result_of(await node.next_task()))
+            await publish(broker, 3)
+            tasks = [await node.next_task() for _ in range(3)]
+            await node.say(accepted(tasks[0]))
+            other.answer = result_of
+            await other.say(result_of(elsewhere))
+            for _ in range(2):
+                cancel = await node.next_cancel()
+                recalled = next(task for task in tasks if task.task_id == cancel.task_id)
+                await node.say(error_of(recalled, "CANCELLED", retryable=False))
+            await owner.until_ended(*(task.task_id for task in tasks[1:]))
+            await node.say(result_of(tasks[0]))
+            await until_acknowledged(broker)
+        for task in tasks:
+            (ending,) = owner.task(task.task_id).endings
+            assert ending.succeeded is not None
+            assert owner.task(task.task_id).attempts == 1
+
+    async def test_cancelled_they_end_as_cancelled(
+        self, redis_server: RedisServer, redis: Redis, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with self.with_tasks_ahead(redis_server, broker, owner) as (node, tasks):
+            await redis.publish(CANCEL_CHANNEL, tasks[2].task_id)
+            await node.next_cancel()
+            await node.say(error_of(tasks[2], "CANCELLED", retryable=False))
+            for task in tasks[:2]:
+                await node.say(result_of(task))
+            await until_acknowledged(broker)
+        (ending,) = owner.task(tasks[2].task_id).endings
+        assert ending.cancelled is not None
 
 
 class TestDrain:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gridpact.bridge.domain import Fleet
+from gridpact.bridge.domain import AHEAD_MS, Fleet
 
 LANES = ("auto", "julia", "python")
 
@@ -19,6 +19,7 @@ class FleetNode:
     capacity: int
     kinds: tuple[str, ...] = ("probe",)
     engine_version: str = "0.0.1"
+    queue: int = 0
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -45,7 +46,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.fleet.leave(node)
         del self.busy[node]
         # Its attempts let go of it afterwards.
-        self.fleet.release(node)
+        self.fleet.release(node, "probe")
 
     @rule(lane=st.sampled_from(LANES))
     def take(self, lane: str) -> None:
@@ -67,7 +68,7 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         node = data.draw(st.sampled_from([node for node, busy in self.busy.items() if busy]))
-        self.fleet.release(node)
+        self.fleet.release(node, "probe")
         self.busy[node] -= 1
 
     @invariant()
@@ -80,3 +81,54 @@ class FleetMachine(RuleBasedStateMachine):
 
 
 TestFleet = FleetMachine.TestCase
+
+
+class TestAhead:
+    """What nodes with a queue are sent before a worker is free."""
+
+    def test_is_nothing_of_a_kind_that_nobody_has_timed(self) -> None:
+        fleet, node = fleet_with(FleetNode("a", "python", 1, queue=8))
+        assert fleet.take("auto", "probe") is node
+        assert fleet.take("auto", "probe") is None
+
+    def test_is_as_much_as_the_workers_are_done_with_in_time(self) -> None:
+        fleet, node = fleet_with(FleetNode("a", "python", 2, queue=100))
+        fleet.worked(node, "probe", AHEAD_MS / 4)
+        assert fleet.free_count("auto", "probe") == 2 + 8
+        taken = 0
+        while fleet.take("auto", "probe") is not None:
+            taken += 1
+        # The last ones are expected to be done in time.
+        assert taken == 8
+        fleet.release(node, "probe")
+        assert fleet.free_count("auto", "probe") == 1
+
+    def test_is_at_most_the_queue(self) -> None:
+        fleet, node = fleet_with(FleetNode("a", "python", 2, queue=3))
+        fleet.worked(node, "probe", 0.0)
+        assert [fleet.take("auto", "probe") for _ in range(6)] == [node] * 5 + [None]
+
+    def test_is_nothing_behind_a_task_of_a_slow_kind(self) -> None:
+        kinds = ("probe", "dispatch")
+        fleet, node = fleet_with(FleetNode("a", "python", 1, kinds, queue=8))
+        fleet.worked(node, "probe", 0.1)
+        fleet.worked(node, "dispatch", 10 * AHEAD_MS)
+        assert fleet.take("auto", "dispatch") is node
+        assert fleet.take("auto", "probe") is None
+        fleet.release(node, "dispatch")
+        assert [fleet.take("auto", "probe") for _ in range(2)] == [node] * 2
+
+    def test_comes_after_every_idle_worker(self) -> None:
+        fleet, quick = fleet_with(FleetNode("a", "python", 1, queue=8))
+        idle = FleetNode("b", "python", 2)
+        fleet.join(idle)
+        fleet.worked(quick, "probe", 0.1)
+        taken = [fleet.take("auto", "probe") for _ in range(4)]
+        assert (taken.count(idle), taken.count(quick)) == (2, 2)
+        assert taken[3] is quick
+
+
+def fleet_with(node: FleetNode) -> tuple[Fleet, FleetNode]:
+    fleet = Fleet()
+    fleet.join(node)
+    return fleet, node

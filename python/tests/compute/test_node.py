@@ -16,6 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gridpact.compute.serve.front import serving
+from gridpact.compute.serve.pool import QUEUE_OF_WORKER
 from gridpact.contracts.channels import LIMITS, RECEIVE_FROM_NODE
 from gridpact.contracts.messages import (
     Accepted,
@@ -223,14 +224,37 @@ async def test_killed_worker_is_lost_and_replaced() -> None:
         assert isinstance(await bridge.last(), Result)
 
 
-async def test_more_tasks_than_workers_are_refused() -> None:
+async def test_tasks_wait_for_a_worker_in_the_order_in_which_they_came() -> None:
+    async with node() as url, bridge_to(url) as bridge:
+        for token in range(1, 5):
+            await bridge.ask(token, "probe", probe(hold_ms=1))
+        said = [await bridge.receive() for _ in range(8)]
+    told = [
+        (type(each), each.fencing_token) for each in said if isinstance(each, Accepted | Result)
+    ]
+    assert told == [(kind, token) for token in range(1, 5) for kind in (Accepted, Result)]
+
+
+async def test_task_that_waits_is_cancelled_at_once() -> None:
     async with node() as url, bridge_to(url) as bridge:
         await bridge.ask(1, "probe", probe(hold_ms=600_000))
         assert isinstance(await bridge.receive(), Accepted)
         await bridge.ask(2, "probe", probe(hold_ms=0))
+        await bridge.send(Cancel(task_id=TASK_ID.format(2), fencing_token=2))
         error = await bridge.last()
         assert isinstance(error, Error)
-        assert (error.reason, error.retryable, error.fencing_token) == ("NODE_BUSY", True, 2)
+        assert (error.reason, error.fencing_token) == ("CANCELLED", 2)
+
+
+async def test_more_tasks_than_workers_and_queue_are_refused() -> None:
+    async with node() as url, bridge_to(url) as bridge:
+        for token in range(1, 2 + QUEUE_OF_WORKER):
+            await bridge.ask(token, "probe", probe(hold_ms=600_000))
+        assert isinstance(await bridge.receive(), Accepted)
+        await bridge.ask(1000, "probe", probe(hold_ms=0))
+        error = await bridge.last()
+        assert isinstance(error, Error)
+        assert (error.reason, error.retryable, error.fencing_token) == ("NODE_BUSY", True, 1000)
 
 
 async def test_full_node_refuses_an_unknown_kind_as_unknown() -> None:

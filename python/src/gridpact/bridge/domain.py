@@ -6,6 +6,7 @@ back or given up. While it is held it may wait for a free worker, or be an attem
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -160,7 +161,10 @@ def after_ending(answer: Completed | Refused, attempt: int) -> Disposal:
 
 
 class Node(Protocol):
-    """A connected compute node, as it introduced itself. ``capacity`` is its number of workers."""
+    """A connected compute node, as it introduced itself.
+
+    ``capacity`` is its number of workers, ``queue`` how many tasks more it takes in advance.
+    """
 
     @property
     def node_id(self) -> str: ...
@@ -172,10 +176,22 @@ class Node(Protocol):
     def kinds(self) -> Sequence[str]: ...
     @property
     def capacity(self) -> int: ...
+    @property
+    def queue(self) -> int: ...
+
+
+AHEAD_MS = 25.0
+"""A worker may have so much work before it: what it costs to bring it the next task is less."""
+
+# How much of the newest time goes into what a kind takes.
+_NEWEST_SHARE = 1 / 8
 
 
 class Fleet:
     """The connected nodes and their free workers.
+
+    A node that has a queue is sent tasks in advance, while all that it has are of kinds that take
+    it so short that they are done within AHEAD_MS: as far as the last ones tell.
 
     Tasks of the choice `auto` go to Julia nodes while one is connected, and to the others
     otherwise; those of a choice named like an engine go to nodes of that engine. Of a kind that
@@ -183,44 +199,92 @@ class Fleet:
     """
 
     def __init__(self) -> None:
-        self._busy: dict[Node, int] = {}
+        # Of each node, how many tasks of each kind it has.
+        self._placed: dict[Node, Counter[str]] = {}
+        # How long a task of the kind takes at the node.
+        self._pace_ms: dict[tuple[Node, str], float] = {}
 
     def join(self, node: Node) -> None:
         """A node has connected; all its workers are free."""
-        self._busy[node] = 0
+        self._placed[node] = Counter()
 
     def leave(self, node: Node) -> None:
         """A node is gone."""
-        del self._busy[node]
+        del self._placed[node]
+        for each in [each for each in self._pace_ms if each[0] is node]:
+            del self._pace_ms[each]
 
     def capacity(self, choice: str, kind: str) -> int:
         """How many tasks of the kind could be at work at once."""
         return sum(node.capacity for node in self._able(choice, kind))
 
+    def idle_count(self, choice: str, kind: str) -> int:
+        """How many workers for the kind have nothing to do."""
+        return sum(max(0, self._idle(node)) for node in self._able(choice, kind))
+
     def free_count(self, choice: str, kind: str) -> int:
-        """How many tasks of the kind could be started now."""
-        return sum(max(0, self._free(node)) for node in self._able(choice, kind))
+        """How many tasks of the kind could be sent now."""
+        return sum(
+            max(0, self._idle(node)) + self._ahead(node, kind) for node in self._able(choice, kind)
+        )
+
+    def wants(self, choice: str, kind: str) -> int:
+        """How many tasks of the kind to fetch: nothing while all workers have enough before them,
+        so that what is fetched in advance comes many at a time."""
+        return sum(
+            max(0, self._idle(node)) + (ahead if 2 * ahead >= self._most_ahead(node, kind) else 0)
+            for node in self._able(choice, kind)
+            for ahead in [self._ahead(node, kind)]
+        )
 
     def knows(self, choice: str, kind: str) -> bool:
         """Whether a connected node computes the kind at all."""
         return any(kind in node.kinds for node in self._nodes_of(choice))
 
     def take(self, choice: str, kind: str) -> Node | None:
-        """A free worker for the kind, at the node with most of them; None when all are busy."""
+        """A place for a task: at the node with most idle workers, or else with most room before
+        them; None when there is none."""
         able = [node for node in self._nodes_of(choice) if kind in node.kinds]
-        node = max(able, key=self._free, default=None)
-        if node is None or self._free(node) <= 0:
+        node = max(able, key=self._idle, default=None)
+        if node is None:
             return None
-        self._busy[node] += 1
+        if self._idle(node) <= 0:
+            node = max(able, key=lambda it: self._ahead(it, kind))
+            if self._ahead(node, kind) == 0:
+                return None
+        self._placed[node][kind] += 1
         return node
 
-    def release(self, node: Node) -> None:
-        """A worker of the node is free again; of a node that is gone, nothing is left to free."""
-        if node in self._busy:
-            self._busy[node] -= 1
+    def release(self, node: Node, kind: str) -> None:
+        """The node has a task less; of a node that is gone, nothing is left to free."""
+        if node in self._placed:
+            self._placed[node][kind] -= 1
 
-    def _free(self, node: Node) -> int:
-        return node.capacity - self._busy[node]
+    def worked(self, node: Node, kind: str, solve_ms: float) -> None:
+        """A worker of the node took so long for a task."""
+        if node in self._placed:
+            before_ms = self._pace_ms.get((node, kind), solve_ms)
+            self._pace_ms[node, kind] = before_ms + (solve_ms - before_ms) * _NEWEST_SHARE
+
+    def _idle(self, node: Node) -> int:
+        return node.capacity - self._placed[node].total()
+
+    def _ahead(self, node: Node, kind: str) -> int:
+        """How many tasks of the kind the node may be sent beyond those that its workers have."""
+        placed = self._placed[node]
+        left_ms = AHEAD_MS * node.capacity
+        for each, count in placed.items():
+            if count:
+                left_ms -= count * self._pace(node, each)
+        room = node.capacity + node.queue - max(node.capacity, placed.total())
+        return max(0, min(room, int(left_ms / self._pace(node, kind))))
+
+    def _most_ahead(self, node: Node, kind: str) -> int:
+        return min(node.queue, int(AHEAD_MS * node.capacity / self._pace(node, kind)))
+
+    def _pace(self, node: Node, kind: str) -> float:
+        """How long a task takes: too long where nobody has seen one, never no time at all."""
+        return max(self._pace_ms.get((node, kind), AHEAD_MS * node.capacity), 0.01)
 
     def _able(self, choice: str, kind: str) -> list[Node]:
         nodes = self._nodes_of(choice)
@@ -228,9 +292,9 @@ class Fleet:
 
     def _nodes_of(self, choice: str) -> list[Node]:
         if choice != "auto":
-            return [node for node in self._busy if node.engine == choice]
-        julia = [node for node in self._busy if node.engine == "julia"]
-        return julia or list(self._busy)
+            return [node for node in self._placed if node.engine == choice]
+        julia = [node for node in self._placed if node.engine == "julia"]
+        return julia or list(self._placed)
 
 
 @dataclass(frozen=True, slots=True)

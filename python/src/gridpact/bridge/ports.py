@@ -77,6 +77,10 @@ class NodeHost(Protocol):
         """The connection is gone, and with it every attempt at the node."""
         ...
 
+    def accepted(self, lease: Lease) -> None:
+        """A worker has taken the task."""
+        ...
+
     def progressed(self, lease: Lease, progress: Progress) -> None:
         """A worker is so far."""
         ...

@@ -9,7 +9,11 @@ of another kind. A lane receives as many deliveries as workers are free for it. 
 one that waits, or as many as there are workers if it is urgent: a worker that becomes free goes to
 whoever's turn it is (domain.Turns), however long the queue takes to answer.
 
-Nothing here grows without bound: deliveries at work are as many as there are workers, those that
+**In advance.** Nodes are sent quick tasks before a worker is free (domain.Fleet). One that no
+worker has taken goes to another node, as the same attempt, when its node is lost, or when it waits
+while another worker is idle.
+
+Nothing here grows without bound: deliveries at nodes are as many as those take, those that
 wait as many as said above. Bodies and outcomes that wait, as while the owner is away, stop the
 receiving beyond 32 MiB.
 """
@@ -21,7 +25,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -44,6 +48,7 @@ from gridpact.bridge.domain import (
     Refused,
     Renewed,
     Return,
+    Succeeded,
     Turns,
     after_ending,
     after_refused_opening,
@@ -72,6 +77,11 @@ _WAIT = timedelta(seconds=1)
 # Leases last 8 s and messages stay invisible for 10 s: two extensions may fail.
 _EXTENSION_INTERVAL_S = 2.0
 _PROGRESS_INTERVAL_S = 0.1
+_RECALL_INTERVAL_S = 0.5
+# Under load, so that a transaction, and a call of the queue, is about many. Nobody waits for the
+# latter.
+_COMPLETING_PAUSE_S = 0.005
+_ACKNOWLEDGING_PAUSE_S = 0.02
 # How long after a deadline or a cancel a node may be silent about an attempt. It keeps both within
 # a second, unless something is wrong with it that its heartbeats do not tell.
 _ANSWER_GRACE_S = 15.0
@@ -96,7 +106,15 @@ class Held:
     delivery: Delivery
     header: Header
     opened: Opened | None = None
+    opened_s: float = 0.0
+    # It has a place at the node, or has been found to need none.
+    is_placed: bool = False
     node: WorkingNode | None = None
+    sent_s: float = 0.0
+    # A worker has it.
+    is_accepted: bool = False
+    # The node was asked to give it back because another worker is idle.
+    is_recalled: bool = False
     outcome: asyncio.Future[Outcome] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -131,7 +149,11 @@ class Lane:
         # Extending replaces receipts, so nothing may be acknowledged while it is under way.
         self._lock = asyncio.Lock()
         self._acknowledging = GroupCommit(
-            self._acknowledge, weight=lambda _: 1, max_count=_BATCH_COUNT, max_weight=_BATCH_COUNT
+            self._acknowledge,
+            weight=lambda _: 1,
+            max_count=_BATCH_COUNT,
+            max_weight=_BATCH_COUNT,
+            pause_s=_ACKNOWLEDGING_PAUSE_S,
         )
 
     async def receive(self, max_count: int) -> Sequence[Delivery]:
@@ -247,6 +269,7 @@ class Bridge:
             weight=ending_bytes,
             max_count=_BATCH_COUNT,
             max_weight=_BATCH_BYTES,
+            pause_s=_COMPLETING_PAUSE_S,
         )
 
     # What runs
@@ -257,6 +280,7 @@ class Bridge:
             # One that gets no answer keeps no other from its turn.
             **{f"extend {lane.rules}": self._repeatedly(lane.extend) for lane in self._lanes},
             "renew": self._repeatedly(self._renew),
+            "recall": self._repeatedly(self._recall, _RECALL_INTERVAL_S),
             "report": self._report(),
             "cancels": self._heed_cancels(),
         }
@@ -269,7 +293,9 @@ class Bridge:
                         lanes.create_task(self._serve(lane))
                     lanes.create_task(self._begin(attempts))
                 for held in [*self._placed, *(it for lane in self._lanes for it in lane.waiting)]:
-                    await self._let_go(held, Return(AT_ONCE))
+                    # What is an attempt already ends as one.
+                    if held.opened is None:
+                        await self._let_go(held, Return(AT_ONCE))
         self._drained.set()
 
     async def drain(self, grace_s: float, hand_back_s: float) -> None:
@@ -285,8 +311,8 @@ class Bridge:
             await asyncio.wait(at_work, timeout=grace_s)
         for held in self._held.values():
             if not held.outcome.done():
-                self._cancel(held)
                 held.settle(HandedBack("UNAVAILABLE", "the bridge stops"))
+                self._cancel(held)
         with suppress(TimeoutError):
             async with asyncio.timeout(hand_back_s):
                 await self._drained.wait()
@@ -316,7 +342,11 @@ class Bridge:
             return 0
         capacity = self._fleet.capacity(choice, kind)
         ahead = capacity if lane.rules.is_urgent else min(capacity, 1)
-        count = max(self._fleet.free_count(choice, kind), ahead) - len(lane.waiting)
+        if self._fleet.free_count(choice, kind) > 0:
+            count = self._fleet.wants(choice, kind)
+        else:
+            count = ahead
+        count -= len(lane.waiting)
         if lane.rules.concurrency is not None:
             same = self._at_work[kind] + sum(held.header.kind == kind for held in waiting)
             count = min(count, lane.rules.concurrency - same)
@@ -352,6 +382,9 @@ class Bridge:
 
     def _took_worker(self, lane: Lane) -> bool:
         """Whether the oldest delivery need not wait: it has a node now, or there is none for it."""
+        while lane.waiting and lane.waiting[0].outcome.done():
+            # It was cancelled meanwhile.
+            lane.waiting.popleft()
         if not lane.waiting:
             return False
         rules, held = lane.rules, lane.waiting[0]
@@ -366,6 +399,7 @@ class Bridge:
         ):
             return False
         self._at_work[rules.kind] += 1
+        held.is_placed = True
         return True
 
     async def _begin(self, attempts: asyncio.TaskGroup) -> None:
@@ -383,6 +417,12 @@ class Bridge:
                     return
 
     async def _open(self, placed: Sequence[Held], attempts: asyncio.TaskGroup) -> None:
+        for held in placed:
+            if held.opened is not None:
+                self._send(held, held.opened)
+        placed = [held for held in placed if held.opened is None]
+        if not placed:
+            return
         task_ids = [held.header.task_id for held in placed]
         try:
             answers = await self._persistently("open", lambda: self._owner.open_attempts(task_ids))
@@ -393,6 +433,8 @@ class Bridge:
         for held, answer in zip(placed, answers, strict=True):
             if isinstance(answer, Opened):
                 held.opened = answer
+                held.opened_s = asyncio.get_running_loop().time()
+                self._send(held, answer)
                 attempts.create_task(self._attempt(held, answer))
             else:
                 self._release(held)
@@ -401,19 +443,8 @@ class Bridge:
 
     async def _attempt(self, held: Held, opened: Opened) -> None:
         """One attempt from its lease to the disposal of its message."""
-        node = held.node
-        if node is None:
-            words = f"no connected node computes {held.header.kind}"
-            held.settle(Failed("KIND_UNKNOWN", words))
-        else:
-            try:
-                node.send_task(opened, held.header, held.delivery.body)
-                self._expect_outcome(held, node, opened.remaining_ms / 1000 + _ANSWER_GRACE_S)
-            except ContractError as error:
-                held.settle(Failed(error.reason, error.message, error.violations))
-            if opened.cancel_requested:
-                self._cancel(held)
         outcome = await held.outcome
+        node = held.node
         # The worker is free: the next task need not wait for this one's commit.
         self._release(held)
         self._reports.pop(opened.lease, None)
@@ -437,11 +468,66 @@ class Bridge:
             log.info("outcome-refused", task_id=held.header.task_id, reason=answer.reason)
         await self._let_go(held, after_ending(answer, opened.attempt))
 
-    async def _repeatedly(self, extend: Callable[[], Awaitable[None]]) -> None:
+    def _send(self, held: Held, opened: Opened) -> None:
+        """Sends an attempt to the node where it has a place."""
+        node, now_s = held.node, asyncio.get_running_loop().time()
+        if held.outcome.done():
+            return
+        if node is None:
+            words = f"no connected node computes {held.header.kind}"
+            held.settle(Failed("KIND_UNKNOWN", words))
+            return
+        waited_ms = int((now_s - held.opened_s) * 1000)
+        if waited_ms > 0:
+            opened = replace(opened, remaining_ms=max(1, opened.remaining_ms - waited_ms))
+        try:
+            node.send_task(opened, held.header, held.delivery.body)
+        except ContractError as error:
+            held.settle(Failed(error.reason, error.message, error.violations))
+            return
+        held.sent_s = now_s
+        self._expect_outcome(held, node, opened.remaining_ms / 1000 + _ANSWER_GRACE_S)
+        if opened.cancel_requested:
+            self._cancel(held)
+
+    def _displace(self, held: Held) -> None:
+        """Lets an attempt that no worker has taken wait for another place."""
+        if held.overdue is not None:
+            held.overdue.cancel()
+        held.is_accepted = held.is_recalled = False
+        held.lane.waiting.appendleft(held)
+        self._release(held)
+
+    async def _repeatedly(
+        self, call: Callable[[], Awaitable[None]], interval_s: float = _EXTENSION_INTERVAL_S
+    ) -> None:
         """Keeps what is held: leases at the owner, invisibility at the queue."""
         while True:
-            await asyncio.sleep(_EXTENSION_INTERVAL_S)
-            await self._quietly(extend())
+            await asyncio.sleep(interval_s)
+            await self._quietly(call())
+
+    async def _recall(self) -> None:
+        """Asks for tasks back that wait at their node while another worker is idle."""
+        now_s = asyncio.get_running_loop().time()
+        idle: dict[tuple[str, str], int] = {}
+        for held in self._held.values():
+            if (
+                held.node is None
+                or held.opened is None
+                or held.is_accepted
+                or held.is_recalled
+                or held.cancel_sent
+                or held.node.queue == 0
+                or now_s < held.sent_s + _RECALL_INTERVAL_S
+            ):
+                continue
+            choice, kind = held.lane.rules.choice, held.header.kind
+            left = idle.setdefault((choice, kind), self._fleet.idle_count(choice, kind))
+            if left > 0:
+                idle[choice, kind] = left - 1
+                held.is_recalled = True
+                held.node.send_cancel(held.opened.lease)
+                self._expect_outcome(held, held.node, _ANSWER_GRACE_S)
 
     async def _renew(self) -> None:
         attempts = [
@@ -489,9 +575,12 @@ class Bridge:
 
     def _cancel(self, held: Held) -> None:
         """Asks the node once to stop; the attempt ends by the node's answer."""
-        if held.cancel_sent or held.node is None or held.opened is None:
+        if held.cancel_sent or held.opened is None:
             return
         held.cancel_sent = True
+        if held.node is None:
+            held.settle(Failed("CANCELLED", "cancelled before a worker had it"))
+            return
         held.node.send_cancel(held.opened.lease)
         self._expect_outcome(held, held.node, _ANSWER_GRACE_S)
 
@@ -516,9 +605,18 @@ class Bridge:
     def left(self, node: WorkingNode) -> None:
         self._fleet.leave(node)
         for held in list(self._held.values()):
-            if held.node is node:
+            if held.node is not node or held.outcome.done():
+                continue
+            if node.queue > 0 and held.sent_s and not held.is_accepted and not held.cancel_sent:
+                self._displace(held)
+            else:
                 held.settle(HandedBack("WORKER_LOST", f"node {node.node_id} was lost"))
         self._room_has_changed()
+
+    def accepted(self, lease: Lease) -> None:
+        held = self._attempt_of(lease)
+        if held is not None:
+            held.is_accepted = True
 
     def progressed(self, lease: Lease, progress: Progress) -> None:
         if self._attempt_of(lease) is not None:
@@ -527,7 +625,13 @@ class Bridge:
 
     def ended(self, lease: Lease, outcome: Outcome) -> None:
         held = self._attempt_of(lease)
-        if held is not None:
+        if held is None:
+            return
+        if isinstance(outcome, Succeeded) and held.node is not None:
+            self._fleet.worked(held.node, held.header.kind, outcome.solve_ms)
+        if held.is_recalled and not held.cancel_sent and _is_cancelled(outcome):
+            self._displace(held)
+        else:
             held.settle(outcome)
 
     # What all of it needs
@@ -537,10 +641,14 @@ class Bridge:
         return held if held and held.opened and held.opened.lease == lease else None
 
     def _release(self, held: Held) -> None:
-        """The worker that the delivery was given is free."""
+        """The place that the delivery was given is free."""
+        if not held.is_placed:
+            return
+        held.is_placed = False
         self._at_work[held.header.kind] -= 1
         if held.node is not None:
-            self._fleet.release(held.node)
+            node, held.node = held.node, None
+            self._fleet.release(node, held.header.kind)
         self._room_has_changed()
 
     def _room_has_changed(self) -> None:
@@ -580,3 +688,7 @@ class Bridge:
             await call
         except (GridpactError, BrokerUnavailable) as error:
             log.warning("retried-later", cause=str(error))
+
+
+def _is_cancelled(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.reason == "CANCELLED"

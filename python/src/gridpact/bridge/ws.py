@@ -60,8 +60,8 @@ class NodeUnfit(Exception):
 class NodeConnection:
     """A WorkingNode at the other end of a WebSocket.
 
-    What waits to be written is at most what the node has room for: a task and a cancel for each of
-    its workers. A node that does not read is dropped.
+    What waits to be written is at most what the node has room for: a task and a cancel for each.
+    A node that does not read is dropped.
     """
 
     def __init__(self, socket: ClientConnection, welcome: messages.Welcome) -> None:
@@ -72,6 +72,7 @@ class NodeConnection:
         self.engine_version = welcome.engine_version
         self.kinds: Sequence[str] = tuple(welcome.kinds)
         self.capacity = welcome.capacity
+        self.queue = welcome.queue
         self.silence_s = _SILENCES * welcome.heartbeat_interval_ms / 1000
 
     def send_task(self, opened: Opened, header: Header, body: bytes) -> None:
@@ -233,6 +234,8 @@ class NodeLink:
 
     def _hear(self, message: Message) -> None:
         match message:
+            case messages.Accepted():
+                self._host.accepted(Lease(message.task_id, message.fencing_token))
             case messages.Progress():
                 progress = Progress(
                     fraction=message.fraction,
@@ -250,7 +253,7 @@ class NodeLink:
             case messages.Welcome():
                 raise NodeUnfit("a second welcome")
             case _:
-                # `accepted` and `heartbeat` say only that the node is there.
+                # `heartbeat` says only that the node is there.
                 pass
 
 

@@ -12,11 +12,12 @@ Outcome = TypeVar("Outcome")
 
 
 class GroupCommit(Generic[Item, Outcome]):
-    """Turns single calls into batches without making any of them wait for company.
+    """Turns single calls into batches without making a lone one wait for company.
 
     ``commit`` takes a batch, in order of arrival, and gives one outcome an item; when it raises,
     every caller of the batch gets the exception. One commit runs at a time. A batch ends at
-    ``max_count`` items, or when its weights reach ``max_weight``.
+    ``max_count`` items, or when its weights reach ``max_weight``. Between batches of several, so
+    when calls come close together, there are ``pause_s`` in which the next batch grows.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class GroupCommit(Generic[Item, Outcome]):
         weight: Callable[[Item], int],
         max_count: int,
         max_weight: int,
+        pause_s: float = 0.0,
     ) -> None:
         self._commit = commit
         self._weight = weight
         self._max_count = max_count
         self._max_weight = max_weight
+        self._pause_s = pause_s
         self._waiting: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
         self._committing: asyncio.Task[None] | None = None
 
@@ -56,6 +59,8 @@ class GroupCommit(Generic[Item, Outcome]):
                 for (_, waiting), outcome in zip(batch, outcomes, strict=True):
                     if not waiting.done():
                         waiting.set_result(outcome)
+            if self._pause_s and len(batch) > 1 and len(self._waiting) < self._max_count:
+                await asyncio.sleep(self._pause_s)
 
     def _next_batch(self) -> list[tuple[Item, asyncio.Future[Outcome]]]:
         batch = [self._waiting.popleft()]

@@ -22,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from gridpact.kit.violation import Violation
 
@@ -234,19 +235,27 @@ class Task:
             return self, Refusal("TASK_TERMINAL")
         if not self.is_current(fencing_token):
             return self, Refusal("LEASE_STALE")
-        ended = replace(self, outcome_digest=end.digest)
         match end.outcome:
             case HandedBack() as handed_back:
+                ended = replace(self, outcome_digest=end.digest)
                 return ended._handed_back(handed_back, now, policy), None
             case Cancelled(message):
+                ended = replace(self, outcome_digest=end.digest)
                 return ended._cancelled(now, message), None
             case Failed(failure):
-                ended = ended._ended(TaskState.FAILED, now, failure)
+                state, progress = TaskState.FAILED, self.progress
             case Succeeded():
                 # A worker that is done has no reason to report it: what it said last is outdated.
-                ended = replace(ended._ended(TaskState.SUCCEEDED, now), progress=None)
-        return replace(
-            ended, engine=end.engine, engine_version=end.engine_version, solve_ms=end.solve_ms
+                state, failure, progress = TaskState.SUCCEEDED, None, None
+        return self._ended(
+            state,
+            now,
+            failure,
+            outcome_digest=end.digest,
+            progress=progress,
+            engine=end.engine,
+            engine_version=end.engine_version,
+            solve_ms=end.solve_ms,
         ), None
 
     # What the owner does
@@ -322,9 +331,13 @@ class Task:
     def _cancelled(self, now: datetime, message: str = "cancelled as requested") -> Task:
         return self._ended(TaskState.CANCELLED, now, Failure("CANCELLED", message))
 
-    def _ended(self, state: TaskState, now: datetime, failure: Failure | None = None) -> Task:
+    def _ended(
+        self, state: TaskState, now: datetime, failure: Failure | None = None, **others: Any
+    ) -> Task:
         assert not self.has_ended, "a terminal state is never rewritten"
-        return replace(self, state=state, finished_time=now, lease_end_time=None, failure=failure)
+        return replace(
+            self, state=state, finished_time=now, lease_end_time=None, failure=failure, **others
+        )
 
 
 _FELL_SILENT = HandedBack("WORKER_LOST", "its lease ended without a word")

@@ -1,7 +1,7 @@
 """The front process of a node: it talks to bridges and never computes.
 
-Each `task` becomes an attempt that holds a worker until its `result` or `error` is sent. Messages
-of the worker are passed on as they are.
+Each `task` becomes an attempt that waits for a worker and holds it until its `result` or `error` is
+sent. Messages of the worker are passed on as they are.
 """
 
 from __future__ import annotations
@@ -164,6 +164,7 @@ class Conversation:
                     engine_version=version("gridpact"),
                     kinds=list(KINDS),
                     capacity=self._pool.capacity,
+                    queue=self._pool.queue,
                     heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
                     proof=proof_of_node(self._secret, hello.nonce),
                 )
@@ -205,7 +206,7 @@ class Conversation:
         sequence = 0
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            busy = len(self._attempts)
+            busy = min(len(self._attempts), self._pool.capacity)
             await self._socket.send(encode(Heartbeat(sequence=sequence, busy=busy)))
             sequence += 1
 

@@ -27,6 +27,10 @@ log = Log(__name__)
 
 RESTART_PAUSE_SECONDS = 1.0
 
+# A worker that is through with a task at once has the next ones at hand.
+QUEUE_OF_WORKER = 64
+MOST_QUEUED = 1024
+
 
 class WorkerLostError(Exception):
     """The worker process ended in the middle of something."""
@@ -125,10 +129,15 @@ class Worker:
 
 
 class Pool:
-    """Hands out warm workers and replaces those that do not come back alive."""
+    """Hands out warm workers and replaces those that do not come back alive.
+
+    ``queue`` is how many may wait for one, first come, first served.
+    """
 
     def __init__(self, capacity: int, memory_mib: int) -> None:
         self.capacity = capacity
+        self.queue = min(QUEUE_OF_WORKER * capacity, MOST_QUEUED)
+        self._turn = asyncio.Semaphore(capacity)
         self._memory_mib = memory_mib
         self._at_work: set[Worker] = set()
         self._watch: asyncio.Task[None] | None = None
@@ -152,11 +161,16 @@ class Pool:
         Of the idle ones it is the one that served ``affinity_key`` last, or else one that has
         served fewest keys, so that models spread over the workers.
 
-        Raises GridpactError NODE_BUSY when as many are held as the node has capacity for.
+        Raises GridpactError NODE_BUSY when as many are held, or wait, as there is room for.
         """
-        if self._held_count >= self.capacity:
-            raise GridpactError(Reason.NODE_BUSY, "every worker of this node is busy")
+        if self._held_count >= self.capacity + self.queue:
+            raise GridpactError(Reason.NODE_BUSY, "this node has all the tasks that it takes")
         self._held_count += 1
+        try:
+            await self._turn.acquire()
+        except BaseException:
+            self._held_count -= 1
+            raise
         try:
             worker = await self._next_alive(affinity_key)
             if affinity_key is not None:
@@ -175,6 +189,7 @@ class Pool:
                 self._at_work.remove(worker)
             self._put_back(worker)
         finally:
+            self._turn.release()
             self._held_count -= 1
 
     async def close(self) -> None:

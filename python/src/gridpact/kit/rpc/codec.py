@@ -33,7 +33,9 @@ Theirs = Any
 class FastCodec(CodecBase):
     """The codec of our channels and servers; protobuf's own messages pass it too."""
 
-    __content_subtype__ = "proto"
+    @property
+    def __content_subtype__(self) -> str:
+        return "proto"
 
     def encode(self, message: Any, message_type: type[Any]) -> bytes:
         """The bytes of a message; TypeError or ValueError when a value does not fit its field."""
