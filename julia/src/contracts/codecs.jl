@@ -4412,6 +4412,7 @@ function Reading.read_map(its::Reading.Reader, ::Type{Heartbeat})
     record, seen, at = ContractShapes.HEARTBEAT, 0, 0
     sequence = 0
     busy = nothing
+    others = 0
     opened, count = Reading.open_map!(its)
     for _ in 1:count
         at = Reading.key!(its, record, at, seen, opened)
@@ -4422,18 +4423,21 @@ function Reading.read_map(its::Reading.Reader, ::Type{Heartbeat})
             sequence = Reading.whole!(its, record, 2)
         elseif at == 3
             busy = Reading.whole!(its, record, 3)
+        elseif at == 4
+            others = Reading.whole!(its, record, 4)
         end
     end
     Reading.close_map!(its, seen, 6)
-    return Heartbeat(sequence, busy)
+    return Heartbeat(sequence, busy, others)
 end
 
 function Writing.write_map(out::Writing.Writer, its::Heartbeat)
     record = ContractShapes.HEARTBEAT
-    Writing.open_map!(out, 2 + (its.busy !== nothing))
+    Writing.open_map!(out, 3 + (its.busy !== nothing))
     Writing.tag!(out, record, 1)
     Writing.member!(out, record, 2, its.sequence)
     Writing.member!(out, record, 3, its.busy)
+    Writing.member!(out, record, 4, its.others)
     return nothing
 end
 

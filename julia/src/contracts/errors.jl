@@ -65,6 +65,8 @@ const REASONS = Dict{String,Reason}(
         "Try again after the lease has ended."),
     "ATTEMPTS_EXHAUSTED" => Reason("ABORTED", 409, "No attempt succeeded", false,
         "See the last reason; submit again when it is mended."),
+    "TASK_NOT_FAILED" => Reason("FAILED_PRECONDITION", 409, "Task has not failed", false,
+        "Only a task that FAILED is replayed; submit another one with the same input."),
     "CANCELLED" => Reason("CANCELLED", 409, "Cancelled", false,
         "Submit again if it is still wanted."),
     "TASK_TIMEOUT" => Reason("DEADLINE_EXCEEDED", 504, "Task ran out of time", false,

@@ -2276,12 +2276,16 @@ tag_of(::Type{Cancel}) = "cancel"
 """
     Heartbeat
 
-Sent by both sides every `heartbeat_interval_ms`.
+Sent by both sides every `heartbeat_interval_ms`; by a node also when `others` changes, at most
+every 20 ms. A bridge counts on no more workers than `capacity` less `others`. A node that has more
+tasks all the same than it takes answers NODE_BUSY, and that bridge waits for the next heartbeat.
 """
 Base.@kwdef struct Heartbeat <: Message
     sequence::Int
     # Node only: workers at work.
     busy::Union{Nothing,Int} = nothing
+    # Node only: those of them that work for other bridges.
+    others::Int = 0
 end
 
 shape_of(::Type{Heartbeat}) = ContractShapes.HEARTBEAT

@@ -827,6 +827,7 @@ const HEARTBEAT = Record([
     Field("type", Text(choices=["heartbeat"])),
     Field("sequence", Numeric(whole=true, minimum=0, maximum=9007199254740991)),
     Field("busy", Numeric(whole=true, minimum=0, maximum=1024), required=false),
+    Field("others", Numeric(whole=true, minimum=0, maximum=1024), required=false),
 ])
 
 end

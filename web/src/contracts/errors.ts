@@ -35,6 +35,7 @@ export const reasons = {
   LEASE_STALE: { status: 409, title: 'Attempt no longer holds the lease', retryable: false, meta: ['task_id', 'fencing_token'], wayOut: 'Drop the attempt; another one owns the task.' },
   LEASE_HELD: { status: 409, title: 'Another attempt holds the lease', retryable: true, meta: ['task_id', 'retry_after_ms'], wayOut: 'Try again after the lease has ended.' },
   ATTEMPTS_EXHAUSTED: { status: 409, title: 'No attempt succeeded', retryable: false, meta: ['attempt_count', 'last_reason'], wayOut: 'See the last reason; submit again when it is mended.' },
+  TASK_NOT_FAILED: { status: 409, title: 'Task has not failed', retryable: false, meta: ['task_id', 'state'], wayOut: 'Only a task that FAILED is replayed; submit another one with the same input.' },
   CANCELLED: { status: 409, title: 'Cancelled', retryable: false, meta: [], wayOut: 'Submit again if it is still wanted.' },
   TASK_TIMEOUT: { status: 504, title: 'Task ran out of time', retryable: false, meta: ['timeout_s'], wayOut: 'Raise timeout_s or make the problem smaller.' },
   INFEASIBLE: { status: 409, title: 'No plan satisfies every limit', retryable: false, meta: [], wayOut: 'Relax one of the inputs named under violations.' },

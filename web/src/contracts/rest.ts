@@ -4183,6 +4183,7 @@ export interface components {
             /** @description Time the worker took, without queueing and transport. */
             solve_ms?: number;
             failure?: components["schemas"]["TaskFailure"];
+            replay_of?: components["schemas"]["Identifier"];
         };
         /**
          * TaskEvent

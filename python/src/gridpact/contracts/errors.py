@@ -36,6 +36,7 @@ class Reason(StrEnum):
     LEASE_STALE = "LEASE_STALE"
     LEASE_HELD = "LEASE_HELD"
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
+    TASK_NOT_FAILED = "TASK_NOT_FAILED"
     CANCELLED = "CANCELLED"
     TASK_TIMEOUT = "TASK_TIMEOUT"
     INFEASIBLE = "INFEASIBLE"
@@ -338,6 +339,16 @@ REASONS: Mapping[Reason, ReasonEntry] = MappingProxyType(
                 ("attempt_count", "last_reason"),
                 "See the last reason; submit again when it is mended.",
                 "/problems/attempts-exhausted",
+            ),
+            ReasonEntry(
+                Reason.TASK_NOT_FAILED,
+                GrpcCode.FAILED_PRECONDITION,
+                409,
+                "Task has not failed",
+                False,
+                ("task_id", "state"),
+                "Only a task that FAILED is replayed; submit another one with the same input.",
+                "/problems/task-not-failed",
             ),
             ReasonEntry(
                 Reason.CANCELLED,

@@ -2199,10 +2199,16 @@ class Cancel(Message, frozen=True, kw_only=True, tag_field="type", tag="cancel")
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag_field="type", tag="heartbeat"):
-    """Sent by both sides every `heartbeat_interval_ms`."""
+    """Sent by both sides every `heartbeat_interval_ms`; by a node also when `others` changes, at
+    most every 20 ms. A bridge counts on no more workers than `capacity` less `others`. A node
+    that has more tasks all the same than it takes answers NODE_BUSY, and that bridge waits
+    for the next heartbeat.
+    """
 
     sequence: int
     # Node only: workers at work.
     busy: int | UnsetType = UNSET
+    # Node only: those of them that work for other bridges.
+    others: int = 0
 
     __shape__: ClassVar[Record] = shapes.HEARTBEAT

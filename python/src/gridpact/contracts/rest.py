@@ -452,6 +452,7 @@ class Task(AnswerModel):
     # Time the worker took, without queueing and transport.
     solve_ms: Annotated[float, Field(ge=0)] | None = None
     failure: TaskFailure | None = None
+    replay_of: Identifier | None = None
 
 
 class TaskPage(AnswerModel):

@@ -1176,5 +1176,6 @@ HEARTBEAT = Record(
         Field("type", Text(choices=("heartbeat",))),
         Field("sequence", Numeric(whole=True, minimum=0, maximum=9007199254740991)),
         Field("busy", Numeric(whole=True, minimum=0, maximum=1024), required=False),
+        Field("others", Numeric(whole=True, minimum=0, maximum=1024), required=False),
     )
 )

@@ -31,6 +31,9 @@ __all__ = (
     "RenewLeasesRequest",
     "RenewLeasesResponse",
     "RenewedLease",
+    "ReplayTasksRequest",
+    "ReplayTasksResponse",
+    "ReplayedTask",
     "ReportProgressRequest",
     "ReportProgressResponse",
     "SubmitTaskRequest",
@@ -230,6 +233,11 @@ class CompletedAttempt(betterproto2.Message):
     True when the task has ended, so that its message must be acknowledged.
     """
 
+    dead_letter_error: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Not empty when the task FAILED because its attempts are used up: its message becomes a dead letter.
+    """
+
 
 default_message_pool.register_message("gridpact.tasks.v1", "CompletedAttempt", CompletedAttempt)
 
@@ -291,6 +299,12 @@ class HandedBack(betterproto2.Message):
     """
 
     message: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+
+    excused: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    Neither the task nor its worker is to blame (a node that was busy, a bridge that stops): the attempt does
+    not count to the maximum. A task has at most 1000 attempts all the same.
+    """
 
 
 default_message_pool.register_message("gridpact.tasks.v1", "HandedBack", HandedBack)
@@ -407,6 +421,11 @@ class OpenedAttempt(betterproto2.Message):
 
     cancel_requested: "bool" = betterproto2.field(7, betterproto2.TYPE_BOOL)
 
+    dead_letter_error: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    Not empty when the task FAILED because its attempts are used up: what became of the last one.
+    """
+
 
 default_message_pool.register_message("gridpact.tasks.v1", "OpenedAttempt", OpenedAttempt)
 
@@ -475,6 +494,42 @@ class RenewLeasesResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "gridpact.tasks.v1", "RenewLeasesResponse", RenewLeasesResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class ReplayedTask(betterproto2.Message):
+    task_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+    refusal: "Refusal | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+
+    new_task_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The new task; empty when it was refused.
+    """
+
+
+default_message_pool.register_message("gridpact.tasks.v1", "ReplayedTask", ReplayedTask)
+
+
+@dataclass(eq=False, repr=False)
+class ReplayTasksRequest(betterproto2.Message):
+    task_ids: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
+    """
+    1 to 256.
+    """
+
+
+default_message_pool.register_message("gridpact.tasks.v1", "ReplayTasksRequest", ReplayTasksRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ReplayTasksResponse(betterproto2.Message):
+    tasks: "list[ReplayedTask]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+
+
+default_message_pool.register_message(
+    "gridpact.tasks.v1", "ReplayTasksResponse", ReplayTasksResponse
 )
 
 
@@ -654,6 +709,11 @@ class Task(betterproto2.Message):
 
     failure: "TaskFailure | None" = betterproto2.field(16, betterproto2.TYPE_MESSAGE, optional=True)
 
+    replay_of: "str" = betterproto2.field(17, betterproto2.TYPE_STRING)
+    """
+    The task whose input this one computes once more; empty for every other.
+    """
+
 
 default_message_pool.register_message("gridpact.tasks.v1", "Task", Task)
 
@@ -722,7 +782,7 @@ default_message_pool.register_message("gridpact.tasks.v1", "Violation", Violatio
 
 class DeliveryServiceStub(betterproto2_grpclib.ServiceStub):
     """
-    DeliveryService is called by the bridge only (role service). Every call is a batch, committed together;
+    DeliveryService is called by the bridge (role service), and by whoever tends the queue. Every call is a batch, committed together;
     each item has its own outcome, in the order of the request, and one item's refusal changes nothing for
     the others.
     """
@@ -740,7 +800,7 @@ class DeliveryServiceStub(betterproto2_grpclib.ServiceStub):
         token grows with every attempt of a task; only its newest holder may report or complete.
         Refusals: NOT_FOUND and TASK_TERMINAL (acknowledge the message), LEASE_HELD (leave the message
         invisible for retry_after_ms), ATTEMPTS_EXHAUSTED and TASK_TIMEOUT (the task became FAILED:
-        acknowledge).
+        acknowledge). With a dead_letter_error the message becomes a dead letter instead.
         """
 
         return await self._unary_unary(
@@ -812,6 +872,29 @@ class DeliveryServiceStub(betterproto2_grpclib.ServiceStub):
             "/gridpact.tasks.v1.DeliveryService/CompleteAttempts",
             message,
             CompleteAttemptsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def replay_tasks(
+        self,
+        message: "ReplayTasksRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ReplayTasksResponse":
+        """
+        ReplayTasks submits the inputs of tasks that FAILED once more, as new tasks of the same organisation that
+        name them (replay_of) and have as much time as they had. A task is replayed once: asked again, it gives
+        the same new task. Refusals: NOT_FOUND and TASK_NOT_FAILED.
+        """
+
+        return await self._unary_unary(
+            "/gridpact.tasks.v1.DeliveryService/ReplayTasks",
+            message,
+            ReplayTasksResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -962,7 +1045,7 @@ from ....google import protobuf as ___google__protobuf__
 
 class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
     """
-    DeliveryService is called by the bridge only (role service). Every call is a batch, committed together;
+    DeliveryService is called by the bridge (role service), and by whoever tends the queue. Every call is a batch, committed together;
     each item has its own outcome, in the order of the request, and one item's refusal changes nothing for
     the others.
     """
@@ -973,7 +1056,7 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
         token grows with every attempt of a task; only its newest holder may report or complete.
         Refusals: NOT_FOUND and TASK_TERMINAL (acknowledge the message), LEASE_HELD (leave the message
         invisible for retry_after_ms), ATTEMPTS_EXHAUSTED and TASK_TIMEOUT (the task became FAILED:
-        acknowledge).
+        acknowledge). With a dead_letter_error the message becomes a dead letter instead.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -999,6 +1082,15 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
         CompleteAttempts ends attempts: with a result, with a final failure, as cancelled, or by handing the
         task back (it is QUEUED again, its message stays in the queue). Refusals: LEASE_STALE, TASK_TERMINAL.
         Completing twice with the same fencing token and outcome is accepted once more and changes nothing.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
+    async def replay_tasks(self, message: "ReplayTasksRequest") -> "ReplayTasksResponse":
+        """
+        ReplayTasks submits the inputs of tasks that FAILED once more, as new tasks of the same organisation that
+        name them (replay_of) and have as much time as they had. A task is replayed once: asked again, it gives
+        the same new task. Refusals: NOT_FOUND and TASK_NOT_FAILED.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
@@ -1035,6 +1127,14 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.complete_attempts(request)
         await stream.send_message(response)
 
+    async def __rpc_replay_tasks(
+        self, stream: "grpclib.server.Stream[ReplayTasksRequest, ReplayTasksResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.replay_tasks(request)
+        await stream.send_message(response)
+
     def __mapping__(self) -> "dict[str, grpclib.const.Handler]":
         return {
             "/gridpact.tasks.v1.DeliveryService/OpenAttempts": grpclib.const.Handler(
@@ -1060,6 +1160,12 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 CompleteAttemptsRequest,
                 CompleteAttemptsResponse,
+            ),
+            "/gridpact.tasks.v1.DeliveryService/ReplayTasks": grpclib.const.Handler(
+                self.__rpc_replay_tasks,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                ReplayTasksRequest,
+                ReplayTasksResponse,
             ),
         }
 
