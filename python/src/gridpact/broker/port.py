@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NewType, Protocol
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -50,6 +50,11 @@ class ReceiptExpired(BrokerError):
 def is_ordered(topic: str) -> bool:
     """Whether the topic's messages have groups."""
     return topic.endswith("-ordered")
+
+
+def one_line(text: str, limit: int = 4096) -> str:
+    """The text as a property or a note can hold it."""
+    return _CONTROL_CHARACTER.sub(" ", text)[:limit]
 
 
 def is_property_name(name: str) -> bool:
@@ -112,7 +117,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that was delivered `attempts` times, the maximum, and never acknowledged."""
+    """A message that nobody could do anything with.
+
+    Either it was delivered `attempts` times, the maximum, and never acknowledged; or its holder
+    buried it, and `error` says why and `holder` who that was. dead_time: since when, in UTC.
+    """
 
     message_id: MessageId
     body: bytes
@@ -120,6 +129,9 @@ class DeadLetter:
     properties: Mapping[str, str]
     group: str | None
     attempts: int
+    dead_time: datetime
+    error: str | None = None
+    holder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +176,22 @@ class Consumer(Protocol):
         """
         ...
 
+    async def hand_back(self, delivery: Delivery, delay: timedelta) -> ReceiptExpired | None:
+        """Gives a message back that was not worked on: it is visible again after `delay`.
+
+        `delivery.receipt` is its newest. A message that is only ever handed back is never a dead
+        letter; its next `attempt` may be 1. It may have to wait behind others. ValueError for a
+        message of a group, whose order this would break.
+        """
+        ...
+
+    async def bury(self, delivery: Delivery, error: str, holder: str) -> ReceiptExpired | None:
+        """Makes a message a dead letter at once; `delivery.receipt` is its newest.
+
+        `error` says what is wrong with it, `holder` who found out; both as text of one line.
+        """
+        ...
+
     async def dead_letters(self, max_count: int) -> list[DeadLetter]:
         """Reads up to `max_count` dead letters, the oldest first, and leaves them there."""
         ...
@@ -173,6 +201,10 @@ class Consumer(Protocol):
 
         Returns how many; ids that are no dead letters are passed over.
         """
+        ...
+
+    async def discard(self, message_ids: Sequence[MessageId]) -> int:
+        """Removes dead letters for good. Returns how many; others are passed over."""
         ...
 
     async def backlog(self) -> Backlog:

@@ -6,12 +6,13 @@
 --   hidden, until an instant       delivered and not acknowledged, or delayed; visible again after it
 --   the list of its group          waits until it is the first there (the first is being worked on)
 --   dead, since an instant         dead letter
+-- notes holds what was said of the messages that were buried.
 -- receipts holds "attempt token group" of every message that was ever delivered.
 -- bell is a stream of one entry, added whenever something may have become visible earlier than a
 -- waiting consumer was told.
 
-local stream, cursor, hidden, receipts, dead, bell, groups =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local stream, cursor, hidden, receipts, dead, notes, bell, groups =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local DEAD_LETTER_LIMIT = 10000
 -- What one take may carry, and how many entries it reads at a time: bounds on memory.
 local TAKE_BYTES = 8 * 1024 * 1024
@@ -60,6 +61,7 @@ end
 local function erase(id)
   redis.call('ZREM', hidden, id)
   redis.call('HDEL', receipts, id)
+  redis.call('HDEL', notes, id)
   redis.call('XDEL', stream, id)
 end
 
@@ -184,16 +186,53 @@ function call.hide()
   return outcomes
 end
 
+-- Delay, id, token and a new token; replies 1 when the message was still held. What was not worked
+-- on was not attempted.
+function call.hand_back()
+  local id = ARGV[3]
+  local attempt, group = held(id, ARGV[4])
+  if not attempt then return 0 end
+  redis.call('ZADD', hidden, now + ARGV[2], id)
+  redis.call('HSET', receipts, id, attempt - 1 .. ' ' .. ARGV[5] .. ' ' .. group)
+  ring()
+  return 1
+end
+
+-- Id, token and note; replies 1 when the message was still held.
+function call.bury()
+  local id = ARGV[2]
+  local attempt, group = held(id, ARGV[3])
+  if not attempt then return 0 end
+  redis.call('HSET', notes, id, ARGV[4])
+  bury(id, group)
+  return 1
+end
+
+-- Replies id, attempts, time of death, note and fields of each.
 function call.dead_letters()
   local letters = {}
-  for _, id in ipairs(redis.call('ZRANGE', dead, 0, ARGV[2] - 1)) do
+  local found = redis.call('ZRANGE', dead, 0, ARGV[2] - 1, 'WITHSCORES')
+  for i = 1, #found, 2 do
+    local id = found[i]
     local fields = read(id)
     if fields then
       local attempt = delivery(id)
-      letters[#letters + 1] = { id, attempt, fields }
+      local note = redis.call('HGET', notes, id) or ''
+      letters[#letters + 1] = { id, attempt, found[i + 1], note, fields }
     end
   end
   return letters
+end
+
+function call.discard()
+  local count = 0
+  for i = 2, #ARGV do
+    if redis.call('ZREM', dead, ARGV[i]) == 1 then
+      erase(ARGV[i])
+      count = count + 1
+    end
+  end
+  return count
 end
 
 function call.replay()
@@ -203,6 +242,7 @@ function call.replay()
     local fields = redis.call('ZREM', dead, id) == 1 and read(id)
     if fields then
       redis.call('HDEL', receipts, id)
+      redis.call('HDEL', notes, id)
       if enter_group(group_of(fields), id) then redis.call('ZADD', hidden, now, id) end
       count = count + 1
     end

@@ -12,7 +12,7 @@ import contextlib
 import math
 import secrets
 from collections.abc import Awaitable, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any, TypeVar, cast
 
@@ -33,6 +33,7 @@ from gridpact.broker.port import (
     MessageId,
     Receipt,
     ReceiptExpired,
+    one_line,
 )
 
 Item = TypeVar("Item")
@@ -47,7 +48,7 @@ _LONGEST_WAIT = timedelta(seconds=5)
 # How long Redis may take to answer what is not a wait.
 _ANSWER_DURATION = timedelta(seconds=5)
 
-_KEY_NAMES = ("stream", "cursor", "hidden", "receipts", "dead", "bell", "group:")
+_KEY_NAMES = ("stream", "cursor", "hidden", "receipts", "dead", "notes", "bell", "group:")
 
 
 class RedisStreamsBroker:
@@ -150,21 +151,55 @@ class RedisStreamsConsumer:
             ]
         return outcomes
 
+    async def hand_back(self, delivery: Delivery, delay: timedelta) -> ReceiptExpired | None:
+        if delivery.group is not None:
+            raise ValueError("a message of a group is not handed back")
+        pair = delivery.receipt.split(" ")
+        held = await self._broker.call(
+            self._topic, "hand_back", _milliseconds(delay), *pair, _new_token()
+        )
+        return None if held else _expired()
+
+    async def bury(self, delivery: Delivery, error: str, holder: str) -> ReceiptExpired | None:
+        note = msgspec.msgpack.encode(_Note(one_line(error), one_line(holder)))
+        held = await self._broker.call(self._topic, "bury", *delivery.receipt.split(" "), note)
+        return None if held else _expired()
+
     async def dead_letters(self, max_count: int) -> list[DeadLetter]:
         reply = await self._broker.call(
             self._topic, "dead_letters", min(max_count, _CALL_MESSAGE_COUNT)
         )
         letters: list[DeadLetter] = []
-        for id, attempts, fields in cast(list[tuple[bytes, int, list[bytes]]], reply):
+        for id, attempts, died_ms, note, fields in cast(
+            list[tuple[bytes, int, bytes, bytes, list[bytes]]], reply
+        ):
             body, key, properties, group = _read_fields(fields)
+            said = msgspec.msgpack.decode(note, type=_Note) if note else _Note(None, None)
             letters.append(
-                DeadLetter(MessageId(id.decode()), body, key, properties, group, attempts)
+                DeadLetter(
+                    message_id=MessageId(id.decode()),
+                    body=body,
+                    key=key,
+                    properties=properties,
+                    group=group,
+                    attempts=attempts,
+                    dead_time=datetime.fromtimestamp(int(died_ms) / 1000, UTC),
+                    error=said.error,
+                    holder=said.holder,
+                )
             )
         return letters
 
     async def replay(self, message_ids: Sequence[MessageId]) -> int:
         counts = [
             cast(int, await self._broker.call(self._topic, "replay", *chunk))
+            for chunk in _batches(message_ids)
+        ]
+        return sum(counts)
+
+    async def discard(self, message_ids: Sequence[MessageId]) -> int:
+        counts = [
+            cast(int, await self._broker.call(self._topic, "discard", *chunk))
             for chunk in _batches(message_ids)
         ]
         return sum(counts)
@@ -217,6 +252,13 @@ class RedisStreamsConsumer:
             )
             receipts = [_receipt(id.decode(), token) for id, _, _ in taken]
             await self.change_invisibility(receipts, timedelta(0))
+
+
+class _Note(msgspec.Struct):
+    """What was said of a message that was buried."""
+
+    error: str | None
+    holder: str | None
 
 
 def _key(topic: str, name: str) -> str:

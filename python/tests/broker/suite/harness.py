@@ -19,6 +19,8 @@ class BrokerUnderTest(Protocol):
     survives_kill_exactly: a killed broker comes back with all that it had answered; otherwise
         with every message, and perhaps again with some that were acknowledged or are held.
     holds_up_other_groups: a group may have to wait for another one.
+    counts_hand_backs: a message that was handed back has been attempted, until that would kill it;
+        then it is counted anew.
     """
 
     name: str
@@ -26,6 +28,7 @@ class BrokerUnderTest(Protocol):
     shifts_time: bool
     survives_kill_exactly: bool
     holds_up_other_groups: bool
+    counts_hand_backs: bool
 
     def open(self) -> Broker:
         """A new connection, as a process of its own would have it."""

@@ -19,6 +19,7 @@ class RedisStreamsUnderTest:
     shifts_time = True
     survives_kill_exactly = True
     holds_up_other_groups = False
+    counts_hand_backs = False
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server

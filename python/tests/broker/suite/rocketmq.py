@@ -20,6 +20,7 @@ class RocketmqUnderTest:
     shifts_time = False
     survives_kill_exactly = False
     holds_up_other_groups = True
+    counts_hand_backs = True
 
     def __init__(self, server: RocketmqServer) -> None:
         self._server = server

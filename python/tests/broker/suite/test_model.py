@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -27,6 +27,7 @@ from gridpact.broker.port import (
     MessageId,
     Receipt,
     ReceiptExpired,
+    one_line,
 )
 from tests.broker.suite.harness import MAX_ATTEMPTS, BrokerUnderTest
 
@@ -47,6 +48,8 @@ class ModelMessage:
     attempts: int = 0
     receipt: Receipt | None = None
     is_dead: bool = False
+    delivery: Delivery | None = None
+    error: str | None = None
 
 
 @dataclass
@@ -126,6 +129,7 @@ class BrokerMachine(RuleBasedStateMachine):
             assert delivery.group == message.group
             self.model.void(message)
             message.receipt = delivery.receipt
+            message.delivery = delivery
             message.invisible_minutes = minutes
         if len(deliveries) < max_count:
             assert not visible, "left a visible message lying"
@@ -201,6 +205,53 @@ class BrokerMachine(RuleBasedStateMachine):
         if minutes == 0:
             self.runner.run(self.under_test.pass_time(self.topic, timedelta(0)))
 
+    @precondition(lambda self: self.model.held() and not self.ordered)
+    @rule(data=st.data())
+    def hand_back(self, data: st.DataObject) -> None:
+        message, delivery = self._delivery(data)
+        outcome = self.runner.run(self.consumer.hand_back(delivery, timedelta(0)))
+        self._ended(message, outcome)
+        if message is None:
+            return
+        if not self.under_test.counts_hand_backs:
+            message.attempts -= 1
+        elif message.attempts == MAX_ATTEMPTS:
+            message.attempts = 0
+        message.invisible_minutes = 0
+        self.runner.run(self.under_test.pass_time(self.topic, timedelta(0)))
+
+    @precondition(lambda self: self.model.held())
+    @rule(data=st.data(), error=st.text(max_size=20))
+    def bury(self, data: st.DataObject, error: str) -> None:
+        message, delivery = self._delivery(data)
+        outcome = self.runner.run(self.consumer.bury(delivery, error, "holder"))
+        self._ended(message, outcome)
+        if message is not None:
+            message.is_dead = True
+            message.error = one_line(error)
+
+    @precondition(lambda self: any(m.is_dead for m in self.model.messages.values()))
+    @rule()
+    def discard(self) -> None:
+        letters = self.runner.run(self.consumer.dead_letters(100))
+        chosen = letters[-1].message_id
+        assert self.runner.run(self.consumer.discard([chosen, chosen])) == 1
+        self.model.void(self.model.messages.pop(chosen))
+
+    def _delivery(self, data: st.DataObject) -> tuple[ModelMessage | None, Delivery]:
+        """A delivery under a receipt that is good, with its message, or under one that is not."""
+        held = self.model.held()
+        receipt = data.draw(st.sampled_from([*held, *self.model.void_receipts]))
+        message = self.model.messages[held[receipt]] if receipt in held else None
+        some = message or self.model.messages[next(iter(held.values()))]
+        assert some.delivery is not None
+        return message, replace(some.delivery, receipt=receipt)
+
+    def _ended(self, message: ModelMessage | None, outcome: ReceiptExpired | None) -> None:
+        assert isinstance(outcome, ReceiptExpired) == (message is None)
+        if message is not None:
+            self.model.void(message)
+
     @precondition(lambda self: self.under_test.shifts_time)
     @rule(half_minutes=st.sampled_from([1, 3, 5]))
     def pass_time(self, half_minutes: int) -> None:
@@ -214,7 +265,9 @@ class BrokerMachine(RuleBasedStateMachine):
         letters = self.runner.run(self.consumer.dead_letters(100))
         dead = {i for i, message in self.model.messages.items() if message.is_dead}
         assert {letter.message_id for letter in letters} == dead
-        assert all(letter.attempts == MAX_ATTEMPTS for letter in letters)
+        for letter in letters:
+            message = self.model.messages[letter.message_id]
+            assert (letter.attempts, letter.error) == (message.attempts, message.error)
         chosen = letters[0].message_id
         assert self.runner.run(self.consumer.replay([chosen])) == 1
         # It goes to the end of its group.

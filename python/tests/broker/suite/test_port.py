@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,6 +15,7 @@ from gridpact.broker.port import (
     Consumer,
     Delivery,
     Message,
+    MessageId,
     Receipt,
     ReceiptExpired,
 )
@@ -293,6 +294,57 @@ class TestChangeInvisibility:
         assert await consumer.acknowledge([receipt]) == [None]
 
 
+class TestHandBack:
+    async def test_makes_no_dead_letter_however_often(
+        self,
+        broker_under_test: BrokerUnderTest,
+        broker: Broker,
+        consumer: Consumer,
+        topic: str,
+    ) -> None:
+        (message_id,) = await broker.publish(messages(topic, 1))
+        for _ in range(2 * MAX_ATTEMPTS + 1):
+            (delivery,) = await receive_soon(consumer)
+            assert (delivery.message_id, delivery.body) == (message_id, b"body 0")
+            assert delivery.attempt <= MAX_ATTEMPTS
+            assert await consumer.hand_back(delivery, NOW) is None
+            assert isinstance(await consumer.hand_back(delivery, NOW), ReceiptExpired)
+            await broker_under_test.pass_time(topic, NOW)
+        (delivery,) = await receive_soon(consumer)
+        assert await consumer.acknowledge([delivery.receipt]) == [None]
+        assert (await consumer.backlog()).dead_letter_count == 0
+
+    async def test_waits_as_long_as_it_is_told(
+        self,
+        broker_under_test: BrokerUnderTest,
+        broker: Broker,
+        consumer: Consumer,
+        topic: str,
+        brief: timedelta,
+    ) -> None:
+        await broker.publish(messages(topic, 1))
+        (delivery,) = await receive_now(consumer)
+        assert await consumer.hand_back(delivery, 5 * brief) is None
+        assert await receive_now(consumer) == []
+        await broker_under_test.pass_time(topic, 6 * brief)
+        assert bodies(await receive_soon(consumer)) == ["body 0"]
+
+    async def test_wakes_who_waits(self, broker: Broker, consumer: Consumer, topic: str) -> None:
+        await broker.publish(messages(topic, 1))
+        (delivery,) = await receive_now(consumer)
+        waiting = asyncio.create_task(consumer.receive(1, MINUTE, LONG))
+        await _until_waiting(broker, topic, waiting)
+        await consumer.hand_back(delivery, NOW)
+        assert bodies(await asyncio.wait_for(waiting, 10)) == ["body 0"]
+
+    async def test_is_not_for_messages_of_a_group(self, broker: Broker, topic: str) -> None:
+        consumer = broker.consumer(f"{topic}-ordered")
+        await broker.publish(messages(f"{topic}-ordered", 1, group="a"))
+        (delivery,) = await receive_now(consumer)
+        with pytest.raises(ValueError, match="group"):
+            await consumer.hand_back(delivery, NOW)
+
+
 class TestDelay:
     async def test_holds_the_message_until_it_has_passed(
         self,
@@ -379,7 +431,64 @@ class TestDeadLetters:
         (letter,) = await consumer.dead_letters(10)
         assert (letter.message_id, letter.body, letter.key) == (poison, b"poison", "p")
         assert (letter.properties, letter.attempts) == (properties, MAX_ATTEMPTS)
+        assert (letter.error, letter.holder) == (None, None)
         assert await consumer.dead_letters(10) == [letter]
+
+    @pytest.mark.parametrize("group", [None, "a"])
+    async def test_hold_what_is_buried_with_what_was_said_of_it(
+        self, broker: Broker, topic: str, group: str | None
+    ) -> None:
+        name = topic if group is None else f"{topic}-ordered"
+        consumer = broker.consumer(name)
+        properties = {"kind": "Größe 电池", "empty": ""}
+        poison = Message(name, b"poison", "p", properties, group)
+        (message_id,) = await broker.publish([poison])
+        await broker.publish(messages(name, 1, group=group))
+        first = await receive_now(consumer)
+        (delivery,) = [it for it in first if it.body == b"poison"]
+        before = datetime.now(UTC)
+        assert await consumer.bury(delivery, "not a map:\n0xc1 电池", "bridge-7") is None
+        (letter,) = await consumer.dead_letters(10)
+        assert (letter.message_id, letter.body, letter.key) == (message_id, b"poison", "p")
+        assert (letter.properties, letter.group, letter.attempts) == (properties, group, 1)
+        assert (letter.error, letter.holder) == ("not a map: 0xc1 电池", "bridge-7")
+        assert before - SLACK <= letter.dead_time <= datetime.now(UTC) + SLACK
+        assert (await consumer.backlog()).dead_letter_count == 1
+        # Its neighbour is not affected, and the receipt is void.
+        neighbours = [it for it in first if it is not delivery] or await receive_soon(consumer)
+        assert bodies(neighbours) == ["body 0"]
+        refused = await consumer.bury(delivery, "again", "bridge-7")
+        assert isinstance(refused, ReceiptExpired)
+        assert len(await consumer.dead_letters(10)) == 1
+
+    async def test_that_were_buried_are_replayed_as_if_nothing_had_been(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        properties = {"kind": "dispatch"}
+        (message_id,) = await broker.publish([Message(topic, b"poison", "p", properties)])
+        (delivery,) = await receive_now(consumer)
+        await consumer.bury(delivery, "for the test", "bridge-7")
+        assert await consumer.replay([message_id]) == 1
+        assert await consumer.dead_letters(10) == []
+        (again,) = await receive_soon(consumer)
+        assert (again.message_id, again.body, again.properties) == (
+            message_id,
+            b"poison",
+            properties,
+        )
+        assert again.attempt == 1
+
+    async def test_are_discarded_for_good(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        ids = await broker.publish(messages(topic, 3))
+        for delivery in await receive_now(consumer):
+            await consumer.bury(delivery, "for the test", "bridge-7")
+        assert await consumer.discard([ids[1], ids[1], MessageId("unknown")]) == 1
+        letters = await consumer.dead_letters(10)
+        assert [letter.message_id for letter in letters] == [ids[0], ids[2]]
+        assert await consumer.replay([ids[1]]) == 0
+        assert (await consumer.backlog()).dead_letter_count == 2
 
     @pytest.mark.parametrize("group", [None, "a"])
     async def test_are_replayed_with_all_attempts_before_them(

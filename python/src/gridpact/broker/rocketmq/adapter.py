@@ -8,7 +8,6 @@ import random
 import secrets
 import time
 from collections.abc import (
-    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
@@ -17,7 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import grpc.aio
@@ -33,6 +32,7 @@ from gridpact.broker.port import (
     ReceiptExpired,
     is_ordered,
     is_property_name,
+    one_line,
 )
 from gridpact.broker.rocketmq import protocol
 from gridpact.broker.rocketmq.administration import Administration, Place, QueueNames
@@ -69,6 +69,8 @@ _PRUNE_COUNT = 4096
 _ORDERED_QUEUE_COUNT = 16
 # The broker loses properties without a value; this one, which no message of ours has, names them.
 _EMPTY = "Empty"
+# What is said of a buried message: properties that no message on the queue has.
+_ERROR, _HOLDER, _ATTEMPTS, _GROUP = "dead-error", "dead-holder", "dead-attempts", "dead-group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,28 +271,61 @@ class RocketmqConsumer:
                     outcomes[i] = self._held.replace(receipts[i])
         return outcomes
 
+    async def hand_back(self, delivery: Delivery, delay: timedelta) -> ReceiptExpired | None:
+        if delivery.group is not None:
+            raise ValueError("a message of a group is not handed back")
+        if delivery.attempt < self._broker.limits.max_attempts:
+            # It keeps its place, and the broker counts on.
+            (outcome,) = await self.change_invisibility([delivery.receipt], delay)
+            if isinstance(outcome, ReceiptExpired):
+                return outcome
+            self._held.forget(outcome)
+            return None
+        # The broker would make it a dead letter: a copy of it is counted anew.
+        if not self._held.among([delivery.receipt]):
+            return _expired()
+        copy = Message(self._topic, delivery.body, delivery.key, delivery.properties, delay=delay)
+        await self._broker.send(self._topic, [(delivery.message_id, copy)])
+        (outcome,) = await self.acknowledge([delivery.receipt])
+        return outcome
+
+    async def bury(self, delivery: Delivery, error: str, holder: str) -> ReceiptExpired | None:
+        if not self._held.among([delivery.receipt]):
+            return _expired()
+        said = {_ERROR: error, _HOLDER: holder, _ATTEMPTS: str(delivery.attempt)}
+        if delivery.group is not None:
+            said[_GROUP] = delivery.group
+        lines = {name: one_line(text) for name, text in said.items()}
+        letter = Message(
+            self._names.buried, delivery.body, delivery.key, {**delivery.properties, **lines}
+        )
+        await self._broker.send(self._topic, [(delivery.message_id, letter)])
+        (outcome,) = await self.acknowledge([delivery.receipt])
+        return outcome
+
     async def dead_letters(self, max_count: int) -> list[DeadLetter]:
-        letters: list[DeadLetter] = []
-        async for _, letter in self._letters():
-            letters.append(letter)
-            if len(letters) == max_count:
-                break
-        return letters
+        letters = sorted((letter for _, letter in await self._letters()), key=_death)
+        return letters[:max_count]
 
     async def replay(self, message_ids: Sequence[MessageId]) -> int:
         wanted = set(message_ids)
-        found = [(place, letter) async for place, letter in self._letters()]
         count = 0
-        for place, letter in found:
+        for place, letter in await self._letters():
             if letter.message_id in wanted:
                 message = Message(
                     self._topic, letter.body, letter.key, letter.properties, letter.group
                 )
                 await self._broker.send(self._topic, [(letter.message_id, message)])
-                note = Message(self._names.replayed, str(place).encode(), letter.key)
-                await self._broker.send(self._topic, [(_new_message_id(), note)])
+                await self._note(place, letter)
                 count += 1
         return count
+
+    async def discard(self, message_ids: Sequence[MessageId]) -> int:
+        wanted = set(message_ids)
+        found = [item for item in await self._letters() if item[1].message_id in wanted]
+        for place, letter in found:
+            await self._note(place, letter)
+        return len(found)
 
     async def backlog(self) -> Backlog:
         async def attempt() -> Backlog:
@@ -298,6 +333,7 @@ class RocketmqConsumer:
             administration = self._broker.administration
             visible_count, lag_duration = await administration.lag(self._names)
             dead_count = await administration.count(self._names.dead_letters)
+            dead_count += await administration.count(self._names.buried)
             replayed_count = await administration.count(self._names.replayed)
             # The broker deletes both after the same time, the notes later than what they note.
             return Backlog(visible_count, None, max(0, dead_count - replayed_count), lag_duration)
@@ -389,15 +425,24 @@ class RocketmqConsumer:
         await self._session.ready()
         return self._session.client_id
 
-    async def _letters(self) -> AsyncIterator[tuple[Place, DeadLetter]]:
-        """The dead letters that were not replayed, the oldest first."""
+    async def _note(self, place: Place, letter: DeadLetter) -> None:
+        """Takes note that what lies there is a dead letter no more."""
+        note = Message(self._names.replayed, str(place).encode(), letter.key)
+        await self._broker.send(self._topic, [(_new_message_id(), note)])
+
+    async def _letters(self) -> list[tuple[Place, DeadLetter]]:
+        """The dead letters that are still some."""
         await self._broker.persistently(self._topic, lambda: self._broker.made(self._topic))
         read = self._broker.administration.read
         reader = self._names.reader
         replayed = {note.body.decode() async for _, note in read(self._names.replayed, reader)}
-        async for place, stored in read(self._names.dead_letters, reader):
-            if str(place) not in replayed:
-                yield place, _dead_letter(stored, self._broker.limits.max_attempts)
+        most = self._broker.limits.max_attempts
+        return [
+            (place, _dead_letter(stored, most))
+            for topic in (self._names.dead_letters, self._names.buried)
+            async for place, stored in read(topic, reader)
+            if str(place) not in replayed
+        ]
 
 
 class _Held:
@@ -471,15 +516,24 @@ def _delivery(message: Any) -> Delivery:
     )
 
 
-def _dead_letter(stored: StoredMessage, attempts: int) -> DeadLetter:
+def _dead_letter(stored: StoredMessage, most_attempts: int) -> DeadLetter:
+    properties = _own_properties(stored.properties)
+    said = {name: properties.pop(name, None) for name in (_ERROR, _HOLDER, _ATTEMPTS, _GROUP)}
     return DeadLetter(
         message_id=MessageId(stored.properties["UNIQ_KEY"]),
         body=stored.body,
         key=stored.properties.get("KEYS", ""),
-        properties=_own_properties(stored.properties),
-        group=stored.properties.get("__SHARDINGKEY") or None,
-        attempts=attempts,
+        properties=properties,
+        group=said[_GROUP] or stored.properties.get("__SHARDINGKEY") or None,
+        attempts=int(said[_ATTEMPTS] or most_attempts),
+        dead_time=datetime.fromtimestamp(stored.stored_ms / 1000, UTC),
+        error=said[_ERROR],
+        holder=said[_HOLDER],
     )
+
+
+def _death(letter: DeadLetter) -> datetime:
+    return letter.dead_time
 
 
 def _own_properties(properties: Mapping[str, str]) -> dict[str, str]:

@@ -70,20 +70,26 @@ class QueueNames:
         return f"{self.group}-reader"
 
     @property
+    def buried(self) -> str:
+        """Dead letters of our own making: RocketMQ's have no place for what is wrong with them."""
+        return f"{self.topic}-buried"
+
+    @property
     def replayed(self) -> str:
-        """Our note of the dead letters that were replayed: a log cannot forget one message."""
+        """Our note of the dead letters that are none any more: a log cannot forget one message."""
         return f"{self.topic}-replayed"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a stored message lies."""
+    """Where a message lies in a topic of one queue."""
 
+    topic: str
     broker: Address
     offset: int
 
     def __str__(self) -> str:
-        return f"{self.broker}/{self.offset}"
+        return f"{self.topic}/{self.broker}/{self.offset}"
 
 
 class Administration:
@@ -124,6 +130,7 @@ class Administration:
             topics = [
                 _topic(names.topic, queue_count, "FIFO" if ordered else "MIXED"),
                 # A broker announces a list of topics at once, and a single one when it is due.
+                _topic(names.buried, 1, "NORMAL"),
                 _topic(names.replayed, 1, "NORMAL"),
             ]
             body = msgspec.json.encode({"topicConfigList": topics})
@@ -176,7 +183,7 @@ class Administration:
                     reader, broker, topic, 0, offset, max_count=_PULL_COUNT
                 )
                 for message in messages:
-                    yield Place(broker, message.offset), message
+                    yield Place(topic, broker, message.offset), message
 
     async def _route(self, topic: str) -> object | None:
         """Where the topic lies; None when no name server knows it."""
