@@ -396,6 +396,25 @@ def complete_attempts(world: World) -> tuple[Json, Json]:
     return {"attempts": [attempt]}, {"attempts": [ended]}
 
 
+@case(DELIVERY, "ReplayTasks", "service")
+def replay_tasks(world: World) -> tuple[Json, Json]:
+    lease = world.lease()
+    failed = {
+        "lease": lease,
+        "engine": "python",
+        "failed": {"reason": "SOLVER_FAILED", "message": "for the test"},
+    }
+    world.call(f"{DELIVERY}/CompleteAttempts", {"attempts": [failed]}, "service")
+    queued = world.task()["task_id"]
+    replayed = {"task_id": lease["task_id"], "refusal": {}, "new_task_id": ANY}
+    refused = [
+        {"task_id": queued, "refusal": {"reason": "TASK_NOT_FAILED"}},
+        {"task_id": UNKNOWN_ID, "refusal": {"reason": "NOT_FOUND"}},
+    ]
+    task_ids = [lease["task_id"], queued, UNKNOWN_ID]
+    return {"task_ids": task_ids}, {"tasks": [replayed, *refused]}
+
+
 def each_case(*, only: Callable[[Case], bool] = lambda _: True) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         "case", [pytest.param(case, id=case.path) for case in CASES.values() if only(case)]

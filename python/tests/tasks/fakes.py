@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -10,7 +10,7 @@ from typing import TypeVar
 from gridpact.kit.errors import not_found
 from gridpact.kit.pages import Cursor
 from gridpact.tasks.domain import Body, Policy, Task, TaskState
-from gridpact.tasks.ports import Batch, Submission, Submitted
+from gridpact.tasks.ports import Batch, Replayed, Submission, Submitted
 from tests.tasks.examples import START
 
 Decided = TypeVar("Decided")
@@ -100,6 +100,37 @@ class MemoryTaskStore:
         task = await self.find(organisation_id, task_id)
         body = self.results.get(task_id)
         return (task, body) if task is not None and body is not None else None
+
+    async def replay(self, task_ids: Mapping[str, str]) -> list[Replayed]:
+        self._tick()
+        replayed: list[Replayed] = []
+        for task_id, new_id in task_ids.items():
+            original = self.tasks.get(task_id)
+            task = next((it for it in self.tasks.values() if it.replay_of == task_id), None)
+            created = task is None and original is not None and original.state is TaskState.FAILED
+            if created:
+                task = self._once_more(self.tasks[task_id], new_id)
+            replayed.append(Replayed(original, task, created))
+        return replayed
+
+    def _once_more(self, original: Task, task_id: str) -> Task:
+        task = Task(
+            task_id=task_id,
+            organisation_id=original.organisation_id,
+            kind=original.kind,
+            engine_choice=original.engine_choice,
+            site_id=original.site_id,
+            label=original.label,
+            submitted_time=self.now,
+            timeout_time=self.now + (original.timeout_time - original.submitted_time),
+            queued_time=self.now,
+            replay_of=original.task_id,
+        )
+        self.tasks[task_id] = task
+        self.payloads[task_id] = self.payloads[original.task_id]
+        self.affinity_keys[task_id] = self.affinity_keys[original.task_id]
+        self.outbox.append(task_id)
+        return task
 
     async def list_page(
         self,

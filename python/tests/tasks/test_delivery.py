@@ -265,3 +265,24 @@ class TestSweep:
         assert bridge.store.outbox == [silent, waiting]
         await bridge.sweeper.sweep()
         assert bridge.store.outbox == [silent, waiting]
+
+
+class TestReplay:
+    async def test_makes_one_new_task_of_one_that_failed(self, bridge: Bridge) -> None:
+        task_id = await bridge.running()
+        failed = Failed(Failure("SOLVER_FAILED", "for the test"))
+        await bridge.delivery.complete_attempts([Ending(task_id, 1, end(failed))])
+        [first] = await bridge.delivery.replay([task_id])
+        [again] = await bridge.delivery.replay([task_id])
+        assert first.refusal is None
+        assert first.task is not None
+        assert again.task == first.task == bridge.events.tasks[-1]
+        assert (first.task.state, first.task.replay_of) == (TaskState.QUEUED, task_id)
+        assert bridge.store.outbox == [first.task.task_id]
+        assert bridge.state(task_id) is TaskState.FAILED
+
+    async def test_refuses_what_has_not_failed_or_is_not_there(self, bridge: Bridge) -> None:
+        queued, unknown = await bridge.queued(), new_identifier()
+        answers = await bridge.delivery.replay([queued, unknown, "no identifier", queued])
+        assert reasons(answers) == ["TASK_NOT_FAILED", "NOT_FOUND", "NOT_FOUND", "TASK_NOT_FAILED"]
+        assert bridge.store.outbox == []

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gridpact.tasks.domain import (
+    MOST_ATTEMPTS,
     Body,
     Cancelled,
     Encoding,
@@ -26,6 +27,7 @@ from tests.tasks.examples import POLICY, START, end, queued_task, running_task
 
 SECOND = timedelta(seconds=1)
 LOST = HandedBack("WORKER_LOST", "the worker died")
+BUSY = HandedBack("NODE_BUSY", "no free worker", excused=True)
 
 outcomes = st.sampled_from(
     [
@@ -34,6 +36,7 @@ outcomes = st.sampled_from(
         Failed(Failure("INFEASIBLE", "no plan")),
         Cancelled("stopped"),
         LOST,
+        BUSY,
     ]
 )
 
@@ -136,7 +139,8 @@ class TaskLife(RuleBasedStateMachine):
 
     @invariant()
     def attempts_are_limited(self) -> None:
-        assert len(self.tokens) == self.task.attempt_count <= POLICY.max_attempts
+        assert len(self.tokens) == self.task.attempt_count
+        assert self.task.attempt_count - self.task.excused_count <= POLICY.max_attempts
 
     @invariant()
     def members_fit_the_state(self) -> None:
@@ -218,6 +222,19 @@ class TestEndAttempt:
         assert task.failure is not None
         assert task.failure.reason == "ATTEMPTS_EXHAUSTED"
         assert "WORKER_LOST" in task.failure.message
+
+    def test_hands_back_for_ever_what_neither_task_nor_worker_is_to_blame_for(self) -> None:
+        task = queued_task()
+        for attempt in range(1, MOST_ATTEMPTS):
+            task, _ = task.open_attempt(START, POLICY, "b")
+            task, _ = task.end_attempt(attempt, end(BUSY), START, POLICY)
+            assert (task.state, task.dead_letter_error) == (TaskState.QUEUED, "")
+        for _ in range(POLICY.max_attempts):
+            task, _ = task.open_attempt(START, POLICY, "b")
+            task, _ = task.end_attempt(task.fencing_token, end(LOST), START, POLICY)
+        # The contract numbers no more attempts than these.
+        assert (task.state, task.attempt_count) == (TaskState.FAILED, MOST_ATTEMPTS)
+        assert "WORKER_LOST: the worker died" in task.dead_letter_error
 
     def test_cancels_a_task_that_is_handed_back_and_shall_be_cancelled(self) -> None:
         asked, _ = running_task().request_cancel(START)

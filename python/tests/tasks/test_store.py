@@ -12,7 +12,7 @@ from gridpact.kit.identifiers import new_identifier
 from gridpact.kit.pages import Cursor
 from gridpact.kit.violation import Violation
 from gridpact.tasks.domain import Failed, Failure, Policy, Progress, Refusal, Task, TaskState
-from gridpact.tasks.ports import Batch, Submission, TaskStore
+from gridpact.tasks.ports import Batch, Replayed, Submission, TaskStore
 from tests.tasks.examples import POLICY, PROBE_RESULT, end, submission
 from tests.tasks.fakes import MemoryTaskStore
 from tests.tasks.stores import PostgresUnderTest
@@ -177,6 +177,68 @@ class TestChange:
         found = await store.find_result(draft.organisation_id, draft.task_id)
         assert found == (task, PROBE_RESULT)
         assert await store.find_result(new_identifier(), draft.task_id) is None
+
+
+class TestReplay:
+    async def test_computes_the_input_of_a_failed_task_once_more(self, store: TaskStore) -> None:
+        draft = submission(timeout_s=60)
+        await store.submit([draft])
+        await open_attempt(store, draft.task_id)
+        failed = await fail(store, draft.task_id)
+        await empty_outbox(store)
+        [first] = await store.replay({draft.task_id: new_identifier()})
+        [second] = await store.replay({draft.task_id: new_identifier()})
+        assert first.task is not None
+        assert (first.original, first.created) == (failed, True)
+        assert second == replace(first, created=False)
+        new = first.task
+        assert (new.replay_of, new.attempt_count, new.state) == (draft.task_id, 0, TaskState.QUEUED)
+        assert (new.organisation_id, new.kind, new.engine_choice, new.label) == (
+            failed.organisation_id,
+            failed.kind,
+            failed.engine_choice,
+            failed.label,
+        )
+        assert new.timeout_time - new.submitted_time == timedelta(seconds=60)
+        assert new.submitted_time > failed.submitted_time
+        assert await store.find(draft.organisation_id, new.task_id) == new
+        assert await store.find(draft.organisation_id, draft.task_id) == failed
+
+    async def test_is_one_task_however_many_ask_at_once(self, store: TaskStore) -> None:
+        draft = submission()
+        await store.submit([draft])
+        await open_attempt(store, draft.task_id)
+        await fail(store, draft.task_id)
+        calls = [store.replay({draft.task_id: new_identifier()}) for _ in range(8)]
+        answers = [answer for [answer] in await asyncio.gather(*calls)]
+        assert sum(answer.created for answer in answers) == 1
+        assert len({answer.task and answer.task.task_id for answer in answers}) == 1
+
+    async def test_leaves_alone_what_has_not_failed(self, store: TaskStore) -> None:
+        draft, unknown = submission(), new_identifier()
+        [submitted] = await store.submit([draft])
+        wanted = {draft.task_id: new_identifier(), unknown: new_identifier()}
+        assert await store.replay(wanted) == [
+            Replayed(submitted.task, None, created=False),
+            Replayed(None, None, created=False),
+        ]
+
+
+async def fail(store: TaskStore, task_id: str) -> Task:
+    """Ends the first attempt with a failure."""
+
+    def decide(batch: Batch) -> Task:
+        task = batch.get(task_id)
+        assert task is not None
+        failed, refusal = task.end_attempt(
+            1, end(Failed(Failure("SOLVER_FAILED", "for the test"))), batch.now, POLICY
+        )
+        assert refusal is None
+        batch.put(failed)
+        return failed
+
+    failed, _ = await store.change([task_id], decide)
+    return failed
 
 
 class TestFind:

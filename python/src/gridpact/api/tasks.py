@@ -174,6 +174,7 @@ def _task(task: Task | None) -> rest.Task:
                 for each in failure.violations
             ],
         ),
+        replay_of=task.replay_of or None,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
-from gridpact.kit.identifiers import is_identifier
+from gridpact.kit.identifiers import is_identifier, new_identifier
 from gridpact.kit.log import Log
 from gridpact.kit.uninterrupted import uninterrupted
 from gridpact.tasks.domain import (
@@ -20,7 +20,7 @@ from gridpact.tasks.domain import (
     Succeeded,
     Task,
 )
-from gridpact.tasks.ports import Batch, Events, TaskContract, TaskStore
+from gridpact.tasks.ports import Batch, Events, Replayed, TaskContract, TaskStore
 
 log = Log(__name__)
 
@@ -140,6 +140,18 @@ class Delivery:
 
         return await self._each(endings, complete)
 
+    async def replay(self, task_ids: Sequence[str]) -> list[Answer]:
+        """Submits the inputs of tasks that FAILED once more; ``task`` is the new one of each."""
+        known = dict.fromkeys(task_id for task_id in task_ids if is_identifier(task_id))
+
+        async def replay_and_tell() -> list[Replayed]:
+            found = await self._store.replay({task_id: new_identifier() for task_id in known})
+            self._events.publish([each.task for each in found if each.task and each.created])
+            return found
+
+        found = dict(zip(known, await uninterrupted(replay_and_tell()), strict=True))
+        return [_of_replay(task_id, found.get(task_id)) for task_id in task_ids]
+
     async def _each(
         self,
         items: Sequence[AnItem],
@@ -170,3 +182,11 @@ class Delivery:
         log.error("result-refused", task_id=task.task_id, engine=end.engine, fault=fault)
         words = f"the engine's result breaks its contract: {fault}"
         return replace(end, outcome=Failed(Failure("INTERNAL", words[:4096])))
+
+
+def _of_replay(task_id: str, replayed: Replayed | None) -> Answer:
+    if replayed is None or replayed.original is None:
+        return Answer(task_id, None, Refusal("NOT_FOUND"))
+    if replayed.task is None:
+        return Answer(task_id, None, Refusal("TASK_NOT_FAILED"))
+    return Answer(task_id, replayed.task, None)

@@ -22,6 +22,9 @@ from gridpact.contracts.proto.gridpact.tasks.v1 import (
     RenewedLease,
     RenewLeasesRequest,
     RenewLeasesResponse,
+    ReplayedTask,
+    ReplayTasksRequest,
+    ReplayTasksResponse,
     ReportProgressRequest,
     ReportProgressResponse,
     TaskFailure,
@@ -32,7 +35,7 @@ from gridpact.contracts.proto.gridpact.tasks.v1 import Refusal as RefusalMessage
 from gridpact.kit.caller import Access
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.violation import Violation
-from gridpact.tasks.delivery import Delivery, Ending, Lease, Opening, Report
+from gridpact.tasks.delivery import Answer, Delivery, Ending, Lease, Opening, Report
 from gridpact.tasks.domain import (
     AttemptEnd,
     Body,
@@ -58,6 +61,7 @@ class DeliveryRpc(DeliveryServiceBase):
         "RenewLeases": Access.SERVICE,
         "ReportProgress": Access.SERVICE,
         "CompleteAttempts": Access.SERVICE,
+        "ReplayTasks": Access.SERVICE,
     }
 
     def __init__(self, delivery: Delivery) -> None:
@@ -73,7 +77,11 @@ class DeliveryRpc(DeliveryServiceBase):
         for answer in answers:
             if answer.refusal is not None or answer.task is None:
                 opened.append(
-                    OpenedAttempt(task_id=answer.task_id, refusal=_refusal(answer.refusal))
+                    OpenedAttempt(
+                        task_id=answer.task_id,
+                        refusal=_refusal(answer.refusal),
+                        dead_letter_error=_dead_letter_error(answer),
+                    )
                 )
                 continue
             opened.append(
@@ -130,6 +138,21 @@ class DeliveryRpc(DeliveryServiceBase):
                     task_id=answer.task_id,
                     refusal=_refusal(answer.refusal),
                     task_ended=answer.task is not None and answer.task.has_ended,
+                    dead_letter_error=_dead_letter_error(answer),
+                )
+                for answer in answers
+            ]
+        )
+
+    async def replay_tasks(self, message: ReplayTasksRequest) -> ReplayTasksResponse:
+        check_count("task_ids", message.task_ids)
+        answers = await self._delivery.replay(message.task_ids)
+        return ReplayTasksResponse(
+            tasks=[
+                ReplayedTask(
+                    task_id=answer.task_id,
+                    refusal=_refusal(answer.refusal),
+                    new_task_id=answer.task.task_id if answer.task else "",
                 )
                 for answer in answers
             ]
@@ -140,6 +163,10 @@ def _refusal(refusal: Refusal | None) -> RefusalMessage:
     if refusal is None:
         return RefusalMessage()
     return RefusalMessage(reason=refusal.reason, retry_after_ms=_milliseconds(refusal.retry_after))
+
+
+def _dead_letter_error(answer: Answer) -> str:
+    return "" if answer.task is None else answer.task.dead_letter_error
 
 
 def _lease(lease: LeaseMessage | None, at: str) -> Lease:
@@ -192,7 +219,8 @@ def _outcome(item: CompleteAttempt, at: str) -> Outcome:
     if item.cancelled is not None:
         return Cancelled(_text(item.cancelled.message, 4096))
     if item.handed_back is not None:
-        return HandedBack(_text(item.handed_back.reason, 64), _text(item.handed_back.message, 2048))
+        given = item.handed_back
+        return HandedBack(_text(given.reason, 64), _text(given.message, 2048), given.excused)
     raise _invalid(f"{at}.outcome", "required", "is required")
 
 

@@ -26,6 +26,11 @@ from typing import Any
 
 from gridpact.kit.violation import Violation
 
+MOST_ATTEMPTS = 1000
+"""The most that a task may have, excused ones included: the contract numbers no more."""
+
+_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
+
 
 class TaskState(StrEnum):
     """Where a task is in its life."""
@@ -103,10 +108,14 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class HandedBack:
-    """The attempt came to nothing; another may do better."""
+    """The attempt came to nothing; another may do better.
+
+    ``excused``: neither task nor worker is to blame, and the attempt does not count.
+    """
 
     reason: str
     message: str
+    excused: bool = False
 
 
 Outcome = Succeeded | Failed | Cancelled | HandedBack
@@ -128,7 +137,7 @@ class Policy:
     """The numbers that the rules go by.
 
     lease_duration: how long an attempt may be silent before another may take over.
-    max_attempts: how many attempts a task has.
+    max_attempts: how many attempts a task has, besides those that are excused.
     reclaim_delay: how long after the end of its lease a RUNNING task goes back to the queue by
         itself. Until then its message is expected to come back and to open the next attempt.
     republish_delay: how long a QUEUED task waits for its first sign of delivery before its message
@@ -159,6 +168,8 @@ class Task:
     queued_time: datetime
     publish_count: int = 1
     attempt_count: int = 0
+    # How many of them do not count to the maximum.
+    excused_count: int = 0
     lease_end_time: datetime | None = None
     bridge_id: str | None = None
     cancel_requested: bool = False
@@ -171,6 +182,8 @@ class Task:
     failure: Failure | None = None
     # How the newest attempt ended; None while it has not.
     outcome_digest: str | None = None
+    # The task whose input is computed once more.
+    replay_of: str | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -179,6 +192,13 @@ class Task:
     @property
     def fencing_token(self) -> int:
         return self.attempt_count
+
+    @property
+    def dead_letter_error(self) -> str:
+        """What became of the last attempt, when the task FAILED for want of another; else empty."""
+        if self.failure is None or self.failure.reason != _EXHAUSTED:
+            return ""
+        return self.failure.message
 
     def is_current(self, fencing_token: int) -> bool:
         """Whether the attempt with this token may renew, report and end."""
@@ -199,8 +219,8 @@ class Task:
             return self._cancelled(now), Refusal("TASK_TERMINAL")
         if now >= self.timeout_time:
             return self.time_out(now), Refusal("TASK_TIMEOUT")
-        if self.attempt_count >= policy.max_attempts:
-            return self._exhausted(now, _FELL_SILENT), Refusal("ATTEMPTS_EXHAUSTED")
+        if self._has_no_attempt_left(policy):
+            return self._exhausted(now, _FELL_SILENT), Refusal(_EXHAUSTED)
         opened = replace(
             self,
             state=TaskState.RUNNING,
@@ -314,9 +334,14 @@ class Task:
     def _handed_back(self, why: HandedBack, now: datetime, policy: Policy) -> Task:
         if self.cancel_requested:
             return self._cancelled(now)
-        if self.attempt_count >= policy.max_attempts:
-            return self._exhausted(now, why)
-        return replace(self, state=TaskState.QUEUED, lease_end_time=None, progress=None)
+        judged = replace(self, excused_count=self.excused_count + why.excused)
+        if judged._has_no_attempt_left(policy):
+            return judged._exhausted(now, why)
+        return replace(judged, state=TaskState.QUEUED, lease_end_time=None, progress=None)
+
+    def _has_no_attempt_left(self, policy: Policy) -> bool:
+        counted = self.attempt_count - self.excused_count
+        return counted >= policy.max_attempts or self.attempt_count >= MOST_ATTEMPTS
 
     def _published(self, now: datetime) -> Task:
         return replace(self, queued_time=now, publish_count=self.publish_count + 1)
@@ -326,7 +351,7 @@ class Task:
             f"none of {self.attempt_count} attempts succeeded; "
             f"the last one: {last.reason}: {last.message}"
         )
-        return self._ended(TaskState.FAILED, now, Failure("ATTEMPTS_EXHAUSTED", message))
+        return self._ended(TaskState.FAILED, now, Failure(_EXHAUSTED, message))
 
     def _cancelled(self, now: datetime, message: str = "cancelled as requested") -> Task:
         return self._ended(TaskState.CANCELLED, now, Failure("CANCELLED", message))

@@ -117,6 +117,7 @@ def event_data(task: Task) -> bytes:
         "engine_version": task.engine_version,
         "solve_ms": task.solve_ms,
         "failure": task.failure,
+        "replay_of": task.replay_of,
     }
     return msgspec.json.encode(_present(members))
 

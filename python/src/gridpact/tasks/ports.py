@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -70,6 +70,20 @@ class Submitted:
     created: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What replaying a task came to.
+
+    original: the task that was to be replayed; None when there is none of that id.
+    task: the task that computes its input once more; None unless the original FAILED.
+    created: whether it was made by this call.
+    """
+
+    original: Task | None
+    task: Task | None
+    created: bool
+
+
 class Batch(Protocol):
     """Tasks locked for one transaction."""
 
@@ -110,6 +124,13 @@ class TaskStore(Protocol):
 
         A task that was published again (its ``publish_count`` grew) gets an outbox row. Gives what
         ``decide`` gave and the tasks that changed.
+        """
+        ...
+
+    async def replay(self, task_ids: Mapping[str, str]) -> list[Replayed]:
+        """Submits the inputs of tasks that FAILED once more, with as much time as they had.
+
+        ``task_ids`` says what the new task of each is to be called, unless it has one already.
         """
         ...
 

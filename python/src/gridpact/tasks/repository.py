@@ -19,13 +19,13 @@ from gridpact.contracts.channels import KINDS, QUEUE_ENGINES
 from gridpact.kit.database import Connection, Database
 from gridpact.kit.pages import Cursor
 from gridpact.tasks.domain import Body, Encoding, Policy, Task, TaskState
-from gridpact.tasks.ports import Batch, Submission, Submitted
+from gridpact.tasks.ports import Batch, Replayed, Submission, Submitted
 
 Decided = TypeVar("Decided")
 
 IDEMPOTENCY_DURATION = timedelta(hours=24)
 
-_IDENTIFIERS = ("task_id", "organisation_id", "site_id")
+_IDENTIFIERS = ("task_id", "organisation_id", "site_id", "replay_of")
 
 _COLUMNS = ", ".join(
     f"task.{column.name}::text" if column.name in _IDENTIFIERS else f"task.{column.name}"
@@ -121,6 +121,41 @@ SELECT task.organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, t
        {_PROPERTIES.format(task="task", body="payload", traceparent="NULL::text")}
 FROM tasks.tasks AS task JOIN tasks.payloads AS payload USING (task_id)
 WHERE task_id = ANY(%s::uuid[])
+"""
+
+_REPLAY = f"""
+WITH clock AS (SELECT clock_timestamp() AS now),
+wanted AS (SELECT * FROM unnest(%(task_ids)s::uuid[], %(new_ids)s::uuid[]) AS w(task_id, new_id)),
+task AS (
+    INSERT INTO tasks.tasks AS task
+        (task_id, organisation_id, kind, engine_choice, site_id, label, submitted_time,
+         timeout_time, state, queued_time, publish_count, replay_of)
+    SELECT new_id, organisation_id, kind, engine_choice, site_id, label, now,
+           now + (timeout_time - submitted_time), 'QUEUED', now, 1, task_id
+    FROM clock, wanted JOIN tasks.tasks USING (task_id) WHERE state = 'FAILED'
+    ORDER BY task_id
+    ON CONFLICT (replay_of) WHERE replay_of IS NOT NULL DO NOTHING
+    RETURNING *
+), payload AS (
+    INSERT INTO tasks.payloads (task_id, organisation_id, encoding, affinity_key, body)
+    SELECT task.task_id, task.organisation_id, encoding, affinity_key, body
+    FROM task JOIN tasks.payloads AS payload ON payload.task_id = task.replay_of
+    RETURNING task_id, encoding, affinity_key
+), message AS (
+    INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
+    SELECT organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
+           {_PROPERTIES.format(task="task", body="payload", traceparent="NULL::text")}
+    FROM task JOIN payload USING (task_id)
+)
+SELECT task_id::text FROM task
+"""
+
+_ORIGINALS = f"""
+SELECT {_COLUMNS} FROM tasks.tasks AS task WHERE task_id = ANY(%s::uuid[])
+"""
+
+_REPLAYS = f"""
+SELECT {_COLUMNS} FROM tasks.tasks AS task WHERE replay_of = ANY(%s::uuid[])
 """
 
 _DUE = """
@@ -224,6 +259,25 @@ class PostgresTaskStore:
             if locked.changed:
                 await self._write(connection, locked)
         return decided, [*locked.changed.values()]
+
+    async def replay(self, task_ids: Mapping[str, str]) -> list[Replayed]:
+        ids, new_ids = [*task_ids], [*task_ids.values()]
+        async with self._database.transaction() as connection:
+            rows = await _rows(connection, _REPLAY, {"task_ids": ids, "new_ids": new_ids})
+            created = {row["task_id"] for row in rows}
+            # In statements of their own, which see what another transaction made meanwhile.
+            originals = [_task(row) for row in await _rows(connection, _ORIGINALS, [ids])]
+            replays = [_task(row) for row in await _rows(connection, _REPLAYS, [ids])]
+        original_of = {task.task_id: task for task in originals}
+        replay_of = {task.replay_of: task for task in replays}
+        return [
+            Replayed(
+                original_of.get(task_id),
+                replay_of.get(task_id),
+                created=task_id in replay_of and replay_of[task_id].task_id in created,
+            )
+            for task_id in ids
+        ]
 
     async def find(self, organisation_id: str, task_id: str) -> Task | None:
         async with self._database.transaction() as connection:

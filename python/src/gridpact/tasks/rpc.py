@@ -154,6 +154,7 @@ def _task(task: Task) -> TaskMessage:
         engine_version=task.engine_version or "",
         solve_ms=task.solve_ms,
         failure=_failure(task.failure) if task.failure else None,
+        replay_of=task.replay_of or "",
     )
 
 
