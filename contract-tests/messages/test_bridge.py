@@ -221,6 +221,9 @@ class Host:
     def left(self, node: WorkingNode) -> None:
         self.heard.put_nowait(f"{node.node_id} left")
 
+    def shared(self, node: WorkingNode, others_count: int) -> None:
+        pass
+
     def progressed(self, lease: Lease, progress: Progress) -> None:
         self.heard.put_nowait((lease, progress))
 

@@ -101,6 +101,16 @@ class Bridge:
             if not isinstance(message, Heartbeat):
                 return message
 
+    def others(self) -> int:
+        """What the next heartbeat says of other bridges; it passes over all other messages."""
+        deadline = time.monotonic() + SOON_S
+        while time.monotonic() < deadline:
+            data = self._socket.recv(SOON_S, decode=False)
+            message = decode_one_of(RECEIVE_FROM_NODE, data, LIMITS)
+            if isinstance(message, Heartbeat):
+                return message.others
+        raise AssertionError("the node does not beat")
+
     def heard(self) -> tuple[list[Progress], Result | Error]:
         """What is said of the next task: its progress, and how it ended."""
         reports: list[Progress] = []

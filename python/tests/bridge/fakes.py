@@ -168,13 +168,15 @@ class FakeTask:
 class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
     """The owner of tasks on a real gRPC socket, reduced to what the bridge sees of it.
 
-    Unknown tasks are QUEUED. The test sets `refuse_opening[task_id]`, `unavailable_count` (so many
-    calls fail), and holds back commits by clearing `may_commit`.
+    Unknown tasks are QUEUED. The test sets `refuse_opening[task_id]`, `dead_letter_errors[task_id]`
+    (a refusal says it, and the next attempt that is handed back is the last), `unavailable_count`
+    (so many calls fail), and holds back commits by clearing `may_commit`.
     """
 
     def __init__(self) -> None:
         self.tasks: dict[str, FakeTask] = {}
         self.refuse_opening: dict[str, str] = {}
+        self.dead_letter_errors: dict[str, str] = {}
         self.unavailable_count = 0
         self.remaining_ms = 60_000
         self.may_commit = asyncio.Event()
@@ -232,7 +234,8 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
         reason = self.refuse_opening.get(task_id)
         if reason is not None:
             refusal = v1.Refusal(reason=reason, retry_after_ms=200)
-            return v1.OpenedAttempt(task_id=task_id, refusal=refusal)
+            error = self.dead_letter_errors.get(task_id, "")
+            return v1.OpenedAttempt(task_id=task_id, refusal=refusal, dead_letter_error=error)
         task = self.task(task_id)
         if task.state not in ("QUEUED", "RUNNING"):
             return v1.OpenedAttempt(task_id=task_id, refusal=v1.Refusal(reason="TASK_TERMINAL"))
@@ -288,7 +291,8 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
         if refusal is None:
             task.endings.append(item)
             if item.handed_back is not None:
-                task.state = "QUEUED"
+                lost = item.lease.task_id in self.dead_letter_errors
+                task.state = "FAILED" if lost else "QUEUED"
             elif item.succeeded is not None:
                 task.state = "SUCCEEDED"
             else:
@@ -297,6 +301,7 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
             task_id=item.lease.task_id,
             refusal=refusal,
             task_ended=task.state not in ("QUEUED", "RUNNING"),
+            dead_letter_error=self.dead_letter_errors.get(item.lease.task_id, ""),
         )
 
     def _refusal(self, lease: v1.Lease) -> v1.Refusal | None:

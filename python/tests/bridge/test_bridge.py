@@ -19,7 +19,7 @@ from gridpact.bridge.repository import CANCEL_CHANNEL
 from gridpact.broker.port import Backlog, Broker, Message
 from gridpact.broker.redis_streams import RedisStreamsBroker
 from gridpact.contracts import messages
-from gridpact.contracts.channels import QUEUE_ADDRESS
+from gridpact.contracts.channels import QUEUE_ADDRESS, QUEUE_MAX_ATTEMPTS
 from gridpact.kit.settings import BridgeSettings
 from tests.bridge.fakes import (
     SECRET,
@@ -547,6 +547,123 @@ class TestKinds:
         assert max(julia.most_at_work, python.most_at_work) <= 2
 
 
+class TestPoison:
+    async def test_that_cannot_be_read_is_a_dead_letter_after_its_attempts(
+        self,
+        redis_server: RedisServer,
+        broker: Broker,
+        owner: FakeOwner,
+        node: FakeNode,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(service, "_POISON_DELAY", timedelta(milliseconds=10))
+        node.answer = result_of
+        poison = Message(topic_of(), b"\xc1", "poison", {"task_id": "none", "kind": "probe"})
+        async with bridge(redis_server, owner, node):
+            (neighbour,) = await publish(broker)
+            (message_id,) = await broker.publish([poison])
+            neighbours = [neighbour, *await publish(broker, 20)]
+            await until(broker, lambda state: state.dead_letter_count == 1)
+            await owner.until_ended(*neighbours)
+        (letter,) = await broker.consumer(topic_of()).dead_letters(10)
+        assert (letter.message_id, letter.attempts) == (message_id, QUEUE_MAX_ATTEMPTS)
+        assert letter.error is not None
+        assert "task_id" in letter.error
+        assert letter.holder
+        assert all(owner.task(task_id).attempts == 1 for task_id in neighbours)
+
+    async def test_whose_task_has_no_attempt_left_is_a_dead_letter_with_the_last_error(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker, body=b"\x81")
+            task = await node.next_task()
+            owner.dead_letter_errors[task_id] = "none of 5 attempts succeeded"
+            await node.say(error_of(task, "WORKER_LOST", retryable=True))
+            await until(broker, lambda state: state.dead_letter_count == 1)
+            await until_acknowledged(broker)
+        (letter,) = await broker.consumer(topic_of()).dead_letters(10)
+        assert (letter.properties["task_id"], letter.body) == (task_id, b"\x81")
+        assert letter.error == "none of 5 attempts succeeded"
+
+    @pytest.mark.parametrize("reason", ["ATTEMPTS_EXHAUSTED", "TASK_TERMINAL"])
+    async def test_whose_attempts_were_used_up_meanwhile_is_a_dead_letter(
+        self,
+        redis_server: RedisServer,
+        broker: Broker,
+        owner: FakeOwner,
+        node: FakeNode,
+        reason: str,
+    ) -> None:
+        (task_id,) = await publish(broker)
+        owner.refuse_opening[task_id] = reason
+        owner.dead_letter_errors[task_id] = "its lease ended without a word"
+        async with bridge(redis_server, owner, node):
+            await until(broker, lambda state: state.dead_letter_count == 1)
+        (letter,) = await broker.consumer(topic_of()).dead_letters(10)
+        assert letter.error == "its lease ended without a word"
+        assert node.told.empty()
+
+
+class TestBusyNode:
+    async def test_costs_a_task_neither_attempts_nor_deliveries(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish(broker)
+            for _ in range(QUEUE_MAX_ATTEMPTS + 2):
+                await node.say(error_of(await node.next_task(), "NODE_BUSY", retryable=True))
+                # It has room again.
+                await node.say(messages.Heartbeat(sequence=1, busy=0, others=0))
+            await node.say(result_of(await node.next_task()))
+            await owner.until_ended(task_id)
+            await until_acknowledged(broker)
+        *busy, done = owner.task(task_id).endings
+        assert all(ending.handed_back and ending.handed_back.excused for ending in busy)
+        assert done.succeeded is not None
+        assert (await backlog(broker)).dead_letter_count == 0
+
+    async def test_is_left_alone_until_it_says_that_it_has_room(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with (
+            FakeNode(capacity=1).running() as small,
+            FakeNode(capacity=4).running() as large,
+            bridge(redis_server, owner, small, large),
+        ):
+            # All workers of both, which shows that both have joined.
+            first = await publish(broker, 5)
+            tasks = [(node, await node.next_task()) for node in (small, large, large, large, large)]
+            for node, task in tasks:
+                await node.say(result_of(task))
+            await owner.until_ended(*first)
+            (task_id,) = await publish(broker)
+            await large.say(error_of(await large.next_task(), "NODE_BUSY", retryable=True))
+            # By what it was given the large one would have the most free workers again.
+            await small.say(result_of(await small.next_task()))
+            await owner.until_ended(task_id)
+            await large.say(messages.Heartbeat(sequence=1, busy=2, others=2))
+            await publish(broker, 1)
+            await large.next_task()
+
+    async def test_gets_no_more_than_others_leave_it(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with FakeNode(capacity=4).running() as node, bridge(redis_server, owner, node):
+            await asyncio.wait_for(node.met.acquire(), SOON_S)
+            (first,) = await publish(broker)
+            await node.say(result_of(await node.next_task()))
+            await owner.until_ended(first)
+            await node.say(messages.Heartbeat(sequence=1, busy=3, others=3))
+            (probe,) = await publish(broker, lane="julia")
+            await node.say(result_of(await node.next_task()))
+            await owner.until_ended(probe)
+            node.answer = result_of
+            node.most_at_work = 0
+            await owner.until_ended(*await publish(broker, 50))
+            assert node.most_at_work == 1
+
+
 class TestSeveralNodes:
     async def test_share_the_work_by_their_free_workers(
         self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
@@ -664,6 +781,7 @@ class TestDrain:
         assert time.monotonic() - began < 5
         (ending,) = owner.task(task_id).endings
         assert ending.handed_back is not None
+        assert ending.handed_back.excused
         state = await backlog(broker)
         assert state.invisible_count + state.visible_count == 1
 

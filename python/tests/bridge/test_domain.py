@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gridpact.bridge.domain import (
     Acknowledge,
+    Bury,
     Completed,
     Disposal,
     Leave,
@@ -36,6 +37,18 @@ def test_message_of_a_task_that_cannot_be_opened(reason: str, disposal: Disposal
     assert after_refused_opening(Refused(reason, WAIT)) == disposal
 
 
+@pytest.mark.parametrize("reason", ["TASK_TERMINAL", "ATTEMPTS_EXHAUSTED"])
+def test_message_of_a_task_without_attempts_is_a_dead_letter(reason: str) -> None:
+    refused = Refused(reason, dead_letter_error="the last word")
+    assert after_refused_opening(refused) == after_ending(refused, 5) == Bury("the last word")
+    ended = Completed(task_ended=True, dead_letter_error="the last word")
+    assert after_ending(ended, 5) == Bury("the last word")
+
+
+def test_message_of_an_attempt_that_does_not_count_is_back_at_once() -> None:
+    assert after_ending(Completed(task_ended=False), 7, excused=True) == Return(timedelta(0))
+
+
 @pytest.mark.parametrize(
     ("answer", "disposal"),
     [
@@ -51,7 +64,7 @@ def test_message_of_an_attempt_that_is_over(
     assert after_ending(answer, attempt=1) == disposal
 
 
-@given(st.integers(1, 5))
+@given(st.integers(1, 4))
 def test_message_of_an_attempt_that_came_to_nothing_waits_longer_each_time(attempt: int) -> None:
     first, second = (
         after_ending(Completed(task_ended=False), number) for number in (attempt, attempt + 1)

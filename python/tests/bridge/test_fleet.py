@@ -27,6 +27,7 @@ class FleetMachine(RuleBasedStateMachine):
         super().__init__()
         self.fleet = Fleet()
         self.busy: dict[FleetNode, int] = {}
+        self.others: dict[FleetNode, int] = {}
 
     def nodes_of(self, lane: str) -> list[FleetNode]:
         engines = {node.engine for node in self.busy}
@@ -38,6 +39,7 @@ class FleetMachine(RuleBasedStateMachine):
         node = FleetNode(f"node-{len(self.busy)}", engine, capacity)
         self.fleet.join(node)
         self.busy[node] = 0
+        self.others[node] = 0
 
     @precondition(lambda self: self.busy)
     @rule(data=st.data())
@@ -45,12 +47,13 @@ class FleetMachine(RuleBasedStateMachine):
         node = data.draw(st.sampled_from(list(self.busy)))
         self.fleet.leave(node)
         del self.busy[node]
+        del self.others[node]
         # Its attempts let go of it afterwards.
         self.fleet.release(node, "probe")
 
     @rule(lane=st.sampled_from(LANES))
     def take(self, lane: str) -> None:
-        free = [node for node in self.nodes_of(lane) if self.busy[node] < node.capacity]
+        free = [node for node in self.nodes_of(lane) if self.free(node)]
         node = self.fleet.take(lane, "probe")
         assert (node is None) == (not free)
         if node is not None:
@@ -71,12 +74,34 @@ class FleetMachine(RuleBasedStateMachine):
         self.fleet.release(node, "probe")
         self.busy[node] -= 1
 
+    @precondition(lambda self: self.busy)
+    @rule(data=st.data(), count=st.integers(0, 3))
+    def note_others(self, data: st.DataObject, count: int) -> None:
+        node = data.draw(st.sampled_from(list(self.busy)))
+        self.fleet.note_others(node, count)
+        self.others[node] = count
+
+    @precondition(lambda self: any(self.busy.values()))
+    @rule(data=st.data())
+    def note_full(self, data: st.DataObject) -> None:
+        node = data.draw(st.sampled_from([node for node, busy in self.busy.items() if busy]))
+        self.fleet.note_full(node)
+        self.fleet.release(node, "probe")
+        self.busy[node] -= 1
+        self.others[node] = node.capacity - self.busy[node]
+        assert not self.free(node)
+
+    def free(self, node: FleetNode) -> int:
+        return max(0, node.capacity - self.busy[node] - self.others[node])
+
     @invariant()
     def free_workers_agree(self) -> None:
         for lane in LANES:
-            expected = sum(node.capacity - self.busy[node] for node in self.nodes_of(lane))
+            expected = sum(self.free(node) for node in self.nodes_of(lane))
             assert self.fleet.free_count(lane, "probe") == expected
-            capacity = sum(node.capacity for node in self.nodes_of(lane))
+            capacity = sum(
+                max(0, node.capacity - self.others[node]) for node in self.nodes_of(lane)
+            )
             assert self.fleet.capacity(lane, "probe") == capacity
 
 

@@ -54,6 +54,9 @@ class Host:
     def left(self, node: WorkingNode) -> None:
         self.left_nodes.put_nowait(node)
 
+    def shared(self, node: WorkingNode, others_count: int) -> None:
+        pass
+
     def progressed(self, lease: Lease, progress: Progress) -> None:
         self.reports.append((lease, progress))
 

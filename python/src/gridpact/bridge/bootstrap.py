@@ -20,6 +20,7 @@ from gridpact.contracts.channels import (
     QUEUE_ADDRESS,
     QUEUE_ENGINES,
     QUEUE_INVISIBILITY_MS,
+    QUEUE_MAX_ATTEMPTS,
 )
 from gridpact.kit.background import running
 from gridpact.kit.redis_connection import connect_redis
@@ -53,8 +54,10 @@ async def serving(settings: BridgeSettings) -> AsyncIterator[Mapping[str, object
                 rules: broker.consumer(QUEUE_ADDRESS.format(engine=rules.choice, kind=rules.kind))
                 for rules in lanes
             },
+            bridge_id=bridge_id,
             read_header=header_of,
             invisible_duration=timedelta(milliseconds=QUEUE_INVISIBILITY_MS),
+            max_attempts=QUEUE_MAX_ATTEMPTS,
             ending_bytes=ending_bytes,
         )
         for url in settings.compute_urls:

@@ -35,10 +35,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The owner of tasks has refused; ``reason`` is one of contracts/errors.yaml."""
+    """The owner of tasks has refused; ``reason`` is one of contracts/errors.yaml.
+
+    dead_letter_error: not empty when the task has no attempt left: what became of the last one.
+    """
 
     reason: str
     retry_after: timedelta = timedelta(0)
+    dead_letter_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,19 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class HandedBack:
-    """Nothing came of the attempt; another may do better."""
+    """Nothing came of the attempt; another may do better.
+
+    ``excused``: neither task nor worker is to blame, so the attempt does not count.
+    """
 
     reason: str
     message: str
+    excused: bool = False
 
 
 Outcome = Succeeded | Failed | HandedBack
+
+NODE_BUSY = "NODE_BUSY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +110,14 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The owner of tasks has committed an ending."""
+    """The owner of tasks has committed an ending.
+
+    dead_letter_error: not empty when the task ended for want of another attempt: what became of
+    the last one.
+    """
 
     task_ended: bool
+    dead_letter_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +138,17 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """The message shall be delivered again after ``delay``."""
+    """The message shall be delivered again after ``delay``. The owner counts attempts: its queue
+    need not."""
 
     delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """The message shall be a dead letter; ``error`` says why."""
+
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,29 +156,37 @@ class Leave:
     """The message belongs to somebody else by now: do nothing."""
 
 
-Disposal = Acknowledge | Return | Leave
+Disposal = Acknowledge | Return | Bury | Leave
 
 AT_ONCE = timedelta(0)
 
 # A worker that died may die again of the same task; its neighbours go first.
 RETRY_DELAY = timedelta(milliseconds=200)
+LONGEST_RETRY_DELAY = timedelta(seconds=2)
 
 
 def after_refused_opening(refused: Refused) -> Disposal:
     """What becomes of a message whose task cannot be attempted now."""
     if refused.reason == "LEASE_HELD":
         return Return(refused.retry_after)
+    if refused.dead_letter_error:
+        return Bury(refused.dead_letter_error)
     # NOT_FOUND, TASK_TERMINAL, ATTEMPTS_EXHAUSTED, TASK_TIMEOUT: there is nothing left to do.
     return Acknowledge()
 
 
-def after_ending(answer: Completed | Refused, attempt: int) -> Disposal:
-    """What becomes of a message whose attempt number ``attempt`` is over."""
+def after_ending(answer: Completed | Refused, attempt: int, *, excused: bool = False) -> Disposal:
+    """What becomes of a message whose attempt number ``attempt`` is over.
+
+    ``excused``: it was handed back, and there is no reason to wait with the next one.
+    """
+    if answer.dead_letter_error:
+        return Bury(answer.dead_letter_error)
     match answer:
         case Completed(task_ended=True) | Refused(reason="TASK_TERMINAL"):
             return Acknowledge()
         case Completed():
-            return Return(RETRY_DELAY * attempt)
+            return Return(AT_ONCE if excused else min(RETRY_DELAY * attempt, LONGEST_RETRY_DELAY))
         case Refused():
             return Leave()
 
@@ -201,22 +232,36 @@ class Fleet:
     def __init__(self) -> None:
         # Of each node, how many tasks of each kind it has.
         self._placed: dict[Node, Counter[str]] = {}
+        # And how many of its workers are at work for other bridges.
+        self._others: dict[Node, int] = {}
         # How long a task of the kind takes at the node.
         self._pace_ms: dict[tuple[Node, str], float] = {}
 
     def join(self, node: Node) -> None:
         """A node has connected; all its workers are free."""
         self._placed[node] = Counter()
+        self._others[node] = 0
 
     def leave(self, node: Node) -> None:
         """A node is gone."""
         del self._placed[node]
+        del self._others[node]
         for each in [each for each in self._pace_ms if each[0] is node]:
             del self._pace_ms[each]
 
+    def note_others(self, node: Node, count: int) -> None:
+        """So many workers of the node are at work for other bridges."""
+        if node in self._others:
+            self._others[node] = count
+
+    def note_full(self, node: Node) -> None:
+        """The node had no room for the task that it was given last: others have taken it."""
+        if node in self._others:
+            self._others[node] = node.capacity - max(0, self._placed[node].total() - 1)
+
     def capacity(self, choice: str, kind: str) -> int:
-        """How many tasks of the kind could be at work at once."""
-        return sum(node.capacity for node in self._able(choice, kind))
+        """How many tasks of the kind could be at work at once, with what others leave of nodes."""
+        return sum(self._workers(node) for node in self._able(choice, kind))
 
     def idle_count(self, choice: str, kind: str) -> int:
         """How many workers for the kind have nothing to do."""
@@ -266,21 +311,25 @@ class Fleet:
             before_ms = self._pace_ms.get((node, kind), solve_ms)
             self._pace_ms[node, kind] = before_ms + (solve_ms - before_ms) * _NEWEST_SHARE
 
+    def _workers(self, node: Node) -> int:
+        """How many of its workers others leave us."""
+        return max(0, node.capacity - self._others[node])
+
     def _idle(self, node: Node) -> int:
-        return node.capacity - self._placed[node].total()
+        return self._workers(node) - self._placed[node].total()
 
     def _ahead(self, node: Node, kind: str) -> int:
         """How many tasks of the kind the node may be sent beyond those that its workers have."""
         placed = self._placed[node]
-        left_ms = AHEAD_MS * node.capacity
+        left_ms = AHEAD_MS * self._workers(node)
         for each, count in placed.items():
             if count:
                 left_ms -= count * self._pace(node, each)
-        room = node.capacity + node.queue - max(node.capacity, placed.total())
+        room = self._workers(node) + node.queue - max(self._workers(node), placed.total())
         return max(0, min(room, int(left_ms / self._pace(node, kind))))
 
     def _most_ahead(self, node: Node, kind: str) -> int:
-        return min(node.queue, int(AHEAD_MS * node.capacity / self._pace(node, kind)))
+        return min(node.queue, int(AHEAD_MS * self._workers(node) / self._pace(node, kind)))
 
     def _pace(self, node: Node, kind: str) -> float:
         """How long a task takes: too long where nobody has seen one, never no time at all."""

@@ -77,6 +77,10 @@ class NodeHost(Protocol):
         """The connection is gone, and with it every attempt at the node."""
         ...
 
+    def shared(self, node: WorkingNode, others_count: int) -> None:
+        """So many workers of the node are at work for other bridges."""
+        ...
+
     def accepted(self, lease: Lease) -> None:
         """A worker has taken the task."""
         ...

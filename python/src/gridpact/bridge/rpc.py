@@ -40,7 +40,7 @@ class GrpcTaskOwner:
             )
         )
         return [
-            _refused(item.refusal)
+            _refused(item.refusal, item.dead_letter_error)
             or Opened(
                 lease=Lease(item.task_id, item.fencing_token),
                 attempt=item.attempt,
@@ -79,13 +79,18 @@ class GrpcTaskOwner:
         answer = await self._delivery.complete_attempts(
             v1.CompleteAttemptsRequest(attempts=[_complete(ending) for ending in endings])
         )
-        return [_refused(item.refusal) or Completed(item.task_ended) for item in answer.attempts]
+        return [
+            _refused(item.refusal, item.dead_letter_error)
+            or Completed(item.task_ended, item.dead_letter_error)
+            for item in answer.attempts
+        ]
 
 
-def _refused(refusal: v1.Refusal | None) -> Refused | None:
+def _refused(refusal: v1.Refusal | None, dead_letter_error: str = "") -> Refused | None:
     if refusal is None or not refusal.reason:
         return None
-    return Refused(refusal.reason, timedelta(milliseconds=refusal.retry_after_ms))
+    wait = timedelta(milliseconds=refusal.retry_after_ms)
+    return Refused(refusal.reason, wait, dead_letter_error)
 
 
 def _lease(lease: Lease) -> v1.Lease:
@@ -115,8 +120,8 @@ def _complete(ending: Ending) -> v1.CompleteAttempt:
                 message.cancelled = failure
             else:
                 message.failed = failure
-        case HandedBack(reason, text):
-            message.handed_back = v1.HandedBack(reason=reason, message=text)
+        case HandedBack(reason, text, excused):
+            message.handed_back = v1.HandedBack(reason=reason, message=text, excused=excused)
     return message
 
 

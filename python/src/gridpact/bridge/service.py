@@ -32,7 +32,9 @@ from typing import TypeVar
 
 from gridpact.bridge.domain import (
     AT_ONCE,
+    NODE_BUSY,
     Acknowledge,
+    Bury,
     Disposal,
     Ending,
     Failed,
@@ -138,7 +140,16 @@ class Lane:
     waiting: deliveries for which no worker was free yet, the oldest first.
     """
 
-    def __init__(self, rules: LaneRules, consumer: Consumer, invisible_duration: timedelta) -> None:
+    def __init__(
+        self,
+        rules: LaneRules,
+        consumer: Consumer,
+        holder: str,
+        invisible_duration: timedelta,
+        max_attempts: int,
+    ) -> None:
+        self._holder = holder
+        self._max_attempts = max_attempts
         self.rules = rules
         self.waiting: deque[Held] = deque()
         self._came_empty = True
@@ -180,6 +191,7 @@ class Lane:
                 return
             message_id, receipt = self._receipts[held]
             self._receipts[held] = (delivery.message_id, delivery.receipt)
+            held.delivery = delivery
             if message_id != delivery.message_id:
                 await self._consumer.acknowledge([receipt])
 
@@ -206,8 +218,11 @@ class Lane:
                     await self._acknowledging.add(held)
                 case Return(delay):
                     async with self._lock:
-                        _, receipt = self._receipts.pop(held)
-                        await self._consumer.change_invisibility([receipt], delay)
+                        await self._consumer.hand_back(self._taken(held), delay)
+                case Bury(error):
+                    log.error("dead-letter", task_id=held.header.task_id, error=error)
+                    async with self._lock:
+                        await self._consumer.bury(self._taken(held), error, self._holder)
                 case Leave():
                     pass
         except BrokerUnavailable as error:
@@ -215,9 +230,18 @@ class Lane:
         finally:
             self._receipts.pop(held, None)
 
-    async def give_back(self, delivery: Delivery, delay: timedelta) -> None:
-        """Returns a delivery that was never held."""
-        await self._consumer.change_invisibility([delivery.receipt], delay)
+    async def refuse(self, delivery: Delivery, error: str) -> None:
+        """Returns a delivery that cannot be read, the last time as a dead letter."""
+        log.error("message-refused", message_id=delivery.message_id, cause=error)
+        if delivery.attempt < self._max_attempts:
+            await self._consumer.change_invisibility([delivery.receipt], _POISON_DELAY)
+        else:
+            await self._consumer.bury(delivery, error, self._holder)
+
+    def _taken(self, held: Held) -> Delivery:
+        """The delivery with its newest receipt, not extended any more."""
+        _, receipt = self._receipts.pop(held)
+        return replace(held.delivery, receipt=receipt)
 
     async def _acknowledge(self, batch: Sequence[Held]) -> Sequence[None]:
         async with self._lock:
@@ -238,14 +262,19 @@ class Bridge:
         owner: TaskOwner,
         cancels: CancelWishes,
         consumers: Mapping[LaneRules, Consumer],
+        bridge_id: str,
         read_header: Callable[[Mapping[str, str]], Header],
         invisible_duration: timedelta,
+        max_attempts: int,
         ending_bytes: Callable[[Ending], int],
     ) -> None:
         self._owner = owner
         self._cancels = cancels
         self._read_header = read_header
-        self._lanes = [Lane(rules, it, invisible_duration) for rules, it in consumers.items()]
+        self._lanes = [
+            Lane(rules, consumer, bridge_id, invisible_duration, max_attempts)
+            for rules, consumer in consumers.items()
+        ]
         self._turns = Turns(
             urgent=[lane for lane in self._lanes if lane.rules.is_urgent],
             others=[lane for lane in self._lanes if not lane.rules.is_urgent],
@@ -280,6 +309,7 @@ class Bridge:
             # One that gets no answer keeps no other from its turn.
             **{f"extend {lane.rules}": self._repeatedly(lane.extend) for lane in self._lanes},
             "renew": self._repeatedly(self._renew),
+            "give up": self._repeatedly(self._give_up_waiting),
             "recall": self._repeatedly(self._recall, _RECALL_INTERVAL_S),
             "report": self._report(),
             "cancels": self._heed_cancels(),
@@ -311,7 +341,7 @@ class Bridge:
             await asyncio.wait(at_work, timeout=grace_s)
         for held in self._held.values():
             if not held.outcome.done():
-                held.settle(HandedBack("UNAVAILABLE", "the bridge stops"))
+                held.settle(HandedBack("UNAVAILABLE", "the bridge stops", excused=True))
                 self._cancel(held)
         with suppress(TimeoutError):
             async with asyncio.timeout(hand_back_s):
@@ -357,8 +387,7 @@ class Bridge:
         try:
             header = self._read_header(delivery.properties)
         except ContractError as error:
-            log.error("message-refused", message_id=delivery.message_id, cause=error.message)
-            return lane.give_back(delivery, _POISON_DELAY)
+            return lane.refuse(delivery, f"{error.reason}: {error.message}")
         held = self._held.get(header.task_id)
         if held is not None:
             return held.lane.adopt(held, delivery)
@@ -466,7 +495,8 @@ class Bridge:
             self._room_changed.set()
         if isinstance(answer, Refused):
             log.info("outcome-refused", task_id=held.header.task_id, reason=answer.reason)
-        await self._let_go(held, after_ending(answer, opened.attempt))
+        excused = isinstance(outcome, HandedBack) and outcome.excused
+        await self._let_go(held, after_ending(answer, opened.attempt, excused=excused))
 
     def _send(self, held: Held, opened: Opened) -> None:
         """Sends an attempt to the node where it has a place."""
@@ -553,6 +583,19 @@ class Bridge:
                     case Refused():
                         pass
 
+    async def _give_up_waiting(self) -> None:
+        """Hands back what waits for nodes that are gone, or whose workers are all with others."""
+        for lane in self._lanes:
+            if not self._fleet.capacity(lane.rules.choice, lane.rules.kind):
+                while lane.waiting:
+                    held = lane.waiting.popleft()
+                    if held.opened is None:
+                        await self._let_go(held, Return(AT_ONCE))
+                    else:
+                        words = "no worker took it, and no node is left to try"
+                        held.settle(HandedBack(NODE_BUSY, words, excused=True))
+        self._room_changed.set()
+
     async def _report(self) -> None:
         """Sends the newest progress of each attempt, all together, ten times a second at most."""
         while True:
@@ -613,6 +656,10 @@ class Bridge:
                 held.settle(HandedBack("WORKER_LOST", f"node {node.node_id} was lost"))
         self._room_has_changed()
 
+    def shared(self, node: WorkingNode, others_count: int) -> None:
+        self._fleet.note_others(node, others_count)
+        self._room_has_changed()
+
     def accepted(self, lease: Lease) -> None:
         held = self._attempt_of(lease)
         if held is not None:
@@ -629,6 +676,9 @@ class Bridge:
             return
         if isinstance(outcome, Succeeded) and held.node is not None:
             self._fleet.worked(held.node, held.header.kind, outcome.solve_ms)
+        if isinstance(outcome, HandedBack) and outcome.reason == NODE_BUSY and held.node:
+            # Its next heartbeat tells how many workers others have.
+            self._fleet.note_full(held.node)
         if held.is_recalled and not held.cancel_sent and _is_cancelled(outcome):
             self._displace(held)
         else:
@@ -645,7 +695,7 @@ class Bridge:
         if not held.is_placed:
             return
         held.is_placed = False
-        self._at_work[held.header.kind] -= 1
+        self._at_work[held.lane.rules.kind] -= 1
         if held.node is not None:
             node, held.node = held.node, None
             self._fleet.release(node, held.header.kind)

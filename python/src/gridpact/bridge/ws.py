@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from gridpact.bridge.domain import (
+    NODE_BUSY,
     Failed,
     HandedBack,
     Header,
@@ -222,7 +223,7 @@ class NodeLink:
         talking = [asyncio.create_task(node.write()), asyncio.create_task(node.beat())]
         try:
             async for message in node.incoming():
-                self._hear(message)
+                self._hear(node, message)
         except NodeLost as lost:
             log.warning("node-left", url=self._url, node_id=node.node_id, cause=str(lost))
             raise
@@ -232,7 +233,7 @@ class NodeLink:
                 task.cancel()
             await asyncio.gather(*talking, return_exceptions=True)
 
-    def _hear(self, message: Message) -> None:
+    def _hear(self, node: NodeConnection, message: Message) -> None:
         match message:
             case messages.Accepted():
                 self._host.accepted(Lease(message.task_id, message.fencing_token))
@@ -250,11 +251,12 @@ class NodeLink:
                 if ended is None:
                     raise NodeUnfit(f"the node says: {message}")
                 self._host.ended(*ended)
+            case messages.Heartbeat():
+                self._host.shared(node, message.others)
             case messages.Welcome():
                 raise NodeUnfit("a second welcome")
             case _:
-                # `heartbeat` says only that the node is there.
-                pass
+                raise AssertionError("the contract has no other message of a node")
 
 
 def outcome_of(message: messages.Result | messages.Error) -> tuple[Lease, Outcome] | None:
@@ -268,7 +270,9 @@ def outcome_of(message: messages.Result | messages.Error) -> tuple[Lease, Outcom
         return None
     lease = Lease(message.task_id, message.fencing_token)
     if message.retryable:
-        return lease, HandedBack(message.reason, message.message)
+        # That the node has no room is not the task's fault.
+        excused = message.reason == NODE_BUSY
+        return lease, HandedBack(message.reason, message.message, excused)
     return lease, Failed(message.reason, message.message, tuple(message.violations))
 
 

@@ -51,6 +51,7 @@ log = Log(__name__)
 
 HEARTBEAT_SECONDS = HEARTBEAT_INTERVAL_MS / 1000
 SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
+NEWS_SECONDS = 0.02
 HELLO_SECONDS = 10.0
 POLICY_VIOLATION = 1008
 
@@ -69,9 +70,10 @@ async def serving(
     node_id = f"compute-python-{uuid4().hex[:12]}"
     doorkeeper = Doorkeeper(secret)
     pool = Pool(workers, worker_memory_mib)
+    conversations: set[Conversation] = set()
 
     async def converse(socket: ServerConnection) -> None:
-        await Conversation(socket, pool, node_id, secret).run()
+        await Conversation(socket, pool, node_id, secret, conversations).run()
 
     def let_in(socket: ServerConnection, request: Request) -> Response | None:
         return _refusal(doorkeeper, socket, request)
@@ -123,29 +125,49 @@ def _address_of(server: Server) -> str:
 
 
 class Conversation:
-    """One connection of a bridge, from `hello` to the end."""
+    """One connection of a bridge, from `hello` to the end.
 
-    def __init__(self, socket: ServerConnection, pool: Pool, node_id: str, secret: str) -> None:
+    ``conversations`` are those of the node: each hears how many workers the others use.
+    """
+
+    def __init__(
+        self,
+        socket: ServerConnection,
+        pool: Pool,
+        node_id: str,
+        secret: str,
+        conversations: set[Conversation],
+    ) -> None:
         self._socket = socket
         self._pool = pool
         self._node_id = node_id
         self._secret = secret
         self._attempts: dict[AttemptKey, asyncio.Task[None]] = {}
+        self._conversations = conversations
+        self._others_changed = asyncio.Event()
+        self._sequence = 0
 
     async def run(self) -> None:
         """Returns when the connection is closed; the workers of its attempts are killed then."""
         try:
             await self._welcome()
+            self._conversations.add(self)
+            # What others were doing before is news.
+            self._others_changed.set()
             async with asyncio.TaskGroup() as group:
-                heart = group.create_task(self._beat())
+                beats = (group.create_task(self._beat()), group.create_task(self._tell_of_others()))
                 await self._listen(group)
-                heart.cancel()
+                for beat in beats:
+                    beat.cancel()
                 for attempt in self._attempts.values():
                     attempt.cancel()
         except* ConnectionClosed:
             log.info("bridge-gone", code=self._socket.close_code)
         except* GridpactError as errors:
             await self._give_up(errors.exceptions[0])
+        finally:
+            self._conversations.discard(self)
+            self._news_for_others()
 
     async def _welcome(self) -> None:
         try:
@@ -203,12 +225,41 @@ class Conversation:
             raise GridpactError.of(error) from error
 
     async def _beat(self) -> None:
-        sequence = 0
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            busy = min(len(self._attempts), self._pool.capacity)
-            await self._socket.send(encode(Heartbeat(sequence=sequence, busy=busy)))
-            sequence += 1
+            await self._beat_once()
+
+    async def _beat_once(self) -> None:
+        busy = sum(len(it._attempts) for it in self._conversations)
+        heartbeat = Heartbeat(
+            sequence=self._sequence,
+            busy=min(busy, self._pool.capacity),
+            others=self._others_count,
+        )
+        self._sequence += 1
+        await self._socket.send(encode(heartbeat))
+
+    async def _tell_of_others(self) -> None:
+        """Beats whenever other bridges use more or fewer workers; not for every single change."""
+        told_count = 0
+        while True:
+            await self._others_changed.wait()
+            self._others_changed.clear()
+            if self._others_count != told_count:
+                told_count = self._others_count
+                await self._beat_once()
+            await asyncio.sleep(NEWS_SECONDS)
+
+    @property
+    def _others_count(self) -> int:
+        count = sum(len(it._attempts) for it in self._conversations if it is not self)
+        # The rest of them waits for a worker.
+        return min(count, self._pool.capacity)
+
+    def _news_for_others(self) -> None:
+        for conversation in self._conversations:
+            if conversation is not self:
+                conversation._others_changed.set()
 
     def _begin(self, group: asyncio.TaskGroup, task: TaskMessage, data: bytes) -> None:
         key = (task.task_id, task.fencing_token)
@@ -216,6 +267,7 @@ class Conversation:
             log.warning("attempt-twice", task_id=task.task_id, fencing_token=task.fencing_token)
             return
         self._attempts[key] = group.create_task(self._attempt(key, task, data))
+        self._news_for_others()
 
     def _cancel(self, wanted: Cancel) -> None:
         attempt = self._attempts.get((wanted.task_id, wanted.fencing_token))
@@ -244,6 +296,7 @@ class Conversation:
         finally:
             # From here on a cancel finds nothing: the answer is decided.
             del self._attempts[key]
+            self._news_for_others()
         await self._socket.send(last)
 
     async def _compute(self, task: TaskMessage, data: bytes) -> bytes:
