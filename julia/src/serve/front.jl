@@ -4,6 +4,7 @@ const HELLO_TIMEOUT_S = 10.0
 "A bridge that drops the line may be back at once; what is nearly done is let finish first."
 const ORPHAN_GRACE_S = 2.0
 const MOST_CONNECTIONS = 64
+const NEWS_INTERVAL_S = 0.02
 
 "A compute node: who it is, who may connect, and its workers."
 struct Node
@@ -21,6 +22,8 @@ mutable struct Session
     connection::WebSocket.Connection
     jobs::Dict{Tuple{String,Int},Job}    # by task id and fencing token
     sequence::Int                        # of the last heartbeat sent
+    told_others::Int                     # what the bridge was told of others; -1 before it was greeted
+    news_due::Bool                       # whether it will soon be told
 end
 
 """
@@ -99,7 +102,7 @@ function serve_connection(node::Node, socket)
         log_event(:warning, "connection-refused"; status = err.status, why = err.text)
         return nothing
     end
-    session = Session(node, connection, Dict{Tuple{String,Int},Job}(), 0)
+    session = Session(node, connection, Dict{Tuple{String,Int},Job}(), 0, -1, false)
     push!(node.sessions, session)
     try
         converse(session)
@@ -153,11 +156,27 @@ function greet(session::Session, hello::Hello)
         engine = ENGINE, engine_version = ENGINE_VERSION, kinds = computed_kinds(),
         capacity = node.pool.capacity, heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS,
         proof = proof(node.secret, hello.nonce))))
+    session.told_others = 0
+    others_count(session) == 0 || beat(session)
 end
 
 function beat(session::Session)
     session.sequence += 1
-    deliver(session, pack(Heartbeat(session.sequence, busy_count(session.node.pool))))
+    session.told_others = others_count(session)
+    deliver(session, pack(Heartbeat(sequence = session.sequence,
+        busy = busy_count(session.node.pool), others = session.told_others)))
+end
+
+"Let the other bridges know soon that this one uses more or fewer workers; not of every change."
+function tell_others(session::Session)
+    for other in session.node.sessions
+        (other === session || other.news_due || other.told_others < 0) && continue
+        other.news_due = true
+        Timer(NEWS_INTERVAL_S) do _
+            other.news_due = false
+            others_count(other) == other.told_others || beat(other)
+        end
+    end
 end
 
 handle(::Session, message, payload) =
@@ -169,7 +188,7 @@ function handle(session::Session, task::TaskMessage, payload)
     node, key = session.node, (task.task_id, task.fencing_token)
     haskey(session.jobs, key) && return nothing          # the same attempt, said twice
     job = Job(task.task_id, task.fencing_token, payload, bytes -> deliver(session, bytes),
-        job -> delete!(session.jobs, key); affinity_key = task.affinity_key)
+        job -> (delete!(session.jobs, key); tell_others(session)); affinity_key = task.affinity_key)
     if !knows_kind(task.kind)
         deliver(session, pack(error_message(unknown_kind(task.kind), task)))
     elseif live_jobs(node) >= node.pool.capacity
@@ -177,6 +196,7 @@ function handle(session::Session, task::TaskMessage, payload)
         deliver(session, pack(error_message(busy, task)))
     else
         session.jobs[key] = job
+        tell_others(session)
         assign!(node.pool, job, task.remaining_ms)
     end
 end
@@ -190,8 +210,12 @@ end
 "Jobs whose bridge is still there. Orphans give way, so they do not count."
 live_jobs(node::Node) = mapreduce(session -> length(session.jobs), +, node.sessions; init = 0)
 
+"Of them, those of other bridges."
+others_count(session::Session) = live_jobs(session.node) - length(session.jobs)
+
 "The bridge has gone: nobody will take these results."
 function abandon(session::Session)
+    tell_others(session)
     jobs, pool = collect(values(session.jobs)), session.node.pool
     isempty(jobs) && return nothing
     foreach(job -> job.worker === nothing && stop!(pool, job), jobs)
