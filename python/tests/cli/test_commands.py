@@ -45,3 +45,19 @@ def test_an_input_of_another_kind_needs_its_kind(tmp_path: Path) -> None:
     assert code == 2
     assert "say --kind power-flow" in words
     assert ALL in words
+
+
+def test_dead_letters_need_a_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRIDPACT_REDIS_URL", raising=False)
+    code, words = said("dead-letters", "list", "--state-dir", str(tmp_path))
+    assert code == 1
+    assert words.startswith("error no platform runs here: start one with `gridpact up`")
+    assert "GRIDPACT_REDIS_URL is not set" in words
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("auto-probe/1-0", "--all"), ("auto-probe/1-0", "--topic", "auto-probe")]
+)
+def test_replay_takes_ids_or_all(arguments: tuple[str, ...]) -> None:
+    code, words = said("dead-letters", "replay", *arguments)
+    assert (code, words) == (2, "error replay takes ids, or --all, perhaps with --topic")

@@ -66,11 +66,11 @@ class PlatformUnderTest:
         """The worker processes of a compute node, warm spares and half started ones included."""
         return self.process(f"compute-{engine}").children(recursive=True)
 
-    async def kill(self, name: str) -> None:
-        """SIGKILL; returns when its successor is ready."""
+    async def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Sends the signal; returns when its successor is ready."""
         before = self._record(name)
         assert before.identity is not None
-        os.kill(before.identity.pid, signal.SIGKILL)
+        os.kill(before.identity.pid, number)
         async with asyncio.timeout(60):
             while not _is_ready_after(self._record(name), before.identity):  # noqa: ASYNC110  # a file
                 await asyncio.sleep(_LOOK_AGAIN_S)
@@ -88,6 +88,37 @@ class PlatformUnderTest:
                 [[*task_ids]],
             )
             return [StoredTask(*row) for row in await rows.fetchall()]
+
+    async def until_attempt_is_at_work(self, task_id: str, number: int) -> None:
+        """Returns when a worker has told how far it is with this attempt."""
+        url = self.running.environment["GRIDPACT_DATABASE_URL"]
+        async with (
+            asyncio.timeout(60),
+            await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
+        ):
+            at_work = False
+            while not at_work:
+                rows = await connection.execute(
+                    "SELECT attempt_count >= %s AND progress IS NOT NULL FROM tasks.tasks"
+                    " WHERE task_id = %s",
+                    [number, task_id],
+                )
+                row = await rows.fetchone()
+                at_work = row is not None and row[0]
+                await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def counted_attempts(self, task_ids: Collection[str]) -> int:
+        """How many attempts of the tasks count to their maximum."""
+        url = self.running.environment["GRIDPACT_DATABASE_URL"]
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            rows = await connection.execute(
+                "SELECT sum(attempt_count - excused_count)::int FROM tasks.tasks"
+                " WHERE task_id = ANY(%s::uuid[])",
+                [[*task_ids]],
+            )
+            row = await rows.fetchone()
+        assert row is not None
+        return row[0]
 
     async def newest_result(self) -> bytes:
         """The MsgPack that a worker sent for the task that was submitted last."""

@@ -17,6 +17,7 @@ from gridpact.cli.access import Access, NoPlatformError
 from gridpact.cli.client import ApiError, UnreachableError
 from gridpact.cli.commitment_report import unit_commitment_report
 from gridpact.cli.control_report import mpc_step_report, replay_report
+from gridpact.cli.dead_letter_commands import dead_letters
 from gridpact.cli.demo import demonstrate
 from gridpact.cli.demo_site import default_demo_folder
 from gridpact.cli.importing.commands import importing
@@ -88,6 +89,7 @@ app = typer.Typer(
 
 
 app.add_typer(importing)
+app.add_typer(dead_letters)
 
 
 def _show_version(wanted: bool) -> None:

@@ -157,6 +157,9 @@ class Client:
         )
         return _read(response, Task)
 
+    async def get_task(self, task_id: str) -> Task:
+        return _read(await self._send("GET", f"/v1/tasks/{task_id}"), Task)
+
     async def cancel(self, task_id: str) -> Task:
         return _read(await self._send("POST", f"/v1/tasks/{task_id}/cancel"), Task)
 

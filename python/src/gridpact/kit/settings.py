@@ -101,6 +101,18 @@ class BridgeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """What `gridpact dead-letters` needs; ``rocketmq_…`` only with that broker."""
+
+    redis_url: str = field(repr=False)
+    rpc_address: Address
+    bridge_secret: str = field(repr=False)
+    broker: str = "redis"
+    rocketmq_endpoints: str = ""
+    rocketmq_name_servers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ComputeSettings:
     """What ``python -m gridpact.compute`` needs besides its command line.
 
