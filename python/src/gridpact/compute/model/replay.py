@@ -319,7 +319,9 @@ class FlexibleLoadRun:
         if pauses > 0 and not load.interruptible:
             words = f"paused {pauses} times and may not"
             at = self._runs_from[1]
-            yield Violation(f"{self._place}.interruptible", self.name, "slots", at, pauses, words)
+            yield Violation(
+                f"{self._place}.interruptible", self.name, "slots", at, float(pauses), words
+            )
 
 
 class CycleRun:

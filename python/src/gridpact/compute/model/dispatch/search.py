@@ -194,7 +194,10 @@ def _solve(
                 time_limit_s=time_limit_s, relative_gap=relative_gap, on_progress=on_progress
             )
         if forgives and solution.outcome is Outcome.INFEASIBLE and written.program.widen():
-            solution = written.program.solve(time_limit_s=time_limit_s, relative_gap=relative_gap)
+            # Presolve takes no bound for less than it is; the simplex method has its tolerance.
+            model = written.program.model()
+            model.skip_presolve()
+            solution = model.solve(time_limit_s=time_limit_s, relative_gap=relative_gap)
     except SolverError as error:
         words = f"HiGHS ended with: {error}; check the scale of the inputs and report the case"
         raise GridpactError(Reason.SOLVER_FAILED, words, solver_status=error) from error
@@ -283,6 +286,9 @@ def _fixed(found: Solved, stop: Stop) -> Solved:
         fixed = _solve(
             found.problem, decisions, found.relief, PRICING_TIME_LIMIT_S, 0.0, forgives=True
         )
+        if fixed.solution.outcome is Outcome.INFEASIBLE:
+            words = "the plan that was found could not be priced; check the scale of the inputs"
+            raise GridpactError(Reason.SOLVER_FAILED, words, solver_status="infeasible")
         if not fixed.solution.has_values:
             raise stop.missed()
         more = False
