@@ -45,4 +45,4 @@ function refusal(work)
 end
 
 "Wait until `condition()` holds; false when it does not within `timeout_s`."
-eventually(condition; timeout_s = 20.0) = timedwait(condition, timeout_s; pollint = 0.005) == :ok
+eventually(condition; timeout_s = 120.0) = timedwait(condition, timeout_s; pollint = 0.005) == :ok

