@@ -26,6 +26,7 @@ def assert_sound(fleet: Json, result: UnitCommitmentResult) -> None:
     assert result.bound <= result.cost
 
 
+@pytest.mark.timeout(300)
 def test_both_engines_answer_alike(julia: str) -> None:
     played = [random_fleet(seed, units=1 + seed % 6, slots=1 + seed % 14) for seed in range(FLEETS)]
     planned = 0
@@ -45,6 +46,19 @@ def test_both_engines_answer_alike(julia: str) -> None:
         names = [unit.name for unit in theirs.thermal_units]
         assert names == [unit.name for unit in ours.thermal_units], f"fleet {seed}"
     assert planned > FLEETS / 2
+
+
+@pytest.mark.timeout(300)
+def test_julia_plans_a_large_fleet_within_its_gap(julia: str) -> None:
+    """Enough units and slots that it looks for a first plan before it searches."""
+    fleet = random_fleet(7, units=30, slots=40)
+    fleet["options"] = {"time_limit_s": 60, "relative_gap": 0.02}
+    given = [build(UnitCommitmentInput, fleet)]
+    (result,) = answers_of_julia(julia, "unit-commitment", given)
+    assert isinstance(result, UnitCommitmentResult)
+    assert_sound(fleet, result)
+    assert result.status == "OPTIMAL"
+    assert result.relative_gap <= 0.02
 
 
 @pytest.mark.full

@@ -80,6 +80,7 @@ include("solve/plan_check.jl")
 include("solve/unit_commitment_dispatch.jl")
 include("solve/unit_commitment_conflict.jl")
 include("solve/unit_commitment_reasons.jl")
+include("solve/unit_commitment_first_plan.jl")
 include("solve/unit_commitment.jl")
 
 include("serve/log.jl")

@@ -52,6 +52,12 @@ struct Solution
     row_dual::Vector{Float64}
 end
 
+"The same plan, with what else has become known."
+with_bound(its::Solution, status::Symbol, bound::Float64) = Solution(status, its.has_plan, its.objective,
+    bound, its.relative_gap, its.value, its.reduced_cost, its.row_dual)
+with_objective(its::Solution, objective::Float64) = Solution(its.status, its.has_plan, objective, its.bound,
+    its.relative_gap, its.value, its.reduced_cost, its.row_dual)
+
 set_option(highs, name, value::Bool) = check(ccall(entry(:Highs_setBoolOptionValue), Int32,
     (Ptr{Cvoid}, Cstring, Int32), highs, name, value), name)
 set_option(highs, name, value::Integer) = check(ccall(entry(:Highs_setIntOptionValue), Int32,
@@ -133,12 +139,12 @@ known(value::Float64) = isfinite(value) ? value : nothing
 # ------------------------------------------------------------------------------------ models
 
 """
-    Model(lp; whole_within = 1e-6)
+    Model(lp; whole_within = 1e-6, relaxed = false)
 
 A program that stays in HiGHS: change it in place, and `solve!` it again from the basis that the last
 time ended with. `close(model)` gives its memory back at once, the garbage collector some time.
-`whole_within` is what an integer may miss of being whole. Throws `ContractError("SOLVER_FAILED")` when HiGHS
-does not take the program.
+`whole_within` is what an integer may miss of being whole; `relaxed`, none must be. Throws
+`ContractError("SOLVER_FAILED")` when HiGHS does not take the program.
 """
 mutable struct Model
     highs::Ptr{Cvoid}           # null when closed
@@ -146,16 +152,17 @@ mutable struct Model
     column_count::Int
     row_count::Int
     is_mixed::Bool
-    function Model(lp::LinearProgram; whole_within::Float64 = 1e-6)
+    function Model(lp::LinearProgram; whole_within::Float64 = 1e-6, relaxed::Bool = false)
         model = new(ccall(entry(:Highs_create), Ptr{Cvoid}, ()), entry(:Highs_destroy),
-            column_count(lp), row_count(lp), any(lp.is_integer))
+            column_count(lp), row_count(lp), !relaxed && any(lp.is_integer))
         finalizer(abandon, model)
         set_option(model.highs, "output_flag", false)
         set_option(model.highs, "threads", 1)
-        # The column bounds of these programs leave presolve little to find: without it a linear one
-        # is solved in about half the time. Branch and bound needs it.
-        set_option(model.highs, "presolve", model.is_mixed ? "on" : "off")
+        # The column bounds of linear programs leave presolve little to find here: without it they are
+        # solved in about half the time. Branch and bound needs it, and so do relaxations.
+        set_option(model.highs, "presolve", model.is_mixed || relaxed ? "on" : "off")
         set_option(model.highs, "mip_feasibility_tolerance", whole_within)
+        set_option(model.highs, "solve_relaxation", relaxed)
         pass(model.highs, lp)
         return model
     end
@@ -178,6 +185,14 @@ abandon(model::Model) = IS_RUNNING[] ? finalizer(abandon, model) : close(model)
 
 "The next `solve!` takes the program as it is: slower, but in no doubt of its bounds."
 skip_presolve!(model::Model) = set_option(model.highs, "presolve", "off")
+
+"The next search for integers begins with these values of the columns, where no limit forbids them."
+function start_from!(model::Model, values::Vector{Float64})
+    length(values) == model.column_count || throw(DimensionMismatch("the values of another model"))
+    check(ccall(entry(:Highs_setSolution), Int32,
+        (Ptr{Cvoid}, Ptr{Float64}, Ptr{Float64}, Ptr{Float64}, Ptr{Float64}),
+        model.highs, values, C_NULL, C_NULL, C_NULL), "values to start from")
+end
 
 "The costs of the columns from `first` on become `costs`."
 function change_costs!(model::Model, first::Int, costs::Vector{Float64})

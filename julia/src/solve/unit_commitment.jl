@@ -84,19 +84,15 @@ function solve_unit_commitment(fleet::Fleet, progress; time_limit_s, relative_ga
     formulated, deadline_s = formulate(fleet), time_ns() / 1e9 + time_limit_s
     tell(objective, bound, gap) = progress(0.9 - 0.8 * min(1.0, something(gap, 1.0)), "solve";
         objective = objective, bound = bound, relative_gap = gap)
-    model = Highs.Model(linear_program(formulated.program))
-    search(seconds) = Highs.solve!(model; time_limit_s = seconds, relative_gap = relative_gap,
-        on_progress = tell)
-    solution = search(time_limit_s)
-    if is_infeasible(solution.status)
-        refused = infeasible(fleet)
-        refused === nothing || throw(refused)
-        # Rarely, HiGHS's presolve takes a program for infeasible that is not, and the elastic one has
-        # just met all demand: then without presolve.
-        Highs.skip_presolve!(model)
-        solution = search(max(1.0, deadline_s - time_ns() / 1e9))
+    lp = linear_program(formulated.program)
+    model = Highs.Model(lp)
+    solution = try
+        first = first_plan(formulated, lp, model, time_limit_s, relative_gap, tell)
+        first !== nothing && first.status == :optimal ? first :
+            search_commitment(fleet, lp, model, first, deadline_s, relative_gap, tell)
+    finally
+        close(model)
     end
-    close(model)
     solution.has_plan || throw(no_commitment(solution.status, time_limit_s))
     on = falses(length(fleet.units), slots(fleet))
     for (g, its) in enumerate(formulated.units), t in 1:slots(fleet)
@@ -108,6 +104,25 @@ function solve_unit_commitment(fleet::Fleet, progress; time_limit_s, relative_ga
     in_time = solution.status == :optimal || gap <= relative_gap
     return FleetPlan(in_time ? :optimal : :time_limit, min(solution.bound, total(cost)), gap, on,
         dispatch, cost)
+end
+
+"The best commitment in the time left, no dearer than `first`. Throws `INFEASIBLE`."
+function search_commitment(fleet::Fleet, lp::LinearProgram, model::Highs.Model, first, deadline_s, relative_gap, tell)
+    first === nothing || Highs.start_from!(model, first.value)
+    search(least_s) = Highs.solve!(model; time_limit_s = max(least_s, deadline_s - time_ns() / 1e9),
+        relative_gap = relative_gap, on_progress = tell)
+    solution = search(0.01)
+    if is_infeasible(solution.status)
+        refused = infeasible(fleet)
+        refused === nothing || throw(refused)
+        # Rarely, HiGHS's presolve takes a program for infeasible that is not, and the elastic one has
+        # just met all demand: then without presolve.
+        Highs.skip_presolve!(model)
+        solution = search(1.0)
+    end
+    first === nothing && return solution
+    best = solution.has_plan ? cheaper(first, solution, lp.cost) : first
+    return Highs.with_bound(best, solution.status, max(first.bound, solution.bound))
 end
 
 "How much cheaper the cheapest plan may be, relative to this one."

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from gridpact.cli.importing.pglib_uc import submission_of
+from gridpact.compute.model.unit_commitment import first_plan
 from gridpact.compute.model.unit_commitment.formulate import formulate
 from gridpact.compute.solve.highs import Model, Outcome, Solution
 from gridpact.compute.unit_commitment import fleet_of, unit_commitment
@@ -21,7 +24,7 @@ from gridpact.contracts.messages import UnitCommitmentInput, UnitCommitmentResul
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.wire import build
 from tests.compute.commitment_checker import Verdict, check, schedule_of
-from tests.compute.fleets import Json, as_pglib, fleets
+from tests.compute.fleets import Json, as_pglib, fleets, random_fleet
 from tests.compute.household import DATA
 from tests.compute.test_dispatch_plan import silent
 
@@ -78,6 +81,63 @@ def test_plan_keeps_every_rule_and_costs_what_it_says(fleet: Json) -> None:
     for unit in result.thermal_units:
         assert sum(start.cost for start in unit.starts) == pytest.approx(unit.startup_cost)
         assert len(unit.reasons) == fleet["slots"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(fleets(units=6, slots=30), st.sampled_from([0.0, 0.02]))
+def test_a_first_plan_neither_costs_nor_breaks_anything(fleet: Json, gap: float) -> None:
+    """What is only done for large fleets, with all: alike, within the gap that was asked for."""
+    fleet["options"] |= {"relative_gap": gap}
+    plain = solved_or_refused(fleet)
+    with large_fleets():
+        result = solved_or_refused(fleet)
+    if isinstance(plain, Reason) or isinstance(result, Reason):
+        assert result == plain
+        return
+    verdict = checked(fleet, result)
+    assert verdict.broken == []
+    assert verdict.cost == pytest.approx(result.cost, rel=1e-9, abs=1e-6)
+    room = 1e-6 * max(1.0, abs(plain.cost))
+    assert result.status == "OPTIMAL"
+    assert result.bound <= plain.cost + room
+    assert result.cost <= plain.cost + gap * abs(result.cost) + room
+
+
+def solved_or_refused(fleet: Json) -> UnitCommitmentResult | Reason:
+    try:
+        return solved(fleet)
+    except GridpactError as error:
+        return error.reason
+
+
+@contextmanager
+def large_fleets() -> Iterator[None]:
+    """Every fleet counts as a large one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(first_plan, "FEW", 0)
+        patch.setattr(first_plan, "WINDOW_SLOTS", 4)
+        yield
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=2, deadline=None)
+def test_a_large_fleet_is_planned_within_its_gap(seed: int) -> None:
+    """Enough units and slots that a first plan is looked for."""
+    fleet = random_fleet(seed, units=30, slots=40)
+    fleet["options"] = {"relative_gap": 0.02, "time_limit_s": 60}
+    told: list[Any] = []
+
+    def tell(*_: object, **known: Any) -> None:
+        told.append(known)
+
+    result = unit_commitment(build(UnitCommitmentInput, fleet), tell)
+    assert checked(fleet, result).broken == []
+    assert result.status == "OPTIMAL"
+    assert result.relative_gap <= 0.02
+    complete = [each for each in told if None not in each.values() and each]
+    assert complete
+    for known in complete:
+        assert known["bound"] <= known["objective"] + 1e-6
 
 
 def cheapest_by_enumeration(fleet: Json) -> float | None:

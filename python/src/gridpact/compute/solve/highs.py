@@ -66,6 +66,11 @@ class Solution:
     def value(self, variables: Block) -> Floats:
         return self._values[variables]
 
+    @property
+    def all_values(self) -> Floats:
+        """The value of every variable, in order."""
+        return self._values
+
     def dual(self, rows: Block) -> Floats:
         return self._row_duals[rows]
 
@@ -196,16 +201,20 @@ class LinearProgram:
                 time_limit_s=time_limit_s, relative_gap=relative_gap, on_progress=on_progress
             )
 
-    def model(self) -> Model:
-        """The program as it is now, in HiGHS: to be changed in place and solved again."""
+    def model(self, *, relaxed: bool = False) -> Model:
+        """The program as it is now, in HiGHS: to be changed in place and solved again.
+
+        Relaxed, no variable must be whole.
+        """
         highs = highspy.Highs()
         highs.setOptionValue("output_flag", False)
         highs.setOptionValue("threads", 1)  # a node runs one worker a core
         highs.setOptionValue("mip_abs_gap", 1e-9)
         # As a linear program has it: what a binary variable misses of being whole, leaks.
         highs.setOptionValue("mip_feasibility_tolerance", 1e-7)
+        highs.setOptionValue("solve_relaxation", relaxed)
         self._pass_to(highs)
-        return Model(highs, is_mixed=self.is_mixed)
+        return Model(highs, is_mixed=self.is_mixed and not relaxed)
 
     @property
     def is_mixed(self) -> bool:
@@ -330,6 +339,12 @@ class Model:
     def start_anew(self) -> None:
         """The next ``solve`` gives what a new model would: it starts from nothing."""
         self._highs.clearSolver()
+
+    def start_from(self, solution: Solution) -> None:
+        """The next search for whole numbers begins with this point, where no limit forbids it."""
+        known = highspy.HighsSolution()
+        known.col_value = list(solution.all_values)
+        _check(self._highs.setSolution(known), "the point to start from")
 
     def skip_presolve(self) -> None:
         """The next ``solve`` takes the program as it is: slower, but in no doubt of its bounds."""

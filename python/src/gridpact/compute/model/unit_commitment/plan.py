@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from gridpact.compute.model.unit_commitment.economic_dispatch import (
     Table,
     economic_dispatch,
 )
+from gridpact.compute.model.unit_commitment.first_plan import cheaper, first_plan
 from gridpact.compute.model.unit_commitment.fleet import Commitment, Fleet, ThermalUnit
-from gridpact.compute.model.unit_commitment.formulate import formulate
-from gridpact.compute.solve.highs import Listener, Model, Outcome, Solution, SolverError
+from gridpact.compute.model.unit_commitment.formulate import Formulation, formulate
+from gridpact.compute.solve.highs import Listener, Outcome, Solution, SolverError
 from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError
 
@@ -83,7 +84,7 @@ def cheapest_plan(fleet: Fleet, stop: Stop, progress: Progress) -> Plan:
 
     try:
         formulation = formulate(fleet)
-        found = _search(fleet, formulation.program.model(), stop, tell)
+        found = _search(fleet, formulation, stop, tell)
         if not found.has_values:
             raise _out_of_time(stop)
         commitment = np.array([found.value(unit.on) > 0.5 for unit in formulation.units])
@@ -97,26 +98,37 @@ def cheapest_plan(fleet: Fleet, stop: Stop, progress: Progress) -> Plan:
     return Plan(in_time, min(found.bound, cost.total), gap, commitment, dispatch, cost)
 
 
-def _search(fleet: Fleet, model: Model, stop: Stop, tell: Listener) -> Solution:
+def _search(fleet: Fleet, formulation: Formulation, stop: Stop, tell: Listener) -> Solution:
     """The best commitment in the time given. Raises GridpactError (INFEASIBLE)."""
     deadline = time.monotonic() + stop.time_limit_s
-    found = model.solve(
-        time_limit_s=stop.time_limit_s, relative_gap=stop.relative_gap, on_progress=tell
-    )
+    model = formulation.program.model()
+    first = first_plan(formulation, model, stop.time_limit_s, stop.relative_gap, tell)
+    if first is not None:
+        if first.outcome is Outcome.OPTIMAL:
+            return first
+        model.start_from(first)
+
+    def search(least_s: float) -> Solution:
+        return model.solve(
+            time_limit_s=max(least_s, deadline - time.monotonic()),
+            relative_gap=stop.relative_gap,
+            on_progress=tell,
+        )
+
+    found = search(0.01)
     if found.outcome is Outcome.INFEASIBLE:
         if (refused := infeasible(fleet)) is not None:
             raise refused
         # Rarely, HiGHS's presolve takes a program for infeasible that is not, and the elastic one
         # has just met all demand: then without presolve.
         model.skip_presolve()
-        found = model.solve(
-            time_limit_s=max(1.0, deadline - time.monotonic()),
-            relative_gap=stop.relative_gap,
-            on_progress=tell,
-        )
+        found = search(1.0)
         if found.outcome is Outcome.INFEASIBLE:
             raise SolverError("contradictory answers")
-    return found
+    if first is None:
+        return found
+    best = cheaper(first, found, formulation.program) if found.has_values else first
+    return replace(best, outcome=found.outcome, bound=max(first.bound, found.bound))
 
 
 def priced(fleet: Fleet, commitment: Commitment, dispatch: Dispatch) -> Cost:
