@@ -54,6 +54,7 @@ SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
 NEWS_SECONDS = 0.02
 HELLO_SECONDS = 10.0
 POLICY_VIOLATION = 1008
+ACCEPTED_SECONDS = 0.01
 
 AttemptKey = tuple[str, int]
 """Task id and fencing token."""
@@ -266,7 +267,7 @@ class Conversation:
         if key in self._attempts:
             log.warning("attempt-twice", task_id=task.task_id, fencing_token=task.fencing_token)
             return
-        self._attempts[key] = group.create_task(self._attempt(key, task, data))
+        self._attempts[key] = group.create_task(self._attempt(group, key, task, data))
         self._news_for_others()
 
     def _cancel(self, wanted: Cancel) -> None:
@@ -274,12 +275,14 @@ class Conversation:
         if attempt is not None:
             attempt.cancel(CANCEL_ASKED)
 
-    async def _attempt(self, key: AttemptKey, task: TaskMessage, data: bytes) -> None:
+    async def _attempt(
+        self, group: asyncio.TaskGroup, key: AttemptKey, task: TaskMessage, data: bytes
+    ) -> None:
         """Runs a task on a worker and sends its last message, exactly one."""
         last: bytes | None = None
         try:
             async with asyncio.timeout(task.remaining_ms / 1000):
-                last = await self._compute(task, data)
+                last = await self._compute(group, task, data)
         except TimeoutError:
             left_s = task.remaining_ms / 1000
             error = GridpactError(Reason.TASK_TIMEOUT, out_of_time(left_s), timeout_s=left_s)
@@ -299,21 +302,30 @@ class Conversation:
             self._news_for_others()
         await self._socket.send(last)
 
-    async def _compute(self, task: TaskMessage, data: bytes) -> bytes:
+    async def _compute(self, group: asyncio.TaskGroup, task: TaskMessage, data: bytes) -> bytes:
         if task.kind not in KINDS:
             # Before anything else: trying again, as NODE_BUSY would ask for, does not help.
             words = f"this node does not know the kind {task.kind}"
             raise GridpactError(Reason.KIND_UNKNOWN, words, kind=task.kind)
         key = None if task.affinity_key is UNSET else task.affinity_key
         async with self._pool.worker(key) as worker:
-            accepted = Accepted(task_id=task.task_id, fencing_token=task.fencing_token)
-            await self._socket.send(encode(accepted))
-            await worker.send(data)
-            while True:
-                tag, message = await worker.receive()
-                if tag is Tag.LAST:
-                    return message
-                await self._socket.send(message)
+            # That the answer will come need not be said of one that comes at once.
+            accepting = asyncio.get_running_loop().call_later(
+                ACCEPTED_SECONDS, self._accept, group, task
+            )
+            try:
+                await worker.send(data)
+                while True:
+                    tag, message = await worker.receive()
+                    if tag is Tag.LAST:
+                        return message
+                    await self._socket.send(message)
+            finally:
+                accepting.cancel()
+
+    def _accept(self, group: asyncio.TaskGroup, task: TaskMessage) -> None:
+        accepted = Accepted(task_id=task.task_id, fencing_token=task.fencing_token)
+        group.create_task(self._socket.send(encode(accepted)))
 
     def _error(self, task: TaskMessage, error: GridpactError) -> bytes:
         return encode(

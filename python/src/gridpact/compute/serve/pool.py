@@ -28,7 +28,7 @@ log = Log(__name__)
 RESTART_PAUSE_SECONDS = 1.0
 
 # A worker that is through with a task at once has the next ones at hand.
-QUEUE_OF_WORKER = 64
+QUEUE_OF_WORKER = 128
 MOST_QUEUED = 1024
 
 
