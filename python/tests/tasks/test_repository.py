@@ -218,3 +218,35 @@ async def test_batches_in_any_order_do_not_block_each_other(
         drafts[0].organisation_id, before=None, site_id=None, state=None, limit=10
     )
     assert [task.attempt_count for task in page] == [1]
+
+
+class TestChange:
+    async def test_decides_anew_when_somebody_else_was_faster(
+        self, postgres_store: PostgresUnderTest, database_url: str
+    ) -> None:
+        """Of two tasks one was changed since they were read: nothing of the first try is kept."""
+        drafts = [submission(), submission()]
+        await postgres_store.submit(drafts)
+        seen: list[list[bool]] = []
+
+        def decide(batch: Batch) -> None:
+            tasks = [batch.get(draft.task_id) for draft in drafts]
+            assert all(tasks)
+            seen.append([task.cancel_requested for task in tasks if task])
+            if len(seen) == 1:
+                with psycopg.connect(database_url, autocommit=True) as other:
+                    words = "UPDATE tasks.tasks SET cancel_requested = true WHERE task_id = %s"
+                    other.execute(words, [drafts[1].task_id])
+            for task in tasks:
+                assert task is not None
+                opened, _ = task.open_attempt(batch.now, POLICY, f"bridge-{len(seen)}")
+                batch.put(opened)
+
+        _, changed = await postgres_store.change([each.task_id for each in drafts], decide)
+        assert seen == [[False, False], [False, True]]
+        kept = [await postgres_store.find(each.organisation_id, each.task_id) for each in drafts]
+        assert sorted(changed, key=str) == sorted((task for task in kept if task), key=str)
+        assert [(task.state, task.bridge_id) for task in kept if task] == [
+            ("RUNNING", "bridge-2"),
+            ("CANCELLED", None),
+        ]

@@ -67,6 +67,19 @@ class Database:
             log.warning("database-unavailable", cause=f"{type(error).__name__}: {error}".strip())
             raise unavailable("the database does not answer") from error
 
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[Connection]:
+        """A connection on which every statement is a transaction of its own: one round trip, not
+        three."""
+        async with self.transaction() as connection:
+            await connection.set_autocommit(True)
+            try:
+                yield connection
+            finally:
+                # A broken one is not used again.
+                if not connection.closed:
+                    await connection.set_autocommit(False)
+
     async def check(self) -> None:
         """Returns when the database answers; UNAVAILABLE when it does not."""
         async with self.transaction() as connection:

@@ -38,7 +38,9 @@ class Relay:
         failed_count = 0
         while True:
             try:
-                while await self.publish_batch():
+                # What is committed after a batch was taken wakes us, so that only a full one tells
+                # that there may be more.
+                while await self.publish_batch() == BATCH_COUNT:
                     pass
                 failed_count = 0
                 await self._outbox.wait(SCAN_INTERVAL_S)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
+from psycopg import errors
 from psycopg.rows import DictRow, dict_row
 
 from gridpact.contracts.channels import KINDS, QUEUE_ENGINES
@@ -34,6 +35,10 @@ _COLUMNS = ", ".join(
 
 # The columns that no transition changes.
 _FIXED = {*_IDENTIFIERS, "kind", "engine_choice", "label", "submitted_time", "timeout_time"}
+
+_ASSIGNMENTS = ", ".join(
+    f"{column.name} = changed.{column.name}" for column in fields(Task) if column.name not in _FIXED
+)
 
 _PROPERTIES = """jsonb_strip_nulls(jsonb_build_object(
     'task_id', {task}.task_id, 'kind', {task}.kind, 'encoding', {body}.encoding,
@@ -98,22 +103,45 @@ WITH task AS MATERIALIZED (
 SELECT {_COLUMNS}, clock_timestamp() AS now FROM task
 """
 
-_WRITE = """
+_WRITE = f"""
 WITH stored AS (
     INSERT INTO tasks.results (task_id, organisation_id, encoding, body)
     SELECT * FROM unnest(%(task_ids)s::uuid[], %(organisation_ids)s::uuid[],
                          %(encodings)s::text[], %(bodies)b::bytea[])
 )
-UPDATE tasks.tasks AS task SET {assignments}
+UPDATE tasks.tasks AS task SET {_ASSIGNMENTS}
 FROM json_populate_recordset(NULL::tasks.tasks, %(changed)s::json) AS changed
 WHERE task.task_id = changed.task_id
-""".format(
-    assignments=", ".join(
-        f"{column.name} = changed.{column.name}"
-        for column in fields(Task)
-        if column.name not in _FIXED
-    )
+"""
+
+# What `_LOCK` and `_WRITE` do, for tasks that nobody changed since they were read: else it fails,
+# by a division by zero, and has done nothing. Locks are taken in the order of `_LOCK`.
+_WRITE_UNCHANGED = f"""
+WITH held AS MATERIALIZED (
+    SELECT task.task_id
+    FROM tasks.tasks AS task
+    JOIN unnest(%(changed_ids)s::uuid[], %(versions)s::text[]) AS found(task_id, version)
+        USING (task_id)
+    WHERE task.xmin::text = found.version
+    ORDER BY task.task_id FOR UPDATE OF task
+), stored AS (
+    INSERT INTO tasks.results (task_id, organisation_id, encoding, body)
+    SELECT * FROM unnest(%(task_ids)s::uuid[], %(organisation_ids)s::uuid[],
+                         %(encodings)s::text[], %(bodies)b::bytea[])
+), written AS (
+    UPDATE tasks.tasks AS task SET {_ASSIGNMENTS}
+    FROM json_populate_recordset(NULL::tasks.tasks, %(changed)s::json) AS changed
+    JOIN held USING (task_id)
+    WHERE task.task_id = changed.task_id
+    RETURNING task.task_id
 )
+SELECT 1 / (count(*) = cardinality(%(changed_ids)s::uuid[]))::int FROM written
+"""
+
+_READ = f"""
+SELECT {_COLUMNS}, task.xmin::text AS version, clock_timestamp() AS now
+FROM tasks.tasks AS task WHERE task_id = ANY(%s::uuid[])
+"""
 
 _PUBLISH_AGAIN = f"""
 INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
@@ -201,6 +229,8 @@ class _LockedTasks:
 
     loaded: dict[str, Task]
     now: datetime
+    # Of the rows, where they are not locked.
+    versions: dict[str, str]
     changed: dict[str, Task] = field(default_factory=dict[str, Task])
     results: dict[str, Body] = field(default_factory=dict[str, Body])
 
@@ -234,7 +264,7 @@ class PostgresTaskStore:
     async def submit(self, submissions: Sequence[Submission]) -> list[Submitted]:
         # A statement can claim a key only once: the rest of the same key finds it taken.
         drafts = {_key_of(submission): submission for submission in reversed(submissions)}
-        async with self._database.transaction() as connection:
+        async with self._database.statements() as connection:
             created = await self._insert(connection, [*drafts.values()])
             known = {
                 key: Submitted(created[draft.task_id], draft.fingerprint, created=True)
@@ -253,8 +283,15 @@ class PostgresTaskStore:
     async def change(
         self, task_ids: Sequence[str], decide: Callable[[Batch], Decided]
     ) -> tuple[Decided, list[Task]]:
+        wanted = [*set(task_ids)]
+        async with self._database.statements() as connection:
+            # Two round trips; seldom is a task changed by somebody else between them.
+            found = _locked(await _rows(connection, _READ, [wanted]))
+            decided = decide(found)
+            if await self._written_unchanged(connection, found):
+                return decided, [*found.changed.values()]
         async with self._database.transaction() as connection:
-            locked = _locked(await _rows(connection, _LOCK, [[*set(task_ids)]]))
+            locked = _locked(await _rows(connection, _LOCK, [wanted]))
             decided = decide(locked)
             if locked.changed:
                 await self._write(connection, locked)
@@ -280,7 +317,7 @@ class PostgresTaskStore:
         ]
 
     async def find(self, organisation_id: str, task_id: str) -> Task | None:
-        async with self._database.transaction() as connection:
+        async with self._database.statements() as connection:
             rows = await _rows(
                 connection,
                 f"SELECT {_COLUMNS} FROM tasks.tasks AS task"
@@ -290,7 +327,7 @@ class PostgresTaskStore:
         return _task(rows[0]) if rows else None
 
     async def find_result(self, organisation_id: str, task_id: str) -> tuple[Task, Body] | None:
-        async with self._database.transaction() as connection:
+        async with self._database.statements() as connection:
             rows = await _rows(
                 connection,
                 f"SELECT {_COLUMNS}, result.encoding, result.body"
@@ -322,7 +359,7 @@ class PostgresTaskStore:
         if state is not None:
             conditions.append("state = %s")
             values.append(state)
-        async with self._database.transaction() as connection:
+        async with self._database.statements() as connection:
             rows = await _rows(
                 connection,
                 f"SELECT {_COLUMNS} FROM tasks.tasks AS task WHERE {' AND '.join(conditions)}"
@@ -332,7 +369,7 @@ class PostgresTaskStore:
         return [_task(row) for row in rows]
 
     async def due(self, policy: Policy, limit: int) -> list[str]:
-        async with self._database.transaction() as connection:
+        async with self._database.statements() as connection:
             rows = await _rows(
                 connection,
                 _DUE,
@@ -349,7 +386,7 @@ class PostgresTaskStore:
         return [row["task_id"] for row in rows]
 
     async def expire_idempotency_keys(self) -> int:
-        async with self._database.transaction() as connection:
+        async with self._database.statements() as connection:
             deleted = await connection.execute(
                 "DELETE FROM tasks.idempotency_keys"
                 " WHERE created_time <= clock_timestamp() - %s::interval",
@@ -383,20 +420,35 @@ class PostgresTaskStore:
             for row in rows
         }
 
+    async def _written_unchanged(self, connection: Connection, found: _LockedTasks) -> bool:
+        if not found.changed:
+            return True
+        if found.published_again():
+            return False
+        changed_ids = [*found.changed]
+        versions = [found.versions[task_id] for task_id in changed_ids]
+        parameters = {**_written(found), "changed_ids": changed_ids, "versions": versions}
+        try:
+            await connection.execute(_WRITE_UNCHANGED.encode(), parameters)
+        except (errors.DivisionByZero, errors.UniqueViolation):
+            return False
+        return True
+
     async def _write(self, connection: Connection, locked: _LockedTasks) -> None:
-        results = locked.results
-        await connection.execute(
-            _WRITE.encode(),
-            {
-                "changed": _json([*locked.changed.values()]),
-                "task_ids": [*results],
-                "organisation_ids": [locked.loaded[task_id].organisation_id for task_id in results],
-                "encodings": [body.encoding.value for body in results.values()],
-                "bodies": [body.data for body in results.values()],
-            },
-        )
+        await connection.execute(_WRITE.encode(), _written(locked))
         if published := locked.published_again():
             await connection.execute(_PUBLISH_AGAIN, [published])
+
+
+def _written(batch: _LockedTasks) -> dict[str, object]:
+    results = batch.results
+    return {
+        "changed": _json([*batch.changed.values()]),
+        "task_ids": [*results],
+        "organisation_ids": [batch.loaded[task_id].organisation_id for task_id in results],
+        "encodings": [body.encoding.value for body in results.values()],
+        "bodies": [body.data for body in results.values()],
+    }
 
 
 async def _rows(
@@ -432,7 +484,11 @@ def _draft(submission: Submission) -> dict[str, Any]:
 def _locked(rows: Sequence[DictRow]) -> _LockedTasks:
     # Without a row there is nothing to judge, and any time will do.
     now = max((row["now"] for row in rows), default=datetime.min.replace(tzinfo=UTC))
-    return _LockedTasks({row["task_id"]: _task(row) for row in rows}, now)
+    return _LockedTasks(
+        {row["task_id"]: _task(row) for row in rows},
+        now,
+        {row["task_id"]: row["version"] for row in rows if "version" in row},
+    )
 
 
 def _json(value: object) -> str:
