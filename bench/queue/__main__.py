@@ -79,7 +79,7 @@ class Figures:
             "tasks_per_s_of_rounds": [round(each, 1) for each in self.rates],
             **entries.pop("client"),
             "paced_per_s": rate,
-            **{f"entering by {name}": one for name, one in entries.items()},
+            **{f"entering_by_{name}": one for name, one in entries.items()},
             "submitted": self.submitted,
             "lost": self.lost,
             "doubled": self.doubled,
@@ -199,8 +199,8 @@ def _show(report: dict[str, Any], output: Path) -> None:
     for name, one in report["systems"].items():
         shown = (one["tasks_per_s"], one["p50_ms"], one["p99_ms"], one["lost"], one["doubled"])
         table.add_row(name, *map(str, shown))
-        if "entering by rest" in one:
-            rest = one["entering by rest"]
+        if "entering_by_rest" in one:
+            rest = one["entering_by_rest"]
             table.add_row("  entering by REST", "", str(rest["p50_ms"]), str(rest["p99_ms"]))
     console.print(table)
     cpu = Table("CPU µs a task", *report["systems"])

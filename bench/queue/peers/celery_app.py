@@ -21,7 +21,7 @@ app = Celery("bench", broker=_url, backend=_url)
 _executions = itertools.count(1)
 
 
-@app.task
+@app.task(name="noop")
 def noop() -> int:
     """Does nothing; says the how-manieth execution it is, so that doubled ones are found."""
     return next(_executions)

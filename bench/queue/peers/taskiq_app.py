@@ -30,7 +30,7 @@ broker = ListQueueBroker(_url).with_result_backend(RedisAsyncResultBackend(_url)
 _executions = itertools.count(1)
 
 
-@broker.task
+@broker.task(task_name="noop")
 async def noop() -> int:
     """Does nothing; says the how-manieth execution it is, so that doubled ones are found."""
     return next(_executions)

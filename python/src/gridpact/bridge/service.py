@@ -82,7 +82,7 @@ _PROGRESS_INTERVAL_S = 0.1
 _RECALL_INTERVAL_S = 0.5
 # Under load, so that a transaction, and a call of the queue, is about many. Nobody waits for the
 # latter.
-_COMPLETING_PAUSE_S = 0.005
+_COMPLETING_PAUSE_S = 0.01
 _ACKNOWLEDGING_PAUSE_S = 0.02
 # How long after a deadline or a cancel a node may be silent about an attempt. It keeps both within
 # a second, unless something is wrong with it that its heartbeats do not tell.
