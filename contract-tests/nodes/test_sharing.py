@@ -15,7 +15,6 @@ SOON_S = 1.0
 
 
 def test_a_worker_that_another_takes_is_told_at_once_and_told_when_it_is_free(node: Node) -> None:
-    node.until_quiet()
     with node.bridge() as first, node.bridge() as second:
         asked = time.monotonic()
         first.ask("probe", {"hold_ms": 1500})
@@ -30,7 +29,6 @@ def test_a_worker_that_another_takes_is_told_at_once_and_told_when_it_is_free(no
 
 
 def test_a_bridge_that_comes_later_or_leaves_is_told_as_well(node: Node) -> None:
-    node.until_quiet()
     with node.bridge() as late:
         with node.bridge() as first:
             first.ask("probe", {"hold_ms": 60_000})
