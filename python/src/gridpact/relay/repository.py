@@ -53,7 +53,8 @@ class PostgresOutbox:
     @asynccontextmanager
     async def batch(self, max_count: int, max_bytes: int) -> AsyncIterator[Sequence[Message]]:
         """See Outbox. The rows are deleted first and come back if the block raises."""
-        async with self._database.transaction() as connection:
+        # In a pipeline the transaction begins with the statement, not a round trip before.
+        async with self._database.transaction() as connection, connection.pipeline():
             cursor = await connection.execute(
                 _TAKE, {"max_count": max_count, "max_bytes": max_bytes}, prepare=True
             )
