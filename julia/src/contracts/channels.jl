@@ -6,12 +6,16 @@ const CONTRACT_VERSION = 1
 const LIMITS = MsgPack.Limits(
     max_bytes = 67108864, max_depth = 32,
     max_text_bytes = 8388608, max_items = 65536,
+    max_values = 4194304,
 )
 const MESSAGE_BYTES = 16777216
+const BODY_BYTES = 16773120
+const QUEUE_BODY_BYTES = 65536
 const DECODED_BYTES = 67108864
 const DEPTH = 32
 const STRING_BYTES = 8388608
 const CONTAINER_ITEMS = 65536
+const VALUES = 4194304
 const ZSTD_THRESHOLD_BYTES = 16384
 const HEARTBEAT_INTERVAL_MS = 5000
 const MAX_ATTEMPTS = 5

@@ -2121,6 +2121,9 @@ Base.@kwdef struct ComputeTaskHeaders <: Message
     encoding::String
     affinity_key::Union{Nothing,String} = nothing
     traceparent::Union{Nothing,String} = nothing
+    # Present where the payload is larger than `queue_body_bytes` and therefore stayed with the
+    # owner of tasks: its size, packed as `encoding` says.
+    claim_bytes::Union{Nothing,String} = nothing
 end
 
 shape_of(::Type{ComputeTaskHeaders}) = ContractShapes.COMPUTE_TASK_HEADERS
@@ -2179,7 +2182,7 @@ Base.@kwdef struct TaskMessage <: Message
     # The worker stops by itself after this time (TASK_TIMEOUT).
     remaining_ms::Int
     encoding::String
-    # The payload of the queue message, untouched.
+    # The payload of the task, untouched.
     body::Vector{UInt8}
     affinity_key::Union{Nothing,String} = nothing
     traceparent::Union{Nothing,String} = nothing
@@ -2230,7 +2233,8 @@ Base.@kwdef struct Result <: Message
     encoding::String
     # Time in the worker, decoding and encoding included.
     solve_ms::Float64
-    # MsgPack of the kind's result.
+    # MsgPack of the kind's result. A larger one ends the attempt with RESULT_TOO_LARGE; so does one
+    # of more than `decoded_bytes` before compression.
     body::Vector{UInt8}
 end
 

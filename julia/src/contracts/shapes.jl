@@ -749,6 +749,7 @@ const COMPUTE_TASK_HEADERS = Record([
     Field("encoding", ENCODING),
     Field("affinity_key", AFFINITY_KEY, required=false),
     Field("traceparent", TRACEPARENT, required=false),
+    Field("claim_bytes", Text(max_length=8, pattern="^[1-9][0-9]{0,7}\$"), required=false),
 ])
 const HELLO = Record([
     Field("type", Text(choices=["hello"])),
@@ -777,7 +778,7 @@ const TASK_MESSAGE = Record([
     Field("fencing_token", FENCING_TOKEN),
     Field("remaining_ms", Numeric(whole=true, minimum=1, maximum=86400000)),
     Field("encoding", ENCODING),
-    Field("body", Binary(max_bytes=16777216)),
+    Field("body", Binary(max_bytes=16773120)),
     Field("affinity_key", AFFINITY_KEY, required=false),
     Field("traceparent", TRACEPARENT, required=false),
 ])
@@ -802,7 +803,7 @@ const RESULT = Record([
     Field("fencing_token", FENCING_TOKEN),
     Field("encoding", ENCODING),
     Field("solve_ms", Numeric(minimum=0)),
-    Field("body", Binary(max_bytes=16777216)),
+    Field("body", Binary(max_bytes=16773120)),
 ])
 const VIOLATION = Record([
     Field("field", Text(max_length=256)),

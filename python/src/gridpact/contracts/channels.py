@@ -44,7 +44,10 @@ LIMITS = Limits(
     depth=32,
     string_bytes=8_388_608,
     container_items=65_536,
+    values=4_194_304,
 )
+BODY_BYTES = 16_773_120
+QUEUE_BODY_BYTES = 65_536
 ZSTD_THRESHOLD_BYTES = 16_384
 HEARTBEAT_INTERVAL_MS = 5_000
 MAX_ATTEMPTS = 5

@@ -38,11 +38,13 @@ class Reason(StrEnum):
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
     TASK_NOT_FAILED = "TASK_NOT_FAILED"
     CANCELLED = "CANCELLED"
+    PAYLOAD_LOST = "PAYLOAD_LOST"
     TASK_TIMEOUT = "TASK_TIMEOUT"
     INFEASIBLE = "INFEASIBLE"
     POWER_FLOW_DIVERGED = "POWER_FLOW_DIVERGED"
     SOLVER_FAILED = "SOLVER_FAILED"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    RESULT_TOO_LARGE = "RESULT_TOO_LARGE"
     KIND_UNKNOWN = "KIND_UNKNOWN"
     WORKER_LOST = "WORKER_LOST"
     NODE_BUSY = "NODE_BUSY"
@@ -361,6 +363,16 @@ REASONS: Mapping[Reason, ReasonEntry] = MappingProxyType(
                 "/problems/cancelled",
             ),
             ReasonEntry(
+                Reason.PAYLOAD_LOST,
+                GrpcCode.INTERNAL,
+                500,
+                "Input of the task is gone",
+                False,
+                ("task_id",),
+                "Submit the task again.",
+                "/problems/payload-lost",
+            ),
+            ReasonEntry(
                 Reason.TASK_TIMEOUT,
                 GrpcCode.DEADLINE_EXCEEDED,
                 504,
@@ -409,6 +421,16 @@ REASONS: Mapping[Reason, ReasonEntry] = MappingProxyType(
                 ("limit_mib",),
                 "Ask for fewer slots, assets or scenarios, or raise GRIDPACT_WORKER_MEMORY_MIB of the node.",
                 "/problems/out-of-memory",
+            ),
+            ReasonEntry(
+                Reason.RESULT_TOO_LARGE,
+                GrpcCode.RESOURCE_EXHAUSTED,
+                413,
+                "Result too large",
+                False,
+                ("limit_bytes",),
+                "Ask for fewer slots or assets, or for a shorter report where the kind has one.",
+                "/problems/result-too-large",
             ),
             ReasonEntry(
                 Reason.KIND_UNKNOWN,

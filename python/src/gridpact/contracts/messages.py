@@ -2074,6 +2074,9 @@ class ComputeTaskHeaders(Message, frozen=True, kw_only=True):
     encoding: Encoding
     affinity_key: AffinityKey | UnsetType = UNSET
     traceparent: Traceparent | UnsetType = UNSET
+    # Present where the payload is larger than `queue_body_bytes` and therefore stayed with the
+    # owner of tasks: its size, packed as `encoding` says.
+    claim_bytes: str | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.COMPUTE_TASK_HEADERS
 
@@ -2125,7 +2128,7 @@ class TaskMessage(Message, frozen=True, kw_only=True, tag_field="type", tag="tas
     # The worker stops by itself after this time (TASK_TIMEOUT).
     remaining_ms: int
     encoding: Encoding
-    # The payload of the queue message, untouched.
+    # The payload of the task, untouched.
     body: bytes
     affinity_key: AffinityKey | UnsetType = UNSET
     traceparent: Traceparent | UnsetType = UNSET
@@ -2164,7 +2167,8 @@ class Result(Message, frozen=True, kw_only=True, tag_field="type", tag="result")
     encoding: Encoding
     # Time in the worker, decoding and encoding included.
     solve_ms: float
-    # MsgPack of the kind's result.
+    # MsgPack of the kind's result. A larger one ends the attempt with RESULT_TOO_LARGE; so does one
+    # of more than `decoded_bytes` before compression.
     body: bytes
 
     __shape__: ClassVar[Record] = shapes.RESULT

@@ -1078,6 +1078,7 @@ COMPUTE_TASK_HEADERS = Record(
         Field("encoding", ENCODING),
         Field("affinity_key", AFFINITY_KEY, required=False),
         Field("traceparent", TRACEPARENT, required=False),
+        Field("claim_bytes", Text(max_length=8, pattern="^[1-9][0-9]{0,7}$"), required=False),
     )
 )
 HELLO = Record(
@@ -1112,7 +1113,7 @@ TASK_MESSAGE = Record(
         Field("fencing_token", FENCING_TOKEN),
         Field("remaining_ms", Numeric(whole=True, minimum=1, maximum=86400000)),
         Field("encoding", ENCODING),
-        Field("body", Binary(max_bytes=16777216)),
+        Field("body", Binary(max_bytes=16773120)),
         Field("affinity_key", AFFINITY_KEY, required=False),
         Field("traceparent", TRACEPARENT, required=False),
     )
@@ -1143,7 +1144,7 @@ RESULT = Record(
         Field("fencing_token", FENCING_TOKEN),
         Field("encoding", ENCODING),
         Field("solve_ms", Numeric(minimum=0)),
-        Field("body", Binary(max_bytes=16777216)),
+        Field("body", Binary(max_bytes=16773120)),
     )
 )
 VIOLATION = Record(

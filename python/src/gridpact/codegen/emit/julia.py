@@ -294,6 +294,7 @@ def _channels(contracts: Contracts, model: Model) -> str:
         "const LIMITS = MsgPack.Limits(",
         f"    max_bytes = {limits['decoded_bytes']}, max_depth = {limits['depth']},",
         f"    max_text_bytes = {limits['string_bytes']}, max_items = {limits['container_items']},",
+        f"    max_values = {limits['values']},",
         ")",
         *(f"const {name.upper()} = {value}" for name, value in limits.items()),
         "",

@@ -338,4 +338,11 @@ def _channels(contracts: Contracts, model: Model) -> str:
     return "\n".join(lines)
 
 
-CODEC_LIMITS = ("message_bytes", "decoded_bytes", "depth", "string_bytes", "container_items")
+CODEC_LIMITS = (
+    "message_bytes",
+    "decoded_bytes",
+    "depth",
+    "string_bytes",
+    "container_items",
+    "values",
+)

@@ -14,6 +14,8 @@ __all__ = (
     "DeliveryServiceBase",
     "DeliveryServiceStub",
     "Encoding",
+    "FetchPayloadRequest",
+    "FetchPayloadResponse",
     "GetTaskRequest",
     "GetTaskResponse",
     "GetTaskResultRequest",
@@ -240,6 +242,36 @@ class CompletedAttempt(betterproto2.Message):
 
 
 default_message_pool.register_message("gridpact.tasks.v1", "CompletedAttempt", CompletedAttempt)
+
+
+@dataclass(eq=False, repr=False)
+class FetchPayloadRequest(betterproto2.Message):
+    lease: "Lease | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+
+    offset: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    Bytes from its beginning, 0 for the first part.
+    """
+
+
+default_message_pool.register_message(
+    "gridpact.tasks.v1", "FetchPayloadRequest", FetchPayloadRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class FetchPayloadResponse(betterproto2.Message):
+    part: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+
+    total_bytes: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
+    """
+    Size of the whole payload.
+    """
+
+
+default_message_pool.register_message(
+    "gridpact.tasks.v1", "FetchPayloadResponse", FetchPayloadResponse
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -566,7 +598,8 @@ class SubmitTaskRequest(betterproto2.Message):
 
     input: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
     """
-    MsgPack of the kind's input schema, at most 16 MiB. These bytes are what the worker gets.
+    MsgPack of the kind's input schema, packed as input_encoding says: at most 16 MiB less 4 KiB with
+    Zstandard around it, and 64 MiB without; else MESSAGE_TOO_LARGE. The worker gets it unchanged.
     """
 
     engine_choice: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -581,6 +614,13 @@ class SubmitTaskRequest(betterproto2.Message):
     timeout_s: "float" = betterproto2.field(7, betterproto2.TYPE_DOUBLE)
     """
     Seconds from submission; 0 means 3600.
+    """
+
+    input_encoding: "Encoding" = betterproto2.field(
+        8, betterproto2.TYPE_ENUM, default_factory=lambda: Encoding(0)
+    )
+    """
+    Unspecified means IDENTITY.
     """
 
 
@@ -649,7 +689,7 @@ class Succeeded(betterproto2.Message):
 
     result: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
     """
-    MsgPack of the kind's result schema, as the worker sent it; at most 16 MiB.
+    MsgPack of the kind's result schema, as the worker sent it: at most 16 MiB less 4 KiB, and 64 MiB decoded.
     """
 
 
@@ -807,6 +847,30 @@ class DeliveryServiceStub(betterproto2_grpclib.ServiceStub):
             "/gridpact.tasks.v1.DeliveryService/OpenAttempts",
             message,
             OpenAttemptsResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def fetch_payload(
+        self,
+        message: "FetchPayloadRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "FetchPayloadResponse":
+        """
+        FetchPayload gives a part of the payload of a task whose queue message is a claim (asyncapi.yaml), to
+        the holder of its lease: from `offset` on, at most 1 MiB, less only at the end. NOT_FOUND for a task that
+        is not there, LEASE_STALE for anyone but the holder, PAYLOAD_LOST for a payload that is not there,
+        INVALID_ARGUMENT for an offset at or beyond its end.
+        """
+
+        return await self._unary_unary(
+            "/gridpact.tasks.v1.DeliveryService/FetchPayload",
+            message,
+            FetchPayloadResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -1061,6 +1125,16 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
+    async def fetch_payload(self, message: "FetchPayloadRequest") -> "FetchPayloadResponse":
+        """
+        FetchPayload gives a part of the payload of a task whose queue message is a claim (asyncapi.yaml), to
+        the holder of its lease: from `offset` on, at most 1 MiB, less only at the end. NOT_FOUND for a task that
+        is not there, LEASE_STALE for anyone but the holder, PAYLOAD_LOST for a payload that is not there,
+        INVALID_ARGUMENT for an offset at or beyond its end.
+        """
+
+        raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+
     async def renew_leases(self, message: "RenewLeasesRequest") -> "RenewLeasesResponse":
         """
         RenewLeases extends leases and tells which tasks shall be cancelled. Refusal: LEASE_STALE.
@@ -1103,6 +1177,14 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
         response = await self.open_attempts(request)
         await stream.send_message(response)
 
+    async def __rpc_fetch_payload(
+        self, stream: "grpclib.server.Stream[FetchPayloadRequest, FetchPayloadResponse]"
+    ) -> None:
+        request = await stream.recv_message()
+        assert request is not None
+        response = await self.fetch_payload(request)
+        await stream.send_message(response)
+
     async def __rpc_renew_leases(
         self, stream: "grpclib.server.Stream[RenewLeasesRequest, RenewLeasesResponse]"
     ) -> None:
@@ -1142,6 +1224,12 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 OpenAttemptsRequest,
                 OpenAttemptsResponse,
+            ),
+            "/gridpact.tasks.v1.DeliveryService/FetchPayload": grpclib.const.Handler(
+                self.__rpc_fetch_payload,
+                grpclib.const.Cardinality.UNARY_UNARY,
+                FetchPayloadRequest,
+                FetchPayloadResponse,
             ),
             "/gridpact.tasks.v1.DeliveryService/RenewLeases": grpclib.const.Handler(
                 self.__rpc_renew_leases,
