@@ -367,6 +367,13 @@ def open_attempts(world: World) -> tuple[Json, Json]:
     return {"attempts": [known, unknown]}, {"attempts": [opened, refused]}
 
 
+@case(DELIVERY, "FetchPayload", "service")
+def fetch_payload(world: World) -> tuple[Json, Json]:
+    payload = packed({"hold_ms": 0})
+    request = {"lease": world.lease(), "offset": "1"}
+    return request, {"part": base64_of(payload[1:]), "total_bytes": str(len(payload))}
+
+
 @case(DELIVERY, "RenewLeases", "service")
 def renew_leases(world: World) -> tuple[Json, Json]:
     lease = world.lease()

@@ -30,6 +30,7 @@ Json = dict[str, Any]
 SECRET = "known to bridge and node"
 NONCE = "00112233445566778899aabbccddeeff"
 ATTEMPT = {"task_id": "01981f6e-7c00-7000-8000-000000000004", "fencing_token": 7}
+ACCEPTED = "accepted"
 LEASE = Lease("01981f6e-7c00-7000-8000-000000000004", 7)
 
 HELLO = {"type": "hello", "contract_version": 1, "bridge_id": "bridge-1", "nonce": NONCE}
@@ -153,8 +154,8 @@ class Interaction:
     name: str  # begins with the type of the message
     said: list[Json]
     message: Json
-    # None: the bridge hears it, and goes on.
-    meaning: Outcome | Progress | None
+    # None: the bridge hears it, and goes on. ACCEPTED: it need not keep the task any longer.
+    meaning: Outcome | Progress | str | None
 
 
 def interactions(engine: str) -> list[Interaction]:
@@ -165,7 +166,7 @@ def interactions(engine: str) -> list[Interaction]:
     return [
         Interaction("welcome", [HELLO], welcome(engine), None),
         Interaction("heartbeat", [HELLO], heartbeat(), None),
-        Interaction("accepted", probe, {"type": "accepted", **ATTEMPT}, None),
+        Interaction("accepted", probe, {"type": "accepted", **ATTEMPT}, ACCEPTED),
         Interaction("result of a probe", probe, result(probed), succeeded(probed)),
         Interaction(
             "result of a dispatch",
@@ -225,7 +226,7 @@ class Host:
         pass
 
     def accepted(self, lease: Lease) -> None:
-        pass
+        self.heard.put_nowait((lease, ACCEPTED))
 
     def progressed(self, lease: Lease, progress: Progress) -> None:
         self.heard.put_nowait((lease, progress))

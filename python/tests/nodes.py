@@ -25,13 +25,14 @@ from gridpact.contracts.messages import (
     TaskMessage,
     Welcome,
 )
-from gridpact.kit.compression import compress, decompress
+from gridpact.kit.compression import Encoding, compress, decompress
 from gridpact.kit.node_auth import bearer_of_bridge
 from gridpact.kit.settings import Address
 from gridpact.kit.wire import Message, build, decode, decode_one_of, encode
 from gridpact.platform.compute import compute_nodes
 from gridpact.platform.error import PlatformError
 from gridpact.platform.options import Engine, PlatformOptions
+from tests.bombs import peak_bytes
 from tests.running import free_address, running
 
 SECRET = "a shared secret"
@@ -65,8 +66,20 @@ class Bridge:
         affinity_key: str | None = None,
     ) -> int:
         """Sends a task; its fencing token."""
+        packed = compress(encode(build(KINDS[kind].input, wanted)), 16384)
+        return self.ask_packed(kind, packed, remaining_ms=remaining_ms, affinity_key=affinity_key)
+
+    def ask_packed(
+        self,
+        kind: str,
+        packed: tuple[Encoding, bytes],
+        *,
+        remaining_ms: int = 600_000,
+        affinity_key: str | None = None,
+    ) -> int:
+        """Sends a task with this encoding and body, whatever they hold; its fencing token."""
         token = next(self._tokens)
-        encoding, body = compress(encode(build(KINDS[kind].input, wanted)), 16384)
+        encoding, body = packed
         more = {} if affinity_key is None else {"affinity_key": affinity_key}
         self._socket.send(
             encode(
@@ -156,6 +169,11 @@ class Node:
             socket.send(encode(HELLO))
             assert isinstance(bridge.receive(), Welcome)
             yield bridge
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that the front process has had."""
+        return peak_bytes(self._process.pid)
 
     def workers(self) -> list[psutil.Process]:
         return [it for it in self._process.children() if it.status() != psutil.STATUS_ZOMBIE]

@@ -24,7 +24,7 @@ from tests.api.examples import DISPATCH, EXAMPLES
 from tests.api.fakes import FakeServices
 
 LIMIT = 16 * 1024 * 1024
-LIMITS = Limits(LIMIT, LIMIT, 32, LIMIT, 65536)
+LIMITS = Limits(LIMIT, LIMIT, 32, LIMIT, 65536, LIMIT)
 SUBMISSION: TypeAdapter[Any] = TypeAdapter(rest.TaskSubmission)
 HEADERS = {"Content-Type": "application/json", "Idempotency-Key": "one"}
 

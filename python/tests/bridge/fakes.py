@@ -17,18 +17,22 @@ from websockets.exceptions import ConnectionClosed
 
 from gridpact.contracts import messages
 from gridpact.contracts.channels import CONTRACT_VERSION, LIMITS, SEND_TO_NODE
+from gridpact.contracts.errors import Reason
 from gridpact.contracts.proto.gridpact.identity.v1 import (
     IdentityServiceBase,
     IssueServiceTokenRequest,
     IssueServiceTokenResponse,
 )
 from gridpact.contracts.proto.gridpact.tasks import v1
+from gridpact.kit.errors import GridpactError
 from gridpact.kit.node_auth import proof_of_node
+from gridpact.kit.rpc.status import StatusDetails, to_grpc
 from gridpact.kit.settings import Address
 from gridpact.kit.wire import Message, decode, decode_one_of, encode
 
 SECRET = "only-for-tests"
 SOON_S = 15.0
+PART_BYTES = 1024 * 1024
 
 
 class FakeNode:
@@ -170,7 +174,7 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
 
     Unknown tasks are QUEUED. The test sets `refuse_opening[task_id]`, `dead_letter_errors[task_id]`
     (a refusal says it, and the next attempt that is handed back is the last), `unavailable_count`
-    (so many calls fail), and holds back commits by clearing `may_commit`.
+    (so many calls fail), `payloads` for claims, and holds back commits by clearing `may_commit`.
     """
 
     def __init__(self) -> None:
@@ -182,6 +186,10 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
         self.may_commit = asyncio.Event()
         self.may_commit.set()
         self.commit_waits = asyncio.Event()
+        self.payloads: dict[str, bytes] = {}
+        self.fetched_bytes = 0
+        self.may_fetch = asyncio.Event()
+        self.may_fetch.set()
         self.calls: Counter[str] = Counter()
         self.changed = asyncio.Condition()
         self.progress: list[v1.ProgressReport] = []
@@ -194,7 +202,7 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Address]:
-        server = Server([self])
+        server = Server([self], status_details_codec=StatusDetails())
         with socket.create_server(("127.0.0.1", 0)) as listening:
             address = Address("127.0.0.1", listening.getsockname()[1])
             await server.start(sock=listening.dup())
@@ -249,6 +257,20 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
             remaining_ms=self.remaining_ms,
             cancel_requested=task.cancel_requested,
         )
+
+    async def fetch_payload(self, message: v1.FetchPayloadRequest) -> v1.FetchPayloadResponse:
+        await self._begin("fetch")
+        assert message.lease is not None
+        await self.may_fetch.wait()
+        if self._refusal(message.lease) is not None:
+            raise to_grpc(GridpactError(Reason.LEASE_STALE, "for the test"))
+        payload = self.payloads.get(message.lease.task_id)
+        if payload is None:
+            raise to_grpc(GridpactError(Reason.PAYLOAD_LOST, "for the test"))
+        part = payload[message.offset : message.offset + PART_BYTES]
+        self.fetched_bytes += len(part)
+        await self._end()
+        return v1.FetchPayloadResponse(part=part, total_bytes=len(payload))
 
     async def renew_leases(self, message: v1.RenewLeasesRequest) -> v1.RenewLeasesResponse:
         await self._begin("renew")

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from gridpact.contracts import messages
 from gridpact.contracts.channels import QUEUE_ADDRESS, QUEUE_MAX_ATTEMPTS
 from gridpact.kit.settings import BridgeSettings
 from tests.bridge.fakes import (
+    PART_BYTES,
     SECRET,
     SOON_S,
     FakeNode,
@@ -104,6 +106,26 @@ def task_message(
 
 def topic_of(lane: str = "auto", kind: str = "probe") -> str:
     return QUEUE_ADDRESS.format(engine=lane, kind=kind)
+
+
+async def publish_claims(
+    broker: Broker,
+    owner: FakeOwner,
+    payload: bytes | None,
+    *,
+    count: int = 1,
+    claimed: int | None = None,
+) -> list[str]:
+    """Publishes tasks whose payload, if there is one, lies with the owner; gives their ids."""
+    task_ids = [str(uuid4()) for _ in range(count)]
+    for task_id in task_ids:
+        message = task_message(task_id)
+        size = len(payload or b"") if claimed is None else claimed
+        headers = {**message.properties, "claim_bytes": str(size)}
+        if payload is not None:
+            owner.payloads[task_id] = payload
+        await broker.publish([replace(message, properties=headers)])
+    return task_ids
 
 
 async def backlog(broker: Broker, lane: str = "auto", kind: str = "probe") -> Backlog:
@@ -226,7 +248,146 @@ class TestDelivery:
         assert len(owner.task(task_id).endings) == 1
 
 
+class TestClaim:
+    """A message whose payload is too large for the queue."""
+
+    async def test_is_honoured_by_the_payload_untouched(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            payload = bytes(range(256)) * (5 * PART_BYTES // 512)
+            (task_id,) = await publish_claims(broker, owner, payload)
+            task = await node.next_task()
+            assert (task.task_id, task.body) == (task_id, payload)
+            await node.say(result_of(task))
+            await owner.until_ended(task_id)
+            await until_acknowledged(broker)
+        assert owner.calls["fetch"] == 3
+
+    async def test_waits_for_an_owner_that_is_away(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        owner.may_fetch.clear()
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish_claims(broker, owner, b"payload")
+            await owner.until(lambda: owner.calls["open"] == 1)
+            owner.unavailable_count = 2
+            owner.may_fetch.set()
+            await node.say(result_of(await node.next_task()))
+            await owner.until_ended(task_id)
+            await until_acknowledged(broker)
+        assert len(owner.task(task_id).endings) == 1
+
+    @pytest.mark.parametrize(
+        ("payload", "claimed", "reason"),
+        [
+            (None, 7, "PAYLOAD_LOST"),
+            (b"payload", 6, "MESSAGE_MALFORMED"),
+            (b"payload", 8, "MESSAGE_MALFORMED"),
+            (b"", 7, "MESSAGE_MALFORMED"),
+        ],
+        ids=["no payload", "more", "less", "nothing"],
+    )
+    async def test_that_cannot_be_honoured_ends_the_task_at_its_first_delivery(
+        self,
+        redis_server: RedisServer,
+        broker: Broker,
+        owner: FakeOwner,
+        node: FakeNode,
+        payload: bytes | None,
+        claimed: int,
+        reason: str,
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish_claims(broker, owner, payload, claimed=claimed)
+            await owner.until_ended(task_id)
+            await until_acknowledged(broker)
+        (ending,) = owner.task(task_id).endings
+        assert ending.failed is not None
+        assert ending.failed.reason == reason
+        assert node.told.empty()
+
+    async def test_of_a_task_that_another_attempt_owns_is_given_back(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        owner.may_fetch.clear()
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish_claims(broker, owner, b"payload")
+            await owner.until(lambda: owner.calls["open"] == 1)
+            owner.task(task_id).attempts += 1
+            owner.may_fetch.set()
+            await node.say(result_of(await node.next_task()))
+            await owner.until_ended(task_id)
+        (ending,) = owner.task(task_id).endings
+        assert ending.lease is not None
+        assert ending.lease.fencing_token == 3
+
+    async def test_is_dropped_with_its_task(
+        self,
+        redis_server: RedisServer,
+        redis: Redis,
+        broker: Broker,
+        owner: FakeOwner,
+        node: FakeNode,
+    ) -> None:
+        owner.may_fetch.clear()
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish_claims(broker, owner, b"payload")
+            await owner.until(lambda: owner.calls["fetch"] == 1)
+            await redis.publish(CANCEL_CHANNEL, task_id)
+            await owner.until_ended(task_id)
+            await until_acknowledged(broker)
+            owner.may_fetch.set()
+            assert owner.task(task_id).state == "CANCELLED"
+        assert node.told.empty()
+
+    async def test_goes_elsewhere_when_its_node_is_lost(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        owner.may_fetch.clear()
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish_claims(broker, owner, b"payload")
+            await owner.until(lambda: owner.calls["fetch"] == 1)
+            await node.die()
+            owner.may_fetch.set()
+            task = await node.next_task()
+            assert task.attempt == 2
+            await node.say(result_of(task))
+            await owner.until_ended(task_id)
+
+    async def test_ends_in_time_when_the_bridge_stops(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        owner.may_fetch.clear()
+        async with bridge(redis_server, owner, node):
+            (task_id,) = await publish_claims(broker, owner, b"payload")
+            await owner.until(lambda: owner.calls["fetch"] == 1)
+        (ending,) = owner.task(task_id).endings
+        assert ending.handed_back is not None
+        owner.may_fetch.set()
+
+
 class TestMemory:
+    async def test_is_bounded_while_nodes_do_not_take_the_payloads_of_claims(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
+    ) -> None:
+        async with FakeNode(capacity=40).running() as node, bridge(redis_server, owner, node):
+            task_ids = await publish_claims(broker, owner, bytes(3 * PART_BYTES), count=40)
+            tasks = [await node.next_task() for _ in range(10)]
+            renewed = owner.calls["renew"]
+            await owner.until(lambda: owner.calls["renew"] >= renewed + 2)
+            # Ten fit into 32 MiB; the node has not said that it has read any.
+            assert owner.fetched_bytes == 30 * PART_BYTES
+            assert node.told.empty()
+            for task in tasks[:5]:
+                await node.say(accepted(task))
+            tasks += [await node.next_task() for _ in range(5)]
+            for task in tasks:
+                await node.say(result_of(task))
+            for _ in range(25):
+                await node.say(result_of(await node.next_task()))
+            await owner.until_ended(*task_ids)
+
     async def test_is_bounded_while_outcomes_wait_for_their_commit(
         self, redis_server: RedisServer, broker: Broker, owner: FakeOwner
     ) -> None:

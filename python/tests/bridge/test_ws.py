@@ -57,6 +57,9 @@ class Host:
     def shared(self, node: WorkingNode, others_count: int) -> None:
         pass
 
+    def accepted(self, lease: Lease) -> None:
+        pass
+
     def progressed(self, lease: Lease, progress: Progress) -> None:
         self.reports.append((lease, progress))
 

@@ -65,7 +65,8 @@ def test_whole_numbers_may_stand_for_floats_and_the_reverse() -> None:
 
 
 def test_absent_members_are_left_out_and_defaults_written() -> None:
-    assert unpack(encode(Heartbeat(sequence=1)), LIMITS) == {"type": "heartbeat", "sequence": 1}
+    beat = {"type": "heartbeat", "sequence": 1, "others": 0}
+    assert unpack(encode(Heartbeat(sequence=1)), LIMITS) == beat
     assert unpack(encode(ProbeInput()), LIMITS) == {"hold_ms": 0, "result_bytes": 0}
 
 

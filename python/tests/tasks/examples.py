@@ -85,10 +85,13 @@ def request(key: str = "key-1", **changes: object) -> Request:
     members: dict[str, object] = {
         "idempotency_key": key,
         "kind": "probe",
-        "input": PROBE_INPUT,
+        "input": Body(Encoding.IDENTITY, PROBE_INPUT),
         "engine_choice": "auto",
         "site_id": None,
         "label": None,
         "timeout_s": 3600.0,
     }
-    return Request(**(members | changes))  # pyright: ignore[reportArgumentType]
+    given = members | changes
+    if isinstance(given["input"], bytes):
+        given["input"] = Body(Encoding.IDENTITY, given["input"])
+    return Request(**given)  # pyright: ignore[reportArgumentType]

@@ -10,7 +10,7 @@ from typing import TypeVar
 from gridpact.kit.errors import not_found
 from gridpact.kit.pages import Cursor
 from gridpact.tasks.domain import Body, Policy, Task, TaskState
-from gridpact.tasks.ports import Batch, Replayed, Submission, Submitted
+from gridpact.tasks.ports import Batch, PayloadPart, Replayed, Submission, Submitted
 from tests.tasks.examples import START
 
 Decided = TypeVar("Decided")
@@ -95,6 +95,16 @@ class MemoryTaskStore:
     async def find(self, organisation_id: str, task_id: str) -> Task | None:
         task = self.tasks.get(task_id)
         return task if task is not None and task.organisation_id == organisation_id else None
+
+    async def payload_part(
+        self, task_id: str, offset: int, size: int
+    ) -> tuple[Task, PayloadPart | None] | None:
+        task, payload = self.tasks.get(task_id), self.payloads.get(task_id)
+        if task is None:
+            return None
+        if payload is None:
+            return task, None
+        return task, PayloadPart(payload.data[offset : offset + size], len(payload.data))
 
     async def find_result(self, organisation_id: str, task_id: str) -> tuple[Task, Body] | None:
         task = await self.find(organisation_id, task_id)

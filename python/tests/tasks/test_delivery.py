@@ -12,10 +12,12 @@ import msgspec
 import pytest
 import zstandard
 
+from gridpact.contracts.errors import Reason
 from gridpact.kit.background import running
+from gridpact.kit.errors import GridpactError
 from gridpact.kit.identifiers import new_identifier
 from gridpact.tasks.contract import GeneratedContract
-from gridpact.tasks.delivery import Answer, Delivery, Ending, Lease, Opening, Report
+from gridpact.tasks.delivery import PART_BYTES, Answer, Delivery, Ending, Lease, Opening, Report
 from gridpact.tasks.domain import (
     Body,
     Cancelled,
@@ -30,7 +32,7 @@ from gridpact.tasks.domain import (
 )
 from gridpact.tasks.ports import Batch
 from gridpact.tasks.sweeper import Sweeper
-from tests.tasks.examples import POLICY, PROBE_RESULT, end, submission
+from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, submission
 from tests.tasks.fakes import MemoryTaskStore, RecordedEvents
 
 Decided = TypeVar("Decided")
@@ -116,6 +118,51 @@ class TestOpenAttempts:
     async def test_announces_what_changed(self, bridge: Bridge) -> None:
         task_id = await bridge.running()
         assert bridge.events.tasks == [bridge.store.tasks[task_id]]
+
+
+class TestFetchPayload:
+    async def test_gives_it_in_parts_to_the_holder_of_the_lease(self, bridge: Bridge) -> None:
+        task_id = await bridge.running()
+        payload = bytes(range(256)) * (2 * PART_BYTES // 256 + 1)
+        bridge.store.payloads[task_id] = Body(Encoding.ZSTD, payload)
+        parts: list[bytes] = []
+        while sum(map(len, parts)) < len(payload):
+            offset = sum(map(len, parts))
+            part = await bridge.delivery.fetch_payload(Lease(task_id, 1), offset)
+            assert part.total_bytes == len(payload)
+            parts.append(part.data)
+        assert b"".join(parts) == payload
+        assert [len(part) for part in parts] == [PART_BYTES, PART_BYTES, 256]
+
+    @pytest.mark.parametrize(
+        ("token", "offset", "reason"),
+        [
+            (0, 0, Reason.LEASE_STALE),
+            (2, 0, Reason.LEASE_STALE),
+            (1, -1, Reason.INVALID_ARGUMENT),
+            (1, len(PROBE_INPUT), Reason.INVALID_ARGUMENT),
+        ],
+    )
+    async def test_refuses_others_and_offsets_outside(
+        self, bridge: Bridge, token: int, offset: int, reason: Reason
+    ) -> None:
+        lease = Lease(await bridge.running(), token)
+        with pytest.raises(GridpactError) as refused:
+            await bridge.delivery.fetch_payload(lease, offset)
+        assert refused.value.reason is reason
+
+    @pytest.mark.parametrize("task_id", [new_identifier(), "no-id"])
+    async def test_refuses_tasks_that_are_not_there(self, bridge: Bridge, task_id: str) -> None:
+        with pytest.raises(GridpactError) as refused:
+            await bridge.delivery.fetch_payload(Lease(task_id, 1), 0)
+        assert refused.value.reason is Reason.NOT_FOUND
+
+    async def test_says_that_a_payload_is_lost(self, bridge: Bridge) -> None:
+        task_id = await bridge.running()
+        del bridge.store.payloads[task_id]
+        with pytest.raises(GridpactError) as refused:
+            await bridge.delivery.fetch_payload(Lease(task_id, 1), 0)
+        assert refused.value.reason is Reason.PAYLOAD_LOST
 
 
 class TestRenewLeases:

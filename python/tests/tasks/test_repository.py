@@ -12,8 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from gridpact.contracts.channels import QUEUE_BODY_BYTES
+from gridpact.contracts.messages import ComputeTaskHeaders
 from gridpact.kit.database import Database
 from gridpact.kit.identifiers import new_identifier
+from gridpact.kit.wire import build
 from gridpact.tasks.domain import Body, Encoding, Refusal, Task
 from gridpact.tasks.ports import Batch
 from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, submission
@@ -40,6 +43,14 @@ async def succeed(store: PostgresUnderTest, task_id: str) -> Task:
 
     [task] = (await store.change([task_id], decide))[1]
     return task
+
+
+async def republish(store: PostgresUnderTest, task_id: str) -> None:
+    def decide(batch: Batch) -> None:
+        [task] = batch.tasks
+        batch.put(task.republish(batch.now + timedelta(minutes=1), POLICY))
+
+    await store.change([task_id], decide)
 
 
 class TestOutbox:
@@ -75,13 +86,32 @@ class TestOutbox:
         await postgres_store.submit([draft])
         first = await rows(sql, "SELECT topic, key, properties FROM tasks.outbox")
         await postgres_store.empty_outbox()
-
-        def republish(batch: Batch) -> None:
-            [task] = batch.tasks
-            batch.put(task.republish(batch.now + timedelta(minutes=1), POLICY))
-
-        await postgres_store.change([draft.task_id], republish)
+        await republish(postgres_store, draft.task_id)
         assert await rows(sql, "SELECT topic, key, properties FROM tasks.outbox") == first
+
+    @pytest.mark.parametrize(
+        ("size", "properties", "body"),
+        [
+            (QUEUE_BODY_BYTES - 1, {}, None),
+            (QUEUE_BODY_BYTES, {}, None),
+            (QUEUE_BODY_BYTES + 1, {"claim_bytes": str(QUEUE_BODY_BYTES + 1)}, b"\x80"),
+        ],
+    )
+    async def test_holds_a_claim_of_a_payload_above_the_limit_of_the_queue(
+        self,
+        postgres_store: PostgresUnderTest,
+        sql: psycopg.AsyncConnection,
+        size: int,
+        properties: dict[str, str],
+        body: bytes | None,
+    ) -> None:
+        draft = replace(submission(), payload=Body(Encoding.ZSTD, bytes(size)))
+        await postgres_store.submit([draft])
+        await republish(postgres_store, draft.task_id)
+        always = {"task_id": draft.task_id, "kind": "probe", "encoding": "zstd"}
+        messages = await rows(sql, "SELECT properties, body FROM tasks.outbox")
+        assert messages == [(always | properties, body)] * 2
+        build(ComputeTaskHeaders, messages[0][0])
 
     async def test_wakes_the_relay_once_a_commit(
         self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection

@@ -165,7 +165,7 @@ class TestSubmit:
         [
             (b"", Reason.MESSAGE_MALFORMED),
             (PROBE_INPUT + b"\xc0", Reason.MESSAGE_MALFORMED),
-            (bytes(16 * 1024 * 1024 + 1), Reason.MESSAGE_TOO_LARGE),
+            (bytes(64 * 1024 * 1024 + 1), Reason.MESSAGE_TOO_LARGE),
         ],
     )
     async def test_refuses_bytes_that_are_no_message(

@@ -11,8 +11,18 @@ import pytest
 from gridpact.kit.identifiers import new_identifier
 from gridpact.kit.pages import Cursor
 from gridpact.kit.violation import Violation
-from gridpact.tasks.domain import Failed, Failure, Policy, Progress, Refusal, Task, TaskState
-from gridpact.tasks.ports import Batch, Replayed, Submission, TaskStore
+from gridpact.tasks.domain import (
+    Body,
+    Encoding,
+    Failed,
+    Failure,
+    Policy,
+    Progress,
+    Refusal,
+    Task,
+    TaskState,
+)
+from gridpact.tasks.ports import Batch, PayloadPart, Replayed, Submission, TaskStore
 from tests.tasks.examples import POLICY, PROBE_RESULT, end, submission
 from tests.tasks.fakes import MemoryTaskStore
 from tests.tasks.stores import PostgresUnderTest
@@ -101,6 +111,22 @@ class TestSubmit:
         stored = [found for answer in await asyncio.gather(*calls) for found in answer]
         assert sum(found.created for found in stored) == 2
         assert len({found.task.task_id for found in stored}) == 2
+
+
+class TestPayloadPart:
+    async def test_gives_the_bytes_from_an_offset_on_and_the_size_of_the_whole(
+        self, store: TaskStore
+    ) -> None:
+        draft = replace(submission(), payload=Body(Encoding.ZSTD, bytes(range(256)) * 300))
+        [stored] = await store.submit([draft])
+        whole = draft.payload.data
+        for offset, size in ((0, 10), (76_795, 10), (76_800, 10), (0, 100_000)):
+            part = PayloadPart(whole[offset : offset + size], len(whole))
+            found = await store.payload_part(draft.task_id, offset, size)
+            assert found == (stored.task, part)
+
+    async def test_of_no_task_is_none(self, store: TaskStore) -> None:
+        assert await store.payload_part(new_identifier(), 0, 10) is None
 
 
 class TestChange:

@@ -17,7 +17,8 @@ from gridpact.api.negotiation import answer_as
 from gridpact.api.parameters import Cursor, IdempotencyKey, LastEventId, PageSize, TaskId
 from gridpact.api.services import Services
 from gridpact.contracts import rest
-from gridpact.contracts.channels import KINDS, LIMITS
+from gridpact.contracts.channels import BODY_BYTES, KINDS, LIMITS
+from gridpact.contracts.errors import Reason
 from gridpact.contracts.proto.gridpact.tasks.v1 import (
     CancelTaskRequest,
     Encoding,
@@ -30,7 +31,8 @@ from gridpact.contracts.proto.gridpact.tasks.v1 import (
 )
 from gridpact.kit import wire
 from gridpact.kit.caller import caller
-from gridpact.kit.compression import decompress
+from gridpact.kit.compression import compress, decompress
+from gridpact.kit.errors import GridpactError
 from gridpact.kit.instants import format_instant
 from gridpact.kit.series import Float64Series
 
@@ -64,11 +66,13 @@ class Tasks:
         return answer(rest.TaskPage(items=items, next_cursor=response.next_cursor or None))
 
     async def submit_task(self, submission: NewTask, key: IdempotencyKey) -> Response:
+        encoding, packed = _packed(_message_of(submission))
         response = await self._tasks.submit_task(
             SubmitTaskRequest(
                 idempotency_key=key,
                 kind=submission.kind,
-                input=_message_of(submission),
+                input=packed,
+                input_encoding=encoding,
                 engine_choice=submission.engine,
                 site_id=submission.site_id or "",
                 label=submission.label or "",
@@ -129,6 +133,17 @@ def _message_of(submission: rest.TaskSubmission) -> bytes:
     plain = submission.input.model_dump(exclude_none=True)
     kind = KINDS[submission.kind].input
     return wire.encode(msgspec.convert(plain, kind, strict=False, dec_hook=_series_of))
+
+
+def _packed(message: bytes) -> tuple[Encoding, bytes]:
+    """The input as it fits into a call of `tasks`, which compresses whatever else it pays for."""
+    if len(message) <= BODY_BYTES:
+        return Encoding.IDENTITY, message
+    encoding, packed = compress(message, BODY_BYTES)
+    if len(message) > LIMITS.decoded_bytes or len(packed) > BODY_BYTES:
+        words = f"the input has {len(message)} bytes as a message, {len(packed)} of them packed"
+        raise GridpactError(Reason.MESSAGE_TOO_LARGE, words, limit_bytes=BODY_BYTES)
+    return Encoding.ZSTD if encoding == "zstd" else Encoding.IDENTITY, packed
 
 
 def _series_of(kind: type, value: Any) -> Float64Series:

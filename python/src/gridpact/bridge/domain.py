@@ -122,13 +122,17 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The properties of a queue message (ComputeTaskHeaders)."""
+    """The properties of a queue message (ComputeTaskHeaders).
+
+    ``claim_bytes``: the size of the payload that the owner of tasks has kept; None when it is here.
+    """
 
     task_id: str
     kind: str
     encoding: str
     traceparent: str | None
     affinity_key: str | None = None
+    claim_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,17 @@ def after_refused_opening(refused: Refused) -> Disposal:
         return Bury(refused.dead_letter_error)
     # NOT_FOUND, TASK_TERMINAL, ATTEMPTS_EXHAUSTED, TASK_TIMEOUT: there is nothing left to do.
     return Acknowledge()
+
+
+def after_refused_payload(refused: Refused) -> Outcome:
+    """What becomes of an attempt whose payload the owner of tasks does not give."""
+    match refused.reason:
+        case "PAYLOAD_LOST":
+            return Failed(refused.reason, "the input of the task is gone; submit it again")
+        case "MESSAGE_MALFORMED":
+            return Failed(refused.reason, "the message claims another size than the payload has")
+        case _:
+            return HandedBack(refused.reason, "the payload could not be fetched")
 
 
 def after_ending(answer: Completed | Refused, attempt: int, *, excused: bool = False) -> Disposal:

@@ -19,5 +19,6 @@ def header_of(properties: Mapping[str, str]) -> Header:
         kind=headers.kind,
         encoding=headers.encoding,
         affinity_key=None if headers.affinity_key is UNSET else headers.affinity_key,
+        claim_bytes=None if headers.claim_bytes is UNSET else int(headers.claim_bytes),
         traceparent=None if headers.traceparent is UNSET else headers.traceparent,
     )

@@ -26,6 +26,14 @@ class TaskOwner(Protocol):
         """Opens one attempt a task, in order; all are committed together."""
         ...
 
+    async def fetch_payload(self, lease: Lease, size: int) -> bytes | Refused:
+        """The payload of a claim, which should have this size.
+
+        Refused with LEASE_STALE, PAYLOAD_LOST, MESSAGE_MALFORMED when it has another size, or
+        whatever else asking again would not mend.
+        """
+        ...
+
     async def renew_leases(self, leases: Sequence[Lease]) -> Sequence[Renewed | Refused]:
         """Extends leases, in order."""
         ...
@@ -82,7 +90,7 @@ class NodeHost(Protocol):
         ...
 
     def accepted(self, lease: Lease) -> None:
-        """A worker has taken the task."""
+        """A worker has taken the task, and the node has read all of it."""
         ...
 
     def progressed(self, lease: Lease, progress: Progress) -> None:

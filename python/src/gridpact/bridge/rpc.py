@@ -17,7 +17,9 @@ from gridpact.bridge.domain import (
     Renewed,
     Succeeded,
 )
+from gridpact.contracts.errors import REASONS, Reason
 from gridpact.contracts.proto.gridpact.tasks import v1
+from gridpact.kit.errors import GridpactError
 from gridpact.kit.rpc.client import RpcChannel
 
 _ENCODINGS = {"identity": v1.Encoding.IDENTITY, "zstd": v1.Encoding.ZSTD}
@@ -49,6 +51,23 @@ class GrpcTaskOwner:
             )
             for item in answer.attempts
         ]
+
+    async def fetch_payload(self, lease: Lease, size: int) -> bytes | Refused:
+        payload = bytearray()
+        try:
+            while True:
+                answer = await self._delivery.fetch_payload(
+                    v1.FetchPayloadRequest(lease=_lease(lease), offset=len(payload))
+                )
+                payload += answer.part
+                if answer.total_bytes != size or len(payload) > size or not answer.part:
+                    return Refused(Reason.MESSAGE_MALFORMED)
+                if len(payload) == size:
+                    return bytes(payload)
+        except GridpactError as error:
+            if REASONS[error.reason].retryable:
+                raise
+            return Refused(error.reason)
 
     async def renew_leases(self, leases: Sequence[Lease]) -> Sequence[Renewed | Refused]:
         answer = await self._delivery.renew_leases(

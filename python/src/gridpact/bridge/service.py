@@ -15,7 +15,8 @@ while another worker is idle.
 
 Nothing here grows without bound: deliveries at nodes are as many as those take, those that
 wait as many as said above. Bodies and outcomes that wait, as while the owner is away, stop the
-receiving beyond 32 MiB.
+receiving beyond 32 MiB; payloads that messages only claim are 32 MiB, or a single one, from when
+they are asked for until workers have them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -54,6 +55,7 @@ from gridpact.bridge.domain import (
     Turns,
     after_ending,
     after_refused_opening,
+    after_refused_payload,
 )
 from gridpact.bridge.ports import CancelWishes, TaskOwner, WorkingNode
 from gridpact.broker.port import (
@@ -64,6 +66,7 @@ from gridpact.broker.port import (
     Receipt,
     ReceiptExpired,
 )
+from gridpact.kit.allowance import Allowance
 from gridpact.kit.background import running
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.group_commit import GroupCommit
@@ -90,10 +93,13 @@ _ANSWER_GRACE_S = 15.0
 _BATCH_COUNT = 256
 _BATCH_BYTES = 8 * 1024 * 1024
 _WAITING_BYTES = 32 * 1024 * 1024
+_CLAIMED_BYTES = 32 * 1024 * 1024
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 2.0
 # Two bad deliveries in a row leave time for whoever mends the sender; then it is a dead letter.
 _POISON_DELAY = timedelta(seconds=1)
+
+_BRIDGE_STOPS = HandedBack("UNAVAILABLE", "the bridge stops", excused=True)
 
 
 class _Stopping(Exception):
@@ -112,9 +118,12 @@ class Held:
     # It has a place at the node, or has been found to need none.
     is_placed: bool = False
     node: WorkingNode | None = None
+    # 0 until the node where it has its place has been sent it.
     sent_s: float = 0.0
     # A worker has it.
     is_accepted: bool = False
+    # Set when the payload of a claim takes up no memory here any more.
+    is_off: asyncio.Event = field(default_factory=asyncio.Event)
     # The node was asked to give it back because another worker is idle.
     is_recalled: bool = False
     outcome: asyncio.Future[Outcome] = field(
@@ -291,6 +300,7 @@ class Bridge:
         self._held: dict[str, Held] = {}
         self._ending_bytes = ending_bytes
         self._uncommitted_bytes = 0
+        self._claimed = Allowance(_CLAIMED_BYTES)
         self._reports: dict[Lease, Progress] = {}
         self._reported = asyncio.Event()
         self._completing = GroupCommit(
@@ -341,7 +351,7 @@ class Bridge:
             await asyncio.wait(at_work, timeout=grace_s)
         for held in self._held.values():
             if not held.outcome.done():
-                held.settle(HandedBack("UNAVAILABLE", "the bridge stops", excused=True))
+                held.settle(_BRIDGE_STOPS)
                 self._cancel(held)
         with suppress(TimeoutError):
             async with asyncio.timeout(hand_back_s):
@@ -448,7 +458,7 @@ class Bridge:
     async def _open(self, placed: Sequence[Held], attempts: asyncio.TaskGroup) -> None:
         for held in placed:
             if held.opened is not None:
-                self._send(held, held.opened)
+                self._begin_to_send(held, held.opened, attempts)
         placed = [held for held in placed if held.opened is None]
         if not placed:
             return
@@ -463,7 +473,7 @@ class Bridge:
             if isinstance(answer, Opened):
                 held.opened = answer
                 held.opened_s = asyncio.get_running_loop().time()
-                self._send(held, answer)
+                self._begin_to_send(held, answer, attempts)
                 attempts.create_task(self._attempt(held, answer))
             else:
                 self._release(held)
@@ -498,7 +508,35 @@ class Bridge:
         excused = isinstance(outcome, HandedBack) and outcome.excused
         await self._let_go(held, after_ending(answer, opened.attempt, excused=excused))
 
-    def _send(self, held: Held, opened: Opened) -> None:
+    def _begin_to_send(self, held: Held, opened: Opened, attempts: asyncio.TaskGroup) -> None:
+        claimed = held.header.claim_bytes
+        if claimed is None or held.node is None:
+            self._send(held, opened, held.delivery.body)
+        else:
+            sending = self._send_claimed(held, opened, claimed)
+            attempts.create_task(_unless_done(held.outcome, sending))
+
+    async def _send_claimed(self, held: Held, opened: Opened, size: int) -> None:
+        """Sends the payload that the owner has kept; returns when it takes up no memory here."""
+        held.is_off = is_off = asyncio.Event()
+        async with self._claimed.share(size):
+            try:
+                payload = await self._persistently(
+                    "fetch", lambda: self._owner.fetch_payload(opened.lease, size)
+                )
+            except _Stopping:
+                held.settle(_BRIDGE_STOPS)
+                return
+            if isinstance(payload, Refused):
+                log.warning("payload-refused", task_id=held.header.task_id, reason=payload.reason)
+                held.stale = payload.reason == "LEASE_STALE"
+                held.settle(after_refused_payload(payload))
+                return
+            self._send(held, opened, payload)
+            del payload
+            await is_off.wait()
+
+    def _send(self, held: Held, opened: Opened, body: bytes) -> None:
         """Sends an attempt to the node where it has a place."""
         node, now_s = held.node, asyncio.get_running_loop().time()
         if held.outcome.done():
@@ -511,7 +549,7 @@ class Bridge:
         if waited_ms > 0:
             opened = replace(opened, remaining_ms=max(1, opened.remaining_ms - waited_ms))
         try:
-            node.send_task(opened, held.header, held.delivery.body)
+            node.send_task(opened, held.header, body)
         except ContractError as error:
             held.settle(Failed(error.reason, error.message, error.violations))
             return
@@ -525,6 +563,8 @@ class Bridge:
         if held.overdue is not None:
             held.overdue.cancel()
         held.is_accepted = held.is_recalled = False
+        held.sent_s = 0.0
+        held.is_off.set()
         held.lane.waiting.appendleft(held)
         self._release(held)
 
@@ -544,6 +584,7 @@ class Bridge:
             if (
                 held.node is None
                 or held.opened is None
+                or not held.sent_s
                 or held.is_accepted
                 or held.is_recalled
                 or held.cancel_sent
@@ -621,7 +662,7 @@ class Bridge:
         if held.cancel_sent or held.opened is None:
             return
         held.cancel_sent = True
-        if held.node is None:
+        if held.node is None or not held.sent_s:
             held.settle(Failed("CANCELLED", "cancelled before a worker had it"))
             return
         held.node.send_cancel(held.opened.lease)
@@ -664,6 +705,7 @@ class Bridge:
         held = self._attempt_of(lease)
         if held is not None:
             held.is_accepted = True
+            held.is_off.set()
 
     def progressed(self, lease: Lease, progress: Progress) -> None:
         if self._attempt_of(lease) is not None:
@@ -742,3 +784,14 @@ class Bridge:
 
 def _is_cancelled(outcome: Outcome) -> bool:
     return isinstance(outcome, Failed) and outcome.reason == "CANCELLED"
+
+
+async def _unless_done(done: asyncio.Future[Outcome], work: Coroutine[None, None, None]) -> None:
+    """Does the work, or as much of it as there is until ``done``."""
+    working = asyncio.create_task(work)
+    try:
+        await asyncio.wait([working, done], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working

@@ -43,6 +43,7 @@ class Limits:
     depth: int
     string_bytes: int
     container_items: int
+    values: int
 
 
 class MessageSet(Generic[M]):
@@ -111,33 +112,56 @@ def unpack(data: bytes, limits: Limits) -> object:
 
     Refuses with ContractError: truncation, trailing bytes, keys that are no text or occur twice,
     invalid UTF-8, unknown extension types, NaN and infinities, nesting or sizes above ``limits``.
+    Besides the content of texts and series it never makes more objects than ``limits.values``.
     """
     if len(data) > limits.decoded_bytes:
         words = f"the message has {len(data)} bytes, at most {limits.decoded_bytes} are read"
         raise ContractError("MESSAGE_TOO_LARGE", words)
+    containers = _Containers(limits.values)
     try:
+        # Passes over the bytes without making anything: a length that lies ends here, and not after
+        # room was made for it, once more at every level.
+        msgspec.msgpack.decode(data, type=msgspec.Raw)
         plain: object = msgpack.unpackb(
             data,
-            object_pairs_hook=_map_of,
+            object_pairs_hook=containers.map_of,
+            list_hook=containers.list_of,
             ext_hook=_value_of_extension,
             max_str_len=limits.string_bytes,
             max_array_len=limits.container_items,
             max_map_len=limits.container_items,
         )
-    except (ValueError, msgpack.UnpackException) as error:
+    except (ValueError, RecursionError, msgpack.UnpackException, msgspec.DecodeError) as error:
         words = str(error) or type(error).__name__
         raise ContractError("MESSAGE_MALFORMED", f"cannot be decoded: {words}") from error
     _refuse_depth_and_nan(plain, limits.depth)
     return plain
 
 
-def _map_of(pairs: list[tuple[Any, object]]) -> dict[str, object]:
-    entries = dict(pairs)
-    if len(entries) != len(pairs):
-        raise ValueError("a key occurs twice")
-    if not all(isinstance(key, str) for key in entries):
-        raise ValueError("a map key is not a text")
-    return entries
+class _Containers:
+    """Makes arrays and maps, and counts what is in them: a byte may be a whole empty map."""
+
+    def __init__(self, values: int) -> None:
+        self._limit = values
+        self._left = values
+
+    def map_of(self, pairs: list[tuple[Any, object]]) -> dict[str, object]:
+        self._count(len(pairs))
+        entries = dict(pairs)
+        if len(entries) != len(pairs):
+            raise ValueError("a key occurs twice")
+        if not all(isinstance(key, str) for key in entries):
+            raise ValueError("a map key is not a text")
+        return entries
+
+    def list_of(self, items: list[object]) -> list[object]:
+        self._count(len(items))
+        return items
+
+    def _count(self, entries: int) -> None:
+        self._left -= entries
+        if self._left < 0:
+            raise ValueError(f"more than {self._limit} values in all")
 
 
 def _value_of_extension(code: int, data: bytes) -> Float64Series:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from gridpact.broker.port import MAX_BODY_BYTES, BrokerUnavailable
+from gridpact.broker.port import BrokerUnavailable
 from gridpact.broker.rocketmq.administration import Administration
 from gridpact.kit.settings import Address
 from gridpact.platform.addresses import PortClaims
@@ -42,9 +42,6 @@ STOP_SECONDS = 20.0
 # A broker that has run out of memory goes on answering while its timers are dead: messages would
 # not be delivered again, and nobody would be told.
 BROKER_IS_BROKEN = re.compile("OutOfMemoryError")
-
-# A batch of messages travels as one.
-_MESSAGE_BYTES = MAX_BODY_BYTES + 1024 * 1024
 
 # Of a JVM whose work is I/O: one compiler, one collector thread. Netty keeps its buffers outside
 # of the heap, and below 1 GiB large bodies exhaust them.
@@ -86,7 +83,6 @@ _BROKER: Mapping[str, object] = {
     "bindAddress": "127.0.0.1",
     "autoCreateTopicEnable": "false",
     "autoCreateSubscriptionGroup": "false",
-    "maxMessageSize": _MESSAGE_BYTES,
     # Messages with and without a delay share a topic.
     "enableMixedMessageType": "true",
     # What is delivered and not acknowledged is kept in memory, and after ten seconds in RocksDB:
@@ -116,7 +112,6 @@ _PROXY: Mapping[str, object] = {
     "proxyMode": "local",
     "localServeAddr": "127.0.0.1",
     "tlsTestModeEnable": True,
-    "maxMessageSize": _MESSAGE_BYTES,
     "minInvisibleTimeMillsForRecv": 1,
     "grpcClientConsumerMinLongPollingTimeoutMillis": 50,
     "longPollingReserveTimeInMillis": 10,

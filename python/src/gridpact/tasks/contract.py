@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from msgspec import UNSET
 
 from gridpact.contracts import shapes
 from gridpact.contracts.channels import (
+    BODY_BYTES,
     KINDS,
     LIMITS,
     QUEUE_ENGINES,
@@ -42,18 +45,21 @@ class GeneratedContract:
         _REQUEST.check(given, "", found)
         return found
 
-    def pack_input(self, kind: str, data: bytes) -> PackedInput:
-        if len(data) > LIMITS.message_bytes:
-            words = f"the input has {len(data)} bytes, at most {LIMITS.message_bytes} are taken"
-            raise ContractError("MESSAGE_TOO_LARGE", words)
+    def pack_input(self, kind: str, body: Body) -> PackedInput:
+        data = decompress(body.encoding.value, body.data, LIMITS.decoded_bytes)
         wanted = decode(KINDS[kind].input, data, LIMITS)
         # The bytes that were checked are the bytes that the worker gets.
-        encoding, packed = compress(data, ZSTD_THRESHOLD_BYTES)
-        return PackedInput(Body(Encoding(encoding), packed), _affinity_of(kind, wanted))
+        if body.encoding is Encoding.IDENTITY:
+            encoding, packed = compress(data, ZSTD_THRESHOLD_BYTES)
+            body = Body(Encoding(encoding), packed)
+        if len(body.data) > BODY_BYTES:
+            words = f"it has {len(body.data)} bytes when packed, at most {BODY_BYTES} are taken"
+            raise ContractError("MESSAGE_TOO_LARGE", words)
+        return PackedInput(body, hashlib.sha256(data).digest(), _affinity_of(kind, wanted))
 
     def fault_of_result(self, kind: str, body: Body) -> str | None:
-        if len(body.data) > LIMITS.message_bytes:
-            return f"it has {len(body.data)} bytes, at most {LIMITS.message_bytes} are taken"
+        if len(body.data) > BODY_BYTES:
+            return f"it has {len(body.data)} bytes, at most {BODY_BYTES} are taken"
         try:
             data = decompress(body.encoding.value, body.data, LIMITS.decoded_bytes)
             decode(KINDS[kind].result, data, LIMITS)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
+from gridpact.contracts.errors import Reason
+from gridpact.kit.errors import GridpactError, not_found
 from gridpact.kit.identifiers import is_identifier, new_identifier
 from gridpact.kit.log import Log
 from gridpact.kit.uninterrupted import uninterrupted
+from gridpact.kit.violation import Violation
 from gridpact.tasks.domain import (
     AttemptEnd,
     Failed,
@@ -20,9 +23,12 @@ from gridpact.tasks.domain import (
     Succeeded,
     Task,
 )
-from gridpact.tasks.ports import Batch, Events, Replayed, TaskContract, TaskStore
+from gridpact.tasks.ports import Batch, Events, PayloadPart, Replayed, TaskContract, TaskStore
 
 log = Log(__name__)
+
+# As contracts/proto/gridpact/tasks/v1/delivery.proto says.
+PART_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,30 @@ class Delivery:
             return Answer(task.task_id, opened, refusal, task.timeout_time - batch.now)
 
         return await self._each(openings, open_attempt)
+
+    async def fetch_payload(self, lease: Lease, offset: int) -> PayloadPart:
+        """The part of a payload that begins at ``offset``, for the holder of the task's lease.
+
+        NOT_FOUND, LEASE_STALE or PAYLOAD_LOST; INVALID_ARGUMENT for an offset outside of it.
+        """
+        task_id = lease.task_id
+        found = (
+            await self._store.payload_part(task_id, max(offset, 0), PART_BYTES)
+            if is_identifier(task_id)
+            else None
+        )
+        if found is None:
+            raise not_found("task", task_id)
+        task, part = found
+        if not task.is_current(lease.fencing_token):
+            words, token = "another attempt owns the task", lease.fencing_token
+            raise GridpactError(Reason.LEASE_STALE, words, task_id=task_id, fencing_token=token)
+        if part is None:
+            raise GridpactError(Reason.PAYLOAD_LOST, "the task has no payload", task_id=task_id)
+        if not 0 <= offset < part.total_bytes:
+            words = f"must be 0 to {part.total_bytes - 1}"
+            raise GridpactError.invalid([Violation("offset", "range", words)])
+        return part
 
     async def renew_leases(self, leases: Sequence[Lease]) -> list[Answer]:
         """Extends leases."""

@@ -16,6 +16,8 @@ from gridpact.contracts.proto.gridpact.tasks.v1 import (
     CompleteAttemptsResponse,
     CompletedAttempt,
     DeliveryServiceBase,
+    FetchPayloadRequest,
+    FetchPayloadResponse,
     OpenAttemptsRequest,
     OpenAttemptsResponse,
     OpenedAttempt,
@@ -58,6 +60,7 @@ class DeliveryRpc(DeliveryServiceBase):
 
     ACCESS: ClassVar[Mapping[str, Access]] = {
         "OpenAttempts": Access.SERVICE,
+        "FetchPayload": Access.SERVICE,
         "RenewLeases": Access.SERVICE,
         "ReportProgress": Access.SERVICE,
         "CompleteAttempts": Access.SERVICE,
@@ -96,6 +99,11 @@ class DeliveryRpc(DeliveryServiceBase):
                 )
             )
         return OpenAttemptsResponse(attempts=opened)
+
+    async def fetch_payload(self, message: FetchPayloadRequest) -> FetchPayloadResponse:
+        lease = _lease(message.lease, "")
+        part = await self._delivery.fetch_payload(lease, message.offset)
+        return FetchPayloadResponse(part=part.data, total_bytes=part.total_bytes)
 
     async def renew_leases(self, message: RenewLeasesRequest) -> RenewLeasesResponse:
         check_count("leases", message.leases)
@@ -171,7 +179,7 @@ def _dead_letter_error(answer: Answer) -> str:
 
 def _lease(lease: LeaseMessage | None, at: str) -> Lease:
     if lease is None:
-        raise _invalid(f"{at}.lease", "required", "is required")
+        raise _invalid(f"{at}.lease".lstrip("."), "required", "is required")
     return Lease(lease.task_id, lease.fencing_token)
 
 

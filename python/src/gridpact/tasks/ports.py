@@ -16,11 +16,11 @@ Decided = TypeVar("Decided")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a caller asks for; ``input`` is the MsgPack of the kind's input."""
+    """What a caller asks for; ``input`` is the MsgPack of the kind's input, packed or not."""
 
     idempotency_key: str
     kind: str
-    input: bytes
+    input: Body
     engine_choice: str
     site_id: str | None
     label: str | None
@@ -53,12 +53,22 @@ class Submission:
 class PackedInput:
     """An input on its way to the worker.
 
+    ``digest`` is the SHA-256 of the MsgPack; however it is packed, the same input has the same.
     ``affinity`` names the model that the task builds on, where its kind keeps models; empty when
     the site does. None: the kind keeps none.
     """
 
     payload: Body
+    digest: bytes
     affinity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadPart:
+    """Some bytes of a payload, as the worker gets it, and the size of the whole."""
+
+    data: bytes
+    total_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,9 @@ class TaskStore(Protocol):
     async def submit(self, submissions: Sequence[Submission]) -> list[Submitted]:
         """Stores task, payload, idempotency key and outbox row of each submission.
 
+        What is put into the outbox, here and in ``change``, is a claim where the payload is too
+        large for the queue (asyncapi.yaml, Claims).
+
         A submission whose key was used within 24 hours stores nothing and gives the task of that
         key; of several with the same new key in one call, one is stored.
         """
@@ -136,6 +149,12 @@ class TaskStore(Protocol):
 
     async def find(self, organisation_id: str, task_id: str) -> Task | None:
         """The task, unless it is another organisation's."""
+        ...
+
+    async def payload_part(
+        self, task_id: str, offset: int, size: int
+    ) -> tuple[Task, PayloadPart | None] | None:
+        """Up to ``size`` bytes of the task's payload and the task; None when there is no such."""
         ...
 
     async def find_result(self, organisation_id: str, task_id: str) -> tuple[Task, Body] | None:
@@ -176,7 +195,7 @@ class TaskContract(Protocol):
         """What is wrong with the members of a request, its input not looked at."""
         ...
 
-    def pack_input(self, kind: str, data: bytes) -> PackedInput:
+    def pack_input(self, kind: str, body: Body) -> PackedInput:
         """Checks the MsgPack of an input and packs it for the way to the worker.
 
         Raises ContractError, its violations relative to the input.

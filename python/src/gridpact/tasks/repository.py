@@ -16,11 +16,11 @@ import msgspec
 from psycopg import errors
 from psycopg.rows import DictRow, dict_row
 
-from gridpact.contracts.channels import KINDS, QUEUE_ENGINES
+from gridpact.contracts.channels import KINDS, QUEUE_BODY_BYTES, QUEUE_ENGINES
 from gridpact.kit.database import Connection, Database
 from gridpact.kit.pages import Cursor
 from gridpact.tasks.domain import Body, Encoding, Policy, Task, TaskState
-from gridpact.tasks.ports import Batch, Replayed, Submission, Submitted
+from gridpact.tasks.ports import Batch, PayloadPart, Replayed, Submission, Submitted
 
 Decided = TypeVar("Decided")
 
@@ -42,13 +42,17 @@ _ASSIGNMENTS = ", ".join(
 
 _PROPERTIES = """jsonb_strip_nulls(jsonb_build_object(
     'task_id', {task}.task_id, 'kind', {task}.kind, 'encoding', {body}.encoding,
-    'affinity_key', {body}.affinity_key, 'traceparent', {traceparent}))"""
+    'affinity_key', {body}.affinity_key, 'traceparent', {traceparent},
+    'claim_bytes', CASE WHEN {body}.size > %(queue_body_bytes)s THEN {body}.size::text END))"""
+
+# The body of a claim is an empty map. Without a body, the message gets the payload's.
+_BODY = r"CASE WHEN {body}.size > %(queue_body_bytes)s THEN '\x80'::bytea END"
 
 # One statement is one transaction. A key that another transaction holds is waited for; the order
 # keeps two batches from waiting for each other.
 _SUBMIT = f"""
 WITH draft AS MATERIALIZED (
-    SELECT * FROM ROWS FROM (
+    SELECT *, octet_length(body) AS size FROM ROWS FROM (
         json_to_recordset(%(drafts)s::json) AS (
             task_id uuid, organisation_id uuid, idempotency_key text, fingerprint text,
             kind text, engine_choice text, site_id uuid, label text, timeout_s float8,
@@ -80,9 +84,10 @@ WITH draft AS MATERIALIZED (
     SELECT task_id, organisation_id, encoding, affinity_key, body
     FROM draft JOIN claimed USING (task_id)
 ), message AS (
-    INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
+    INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)
     SELECT organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
-           {_PROPERTIES.format(task="draft", body="draft", traceparent="draft.traceparent")}
+           {_PROPERTIES.format(task="draft", body="draft", traceparent="draft.traceparent")},
+           {_BODY.format(body="draft")}
     FROM draft JOIN claimed USING (task_id)
 )
 SELECT * FROM task
@@ -144,11 +149,21 @@ FROM tasks.tasks AS task WHERE task_id = ANY(%s::uuid[])
 """
 
 _PUBLISH_AGAIN = f"""
-INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
+INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)
 SELECT task.organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
-       {_PROPERTIES.format(task="task", body="payload", traceparent="NULL::text")}
-FROM tasks.tasks AS task JOIN tasks.payloads AS payload USING (task_id)
-WHERE task_id = ANY(%s::uuid[])
+       {_PROPERTIES.format(task="task", body="payload", traceparent="NULL::text")},
+       {_BODY.format(body="payload")}
+FROM tasks.tasks AS task
+JOIN (SELECT *, octet_length(body) AS size FROM tasks.payloads) AS payload USING (task_id)
+WHERE task_id = ANY(%(task_ids)s::uuid[])
+"""
+
+# Cutting a part out of a body that is stored as it came reads that part alone.
+_PAYLOAD_PART = f"""
+SELECT {_COLUMNS}, octet_length(payload.body) AS total_bytes,
+       substring(payload.body FROM %s FOR %s) AS part
+FROM tasks.tasks AS task LEFT JOIN tasks.payloads AS payload USING (task_id)
+WHERE task_id = %s
 """
 
 _REPLAY = f"""
@@ -168,11 +183,12 @@ task AS (
     INSERT INTO tasks.payloads (task_id, organisation_id, encoding, affinity_key, body)
     SELECT task.task_id, task.organisation_id, encoding, affinity_key, body
     FROM task JOIN tasks.payloads AS payload ON payload.task_id = task.replay_of
-    RETURNING task_id, encoding, affinity_key
+    RETURNING task_id, encoding, affinity_key, octet_length(body) AS size
 ), message AS (
-    INSERT INTO tasks.outbox (organisation_id, topic, key, properties)
+    INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)
     SELECT organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
-           {_PROPERTIES.format(task="task", body="payload", traceparent="NULL::text")}
+           {_PROPERTIES.format(task="task", body="payload", traceparent="NULL::text")},
+           {_BODY.format(body="payload")}
     FROM task JOIN payload USING (task_id)
 )
 SELECT task_id::text FROM task
@@ -300,7 +316,8 @@ class PostgresTaskStore:
     async def replay(self, task_ids: Mapping[str, str]) -> list[Replayed]:
         ids, new_ids = [*task_ids], [*task_ids.values()]
         async with self._database.transaction() as connection:
-            rows = await _rows(connection, _REPLAY, {"task_ids": ids, "new_ids": new_ids})
+            given = {"task_ids": ids, "new_ids": new_ids, "queue_body_bytes": QUEUE_BODY_BYTES}
+            rows = await _rows(connection, _REPLAY, given)
             created = {row["task_id"] for row in rows}
             # In statements of their own, which see what another transaction made meanwhile.
             originals = [_task(row) for row in await _rows(connection, _ORIGINALS, [ids])]
@@ -325,6 +342,17 @@ class PostgresTaskStore:
                 [organisation_id, task_id],
             )
         return _task(rows[0]) if rows else None
+
+    async def payload_part(
+        self, task_id: str, offset: int, size: int
+    ) -> tuple[Task, PayloadPart | None] | None:
+        async with self._database.transaction() as connection:
+            rows = await _rows(connection, _PAYLOAD_PART, [offset + 1, size, task_id])
+        if not rows:
+            return None
+        row = rows[0]
+        part = None if row["part"] is None else PayloadPart(row["part"], row["total_bytes"])
+        return _task(row), part
 
     async def find_result(self, organisation_id: str, task_id: str) -> tuple[Task, Body] | None:
         async with self._database.statements() as connection:
@@ -404,6 +432,7 @@ class PostgresTaskStore:
                 "drafts": _json([_draft(draft) for draft in drafts]),
                 "bodies": [draft.payload.data for draft in drafts],
                 "idempotency_duration": IDEMPOTENCY_DURATION,
+                "queue_body_bytes": QUEUE_BODY_BYTES,
             },
         )
         return {row["task_id"]: _task(row) for row in rows}
@@ -437,7 +466,10 @@ class PostgresTaskStore:
     async def _write(self, connection: Connection, locked: _LockedTasks) -> None:
         await connection.execute(_WRITE.encode(), _written(locked))
         if published := locked.published_again():
-            await connection.execute(_PUBLISH_AGAIN, [published])
+            await connection.execute(
+                _PUBLISH_AGAIN.encode(),
+                {"task_ids": published, "queue_body_bytes": QUEUE_BODY_BYTES},
+            )
 
 
 def _written(batch: _LockedTasks) -> dict[str, object]:

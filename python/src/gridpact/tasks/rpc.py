@@ -31,11 +31,13 @@ from gridpact.kit.caller import Access, caller
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.pages import checked_page_size
 from gridpact.kit.violation import Violation
-from gridpact.tasks.domain import Encoding, Failure, Progress, Task, TaskState
+from gridpact.tasks.domain import Body, Encoding, Failure, Progress, Task, TaskState
 from gridpact.tasks.ports import Request, Submitted
 from gridpact.tasks.service import TaskService
 
 ENCODINGS = {Encoding.IDENTITY: EncodingMessage.IDENTITY, Encoding.ZSTD: EncodingMessage.ZSTD}
+
+_ENCODINGS = {message: encoding for encoding, message in ENCODINGS.items()}
 
 _STATES = {
     TaskState.QUEUED: StateMessage.QUEUED,
@@ -112,12 +114,22 @@ def _request(message: SubmitTaskRequest) -> Request:
     return Request(
         idempotency_key=message.idempotency_key,
         kind=message.kind,
-        input=message.input,
+        input=Body(_input_encoding(message), message.input),
         engine_choice=message.engine_choice or "auto",
         site_id=message.site_id or None,
         label=message.label or None,
         timeout_s=message.timeout_s or _DEFAULT_TIMEOUT_S,
     )
+
+
+def _input_encoding(message: SubmitTaskRequest) -> Encoding:
+    if message.input_encoding == EncodingMessage.UNSPECIFIED:
+        return Encoding.IDENTITY
+    encoding = _ENCODINGS.get(message.input_encoding)
+    if encoding is None:
+        words = "must be UNSPECIFIED, IDENTITY or ZSTD"
+        raise GridpactError.invalid([Violation("input_encoding", "enum", words)])
+    return encoding
 
 
 def _submitted(outcome: Submitted | GridpactError) -> SubmittedTask:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -16,7 +17,7 @@ from gridpact.kit.pages import Cursor
 from gridpact.kit.trace import traceparent
 from gridpact.kit.uninterrupted import uninterrupted
 from gridpact.kit.violation import ContractError, Violation
-from gridpact.tasks.domain import Body, Task, TaskState
+from gridpact.tasks.domain import Body, Encoding, Task, TaskState
 from gridpact.tasks.ports import (
     Batch,
     Events,
@@ -152,11 +153,12 @@ class TaskService:
         packed = self._checked_input(request)
         if request.site_id is not None:
             await self._sites.require(request.site_id)
+        same = replace(request, input=Body(Encoding.IDENTITY, packed.digest))
         return Submission(
             task_id=new_identifier(),
             organisation_id=organisation_id,
             idempotency_key=request.idempotency_key,
-            fingerprint=hashlib.sha256(msgspec.msgpack.encode(request)).digest(),
+            fingerprint=hashlib.sha256(msgspec.msgpack.encode(same)).digest(),
             kind=request.kind,
             engine_choice=request.engine_choice,
             site_id=request.site_id,

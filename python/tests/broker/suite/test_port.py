@@ -114,7 +114,7 @@ class TestPublish:
         ("fields", "complaint"),
         [
             ({"body": b""}, "0 bytes"),
-            ({"body": bytes(MAX_BODY_BYTES + 1)}, "16777217 bytes"),
+            ({"body": bytes(MAX_BODY_BYTES + 1)}, "4194305 bytes"),
             ({"key": "two words"}, "white space"),
             ({"key": ""}, "white space"),
             ({"properties": {"UPPER": "x"}}, "UPPER"),

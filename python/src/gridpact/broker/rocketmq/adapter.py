@@ -53,7 +53,8 @@ Answer = TypeVar("Answer")
 Item = TypeVar("Item")
 
 _CALL_MESSAGE_COUNT = 256
-_CALL_BYTES = 8 * 1024 * 1024
+# What is sent together is stored as one message, whose limit is MAX_BODY_BYTES.
+_CALL_BYTES = 2 * 1024 * 1024
 # The broker's own limit.
 _RECEIVE_COUNT = 32
 # A broker that was killed comes back to a poll that is new, not to one that it has forgotten.

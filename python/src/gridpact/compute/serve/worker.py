@@ -23,10 +23,10 @@ from gridpact.compute.serve.frames import HEADER, Tag, frame, read_header
 from gridpact.compute.serve.memory import OUT_OF_MEMORY_EXIT, limit_memory, private_mib
 from gridpact.compute.solve.deadline import out_of_time, stopped_in
 from gridpact.compute.solve.warm_models import WarmModels
-from gridpact.contracts.channels import KINDS, LIMITS, ZSTD_THRESHOLD_BYTES
+from gridpact.contracts.channels import BODY_BYTES, KINDS, LIMITS, ZSTD_THRESHOLD_BYTES
 from gridpact.contracts.errors import REASONS, Reason
 from gridpact.contracts.messages import Error, Progress, Result, TaskMessage
-from gridpact.kit.compression import compress, decompress
+from gridpact.kit.compression import Encoding, compress, decompress
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.log import Log, configure_logging
 from gridpact.kit.violation import ContractError
@@ -137,11 +137,10 @@ class Computer:
             raise GridpactError(Reason.KIND_UNKNOWN, words, kind=task.kind)
         body = decompress(task.encoding, task.body, LIMITS.decoded_bytes)
         wanted = decode(KINDS[task.kind].input, body, LIMITS)
-        result = encode(self._computations[task.kind].compute(wanted, report))
-        if len(result) > LIMITS.decoded_bytes:
-            raise _too_large(len(result), LIMITS.decoded_bytes)
-        encoding, packed = compress(result, ZSTD_THRESHOLD_BYTES)
-        message = encode(
+        encoding, packed = packed_result(
+            encode(self._computations[task.kind].compute(wanted, report))
+        )
+        return encode(
             Result(
                 task_id=task.task_id,
                 fencing_token=task.fencing_token,
@@ -150,14 +149,22 @@ class Computer:
                 body=packed,
             )
         )
-        if len(message) > LIMITS.message_bytes:
-            raise _too_large(len(message), LIMITS.message_bytes)
-        return message
+
+
+def packed_result(result: bytes) -> tuple[Encoding, bytes]:
+    """The body of a result; RESULT_TOO_LARGE where no message carries it."""
+    if len(result) > LIMITS.decoded_bytes:
+        raise _too_large(len(result), LIMITS.decoded_bytes)
+    encoding, packed = compress(result, ZSTD_THRESHOLD_BYTES)
+    if len(packed) > BODY_BYTES:
+        raise _too_large(len(packed), BODY_BYTES)
+    return encoding, packed
 
 
 def _too_large(size: int, limit_bytes: int) -> GridpactError:
-    words = f"the result has {size} bytes, at most {limit_bytes} can be sent; ask for fewer slots"
-    return GridpactError(Reason.MESSAGE_TOO_LARGE, words, limit_bytes=limit_bytes)
+    words = f"the result has {size} bytes, at most {limit_bytes} can be sent"
+    words += "; ask for fewer slots or a shorter report"
+    return GridpactError(Reason.RESULT_TOO_LARGE, words, limit_bytes=limit_bytes)
 
 
 def _error(task: TaskMessage, error: GridpactError) -> Error:
