@@ -9,9 +9,6 @@ const HEARTBEAT_INTERVAL_S = HEARTBEAT_INTERVAL_MS / 1000
 channel_limits() = WebSocket.Limits(message_bytes = MESSAGE_BYTES,
     silence_timeout_s = 3 * HEARTBEAT_INTERVAL_S, send_buffer_bytes = 4 * MESSAGE_BYTES)
 
-"What all but the body of a message may take."
-const ENVELOPE_BYTES = 4096
-
 """
 The `error` message for `err`, about the attempt that `about` names (a task message or a job) or,
 without one, about the connection.
@@ -35,8 +32,9 @@ clipped(text::String, count::Int) =
 decoded(task::TaskMessage) =
     task.encoding == "zstd" ? Zstd.decompress(task.body, DECODED_BYTES) : task.body
 
-"`(encoding, bytes)` of a result's body: compressed where that saves a tenth."
+"`(encoding, bytes)` of a result's body: compressed where that saves a tenth. RESULT_TOO_LARGE where no message carries it."
 function encoded(body::Vector{UInt8})
+    length(body) <= DECODED_BYTES || throw(result_too_large(length(body), DECODED_BYTES))
     encoding = "identity"
     if length(body) >= ZSTD_THRESHOLD_BYTES
         frame = Zstd.compress(body)
@@ -44,7 +42,9 @@ function encoded(body::Vector{UInt8})
             encoding, body = "zstd", frame
         end
     end
-    length(body) <= MESSAGE_BYTES - ENVELOPE_BYTES || throw(ContractError("MESSAGE_TOO_LARGE", "",
-        "the result has $(length(body)) bytes, more than one message carries"))
+    length(body) <= BODY_BYTES || throw(result_too_large(length(body), BODY_BYTES))
     return encoding, body
 end
+
+result_too_large(bytes::Int, limit::Int) = ContractError("RESULT_TOO_LARGE", "",
+    "the result has $bytes bytes, at most $limit can be sent; ask for fewer slots or a shorter report")

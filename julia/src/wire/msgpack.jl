@@ -30,7 +30,7 @@ Refused with `ContractError("MESSAGE_MALFORMED", …)`: trailing bytes, a trunca
 are not strings or occur twice, text that is no UTF-8, the reserved byte 0xc1, an extension type
 other than 1, NaN and infinities (reading and writing), and what is above `Limits`; more than
 `max_bytes` is `ContractError("MESSAGE_TOO_LARGE", …)`. A count never makes the reader allocate more
-items than bytes are left to read.
+items than bytes are left to read, nor all counts together more than `max_values`.
 """
 module MsgPack
 
@@ -42,9 +42,11 @@ struct Limits
     max_depth::Int        # arrays and maps inside one another
     max_text_bytes::Int   # of one text
     max_items::Int        # of one array or map
+    max_values::Int       # of all arrays and maps together
 end
 Limits(; max_bytes = 64 * 1024 * 1024, max_depth = 32, max_text_bytes = 8 * 1024 * 1024,
-    max_items = 65536) = Limits(max_bytes, max_depth, max_text_bytes, max_items)
+    max_items = 65536, max_values = 4 * 1024 * 1024) =
+    Limits(max_bytes, max_depth, max_text_bytes, max_items, max_values)
 
 # ---------------------------------------------------------------------------------- reading
 
@@ -52,7 +54,9 @@ mutable struct Reader
     bytes::Vector{UInt8}
     position::Int
     limits::Limits
+    values_left::Int
 end
+Reader(bytes::Vector{UInt8}, position::Int, limits::Limits) = Reader(bytes, position, limits, limits.max_values)
 
 remaining(reader::Reader) = length(reader.bytes) - reader.position + 1
 
@@ -159,6 +163,9 @@ function descend(reader::Reader, depth::Int, count::Int, bytes_per_item::Int)
     count <= reader.limits.max_items ||
         malformed("a container has $count items, at most $(reader.limits.max_items) are read")
     count * bytes_per_item <= remaining(reader) || malformed("the message ends inside a value")
+    # A byte may be a whole empty map.
+    reader.values_left -= count
+    reader.values_left >= 0 || malformed("more than $(reader.limits.max_values) values in all")
     return depth + 1
 end
 

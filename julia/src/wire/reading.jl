@@ -23,9 +23,10 @@ mutable struct Reader
     position::Int
     limits::MsgPack.Limits
     depth::Int
+    values_left::Int
     strangers::Vector{Tuple{Int,String}}  # members that no shape names, and where their map begins
 end
-Reader(bytes::Vector{UInt8}, limits::MsgPack.Limits) = Reader(bytes, 1, limits, 0, Tuple{Int,String}[])
+Reader(bytes::Vector{UInt8}, limits::MsgPack.Limits) = Reader(bytes, 1, limits, 0, limits.max_values, Tuple{Int,String}[])
 
 "The message of type `T` that fills `bytes`; raises `Doubt`."
 function read_message(bytes::Vector{UInt8}, limits::MsgPack.Limits, @nospecialize(T::Type))
@@ -104,6 +105,8 @@ function descend!(its::Reader, count::Int, bytes_per_item::Int)
     its.depth < its.limits.max_depth && count <= its.limits.max_items &&
         count * bytes_per_item <= length(its.bytes) - its.position + 1 || doubt()
     its.depth += 1
+    its.values_left -= count
+    its.values_left >= 0 || doubt()
     return count
 end
 
@@ -171,9 +174,9 @@ end
     name = String(its.bytes[first:first+count-1])
     isvalid(name) && !((opened, name) in its.strangers) || doubt()
     push!(its.strangers, (opened, name))
-    reader = MsgPack.Reader(its.bytes, its.position, its.limits)
+    reader = MsgPack.Reader(its.bytes, its.position, its.limits, its.values_left)
     MsgPack.unpack_value(reader, its.depth)
-    its.position = reader.position
+    its.position, its.values_left = reader.position, reader.values_left
     return nothing
 end
 

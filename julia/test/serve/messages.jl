@@ -1,4 +1,4 @@
-using GridpactCompute: ENGINE_VERSION, Error, MESSAGE_BYTES, TaskMessage, Violation, Zstd, ZSTD_THRESHOLD_BYTES,
+using GridpactCompute: BODY_BYTES, DECODED_BYTES, ENGINE_VERSION, Error, TaskMessage, Violation, Zstd, ZSTD_THRESHOLD_BYTES,
     decoded, encoded, error_message, pack, unpack
 
 task(encoding, body) = TaskMessage(task_id = "01981f6e-7c00-7000-8000-000000000004", kind = "probe", attempt = 1,
@@ -34,11 +34,16 @@ end
     @test decoded(task("identity", noise)) == noise
 end
 
-@testset "a result that no message carries is refused" begin
-    @test refusal(() -> encoded(roll_bytes(Dice(9), MESSAGE_BYTES))) == "MESSAGE_TOO_LARGE"
-end
-
-@testset "a body that unpacks beyond the limit is refused" begin
-    @test refusal(() -> decoded(task("zstd", Zstd.compress(zeros(UInt8, 70_000_000))))) == "MESSAGE_TOO_LARGE"
-    @test refusal(() -> decoded(task("zstd", UInt8[1, 2, 3]))) == "MESSAGE_MALFORMED"
+@testset "a result is as large as a message carries, to the byte" begin
+    dice = Dice(11)
+    noise = roll_bytes(dice, BODY_BYTES + 1)
+    largest = noise[1:end-1]
+    @test encoded(largest) == ("identity", largest)
+    @test refusal(() -> encoded(noise)) == "RESULT_TOO_LARGE"
+    limit = DECODED_BYTES
+    for size in (limit - 1, limit)
+        encoding, body = encoded(zeros(UInt8, size))
+        @test encoding == "zstd" && length(Zstd.decompress(body, limit)) == size
+    end
+    @test refusal(() -> encoded(zeros(UInt8, limit + 1))) == "RESULT_TOO_LARGE"
 end

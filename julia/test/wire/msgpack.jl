@@ -85,8 +85,21 @@ end
     @test malformed(MsgPack.pack("abcd"); max_text_bytes = 3)
     @test malformed(MsgPack.pack(Any[1, 2, 3]); max_items = 2)
     @test malformed(MsgPack.pack((a = 1, b = 2, c = 3)); max_items = 2)
+    # One array of three with one of two in it: five entries in all.
+    for five in (MsgPack.pack(Any[1, Any[2, 3], 4]), MsgPack.pack((a = 1, b = (c = 2, d = 3), e = 4)))
+        @test MsgPack.unpack(five; limits = MsgPack.Limits(max_values = 5)) !== nothing
+        @test malformed(five; max_values = 4)
+    end
     @test refusal(() -> MsgPack.unpack(zeros(UInt8, 9); limits = MsgPack.Limits(max_bytes = 8))) ==
           "MESSAGE_TOO_LARGE"
+end
+
+@testset "a byte may be a whole map, but not too often" begin
+    inner = UInt8[0xdd; 0x00; 0x01; 0x00; 0x00; fill(0x80, 65536)]
+    bomb = UInt8[0xdc; 0x00; 0xff; repeat(inner, 255)]
+    @test malformed(bomb)
+    # The four million entries that are allowed, each an empty map.
+    @test (@allocated refusal(() -> MsgPack.unpack(bomb; limits = MsgPack.Limits(max_values = 100_000)))) < 64 * 1024 * 1024
 end
 
 @testset "a length that lies costs nothing" begin
