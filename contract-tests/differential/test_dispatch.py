@@ -80,7 +80,7 @@ PROBLEMS: list[Json] = [
     *(problem(SeededDice(seed), OUTSIDE) for seed in range(25)),
     *(
         problem(SeededDice(seed), Wish(tight=False, previous_plan=0, outside=0, uncertainty=True))
-        for seed in (*range(UNCERTAIN), 1033, 1055, 50008, 50110)
+        for seed in (*range(UNCERTAIN), 1033, 1055, 50008, 50110, 70078)
     ),
     MICROSECOND_BEFORE,
     MILLIWATTS,

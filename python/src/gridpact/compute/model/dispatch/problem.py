@@ -12,7 +12,7 @@ from gridpact.compute.model.dispatch.draft import Decisions, Power, add_power
 from gridpact.compute.model.dispatch.formulation import Formulation, formulate
 from gridpact.compute.model.dispatch.relief import Goal, Relief
 from gridpact.compute.model.dispatch.site import Site
-from gridpact.compute.solve.highs import Block, LinearProgram
+from gridpact.compute.solve.highs import Block, Floats, LinearProgram, Solution
 
 LITTLE = 1e-6
 """Cost of a discharged kWh where cost is not the aim: of equal ways, the one that moves least."""
@@ -42,12 +42,26 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """The variables of a future, and what they cost, whatever weight it has."""
+
+    variables: Block
+    costs: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """The program of a problem, and where in it everything stands."""
 
     program: LinearProgram
     formulations: tuple[Formulation, ...]
     relief: Block  # one variable for each limit that may give way
+    shares: tuple[Share, ...] = ()  # of each of several futures
+
+    def cost_of(self, future: int, solution: Solution) -> float:
+        """What one of several futures costs in a solution of them all."""
+        share = self.shares[future]
+        return float(share.costs @ solution.value(share.variables))
 
 
 def write(problem: Problem, decisions: tuple[Decisions, ...], relief: Relief) -> Written:
@@ -61,13 +75,16 @@ def write(problem: Problem, decisions: tuple[Decisions, ...], relief: Relief) ->
         first = program.variable_count
         formulations.append(formulate(program, future.site, its_decisions, by_field))
         own.append(np.arange(first, program.variable_count, dtype=np.int32))
+    shares: list[Share] = []
     if len(problem.futures) > 1:
         for one, another in pairwise(formulations):
             _share(program, problem.shared_slots, one, another)
+        costs = program.costs()
+        shares = [Share(variables, costs[variables]) for variables in own]
         _weigh(program, problem, own)
     if relief.goal is not Goal.LEAST_COST:
         _replace_goal(program, formulations, amounts, relief.goal)
-    return Written(program, tuple(formulations), amounts)
+    return Written(program, tuple(formulations), amounts, tuple(shares))
 
 
 def _relief(program: LinearProgram, relief: Relief) -> Block:
