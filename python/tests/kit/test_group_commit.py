@@ -77,3 +77,21 @@ async def test_commits_for_the_others_when_the_first_gives_up(commits: Commits) 
     commits.allowed.release()
     assert await second == 20
     assert commits.batches == [[1, 2]]
+
+
+async def test_pauses_only_after_a_batch_of_several(commits: Commits) -> None:
+    """What comes within the pause is committed together; a lone call waits for nothing."""
+    for _ in range(4):
+        commits.allowed.release()
+    grouped = GroupCommit(
+        commits, weight=lambda item: item, max_count=100, max_weight=1000, pause_s=0.05
+    )
+    began = asyncio.get_running_loop().time()
+    assert [await grouped.add(item) for item in (1, 2)] == [10, 20]
+    assert asyncio.get_running_loop().time() - began < 0.05
+    assert await asyncio.gather(*(grouped.add(item) for item in (3, 4))) == [30, 40]
+    calls = [asyncio.create_task(grouped.add(5))]
+    await asyncio.sleep(0)
+    calls.append(asyncio.create_task(grouped.add(6)))
+    assert await asyncio.gather(*calls) == [50, 60]
+    assert commits.batches == [[1], [2], [3, 4], [5, 6]]

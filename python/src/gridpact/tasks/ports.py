@@ -95,16 +95,16 @@ class Replayed:
 
 
 class Batch(Protocol):
-    """Tasks locked for one transaction."""
+    """Tasks that nobody else changes before what is decided of them is committed."""
 
     @property
     def now(self) -> datetime:
-        """The clock of the store, read when every lock was held."""
+        """The clock of the store, read when the tasks were."""
         ...
 
     @property
     def tasks(self) -> Collection[Task]:
-        """Every task, as it was when it was locked."""
+        """Every task, as it was when it was read."""
         ...
 
     def get(self, task_id: str) -> Task | None:
@@ -133,7 +133,10 @@ class TaskStore(Protocol):
     async def change(
         self, task_ids: Sequence[str], decide: Callable[[Batch], Decided]
     ) -> tuple[Decided, list[Task]]:
-        """Locks the tasks, lets ``decide`` change them, and commits; nothing when it raises.
+        """Lets ``decide`` change the tasks as they are, and commits; nothing when it raises.
+
+        It is asked again when somebody else has changed one of them meanwhile: only what it says
+        last counts.
 
         A task that was published again (its ``publish_count`` grew) gets an outbox row. Gives what
         ``decide`` gave and the tasks that changed.

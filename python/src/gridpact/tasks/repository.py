@@ -1,6 +1,6 @@
 """Tasks in PostgreSQL.
 
-The rules are in `domain`; here rows are locked, given to the rules, and written back. However many
+The rules are in `domain`; here rows are read, given to the rules, and written back. However many
 tasks a call touches, the number of statements stays the same: small columns travel as one JSON
 document, bodies as one array of bytes.
 """
@@ -240,7 +240,7 @@ LIMIT %(limit)s
 
 
 @dataclass(slots=True)
-class _LockedTasks:
+class _ReadBatch:
     """The Batch of one transaction."""
 
     loaded: dict[str, Task]
@@ -302,12 +302,12 @@ class PostgresTaskStore:
         wanted = [*set(task_ids)]
         async with self._database.statements() as connection:
             # Two round trips; seldom is a task changed by somebody else between them.
-            found = _locked(await _rows(connection, _READ, [wanted]))
+            found = _batch(await _rows(connection, _READ, [wanted]))
             decided = decide(found)
             if await self._written_unchanged(connection, found):
                 return decided, [*found.changed.values()]
         async with self._database.transaction() as connection:
-            locked = _locked(await _rows(connection, _LOCK, [wanted]))
+            locked = _batch(await _rows(connection, _LOCK, [wanted]))
             decided = decide(locked)
             if locked.changed:
                 await self._write(connection, locked)
@@ -449,7 +449,7 @@ class PostgresTaskStore:
             for row in rows
         }
 
-    async def _written_unchanged(self, connection: Connection, found: _LockedTasks) -> bool:
+    async def _written_unchanged(self, connection: Connection, found: _ReadBatch) -> bool:
         if not found.changed:
             return True
         if found.published_again():
@@ -463,7 +463,7 @@ class PostgresTaskStore:
             return False
         return True
 
-    async def _write(self, connection: Connection, locked: _LockedTasks) -> None:
+    async def _write(self, connection: Connection, locked: _ReadBatch) -> None:
         await connection.execute(_WRITE.encode(), _written(locked))
         if published := locked.published_again():
             await connection.execute(
@@ -472,7 +472,7 @@ class PostgresTaskStore:
             )
 
 
-def _written(batch: _LockedTasks) -> dict[str, object]:
+def _written(batch: _ReadBatch) -> dict[str, object]:
     results = batch.results
     return {
         "changed": _json([*batch.changed.values()]),
@@ -513,10 +513,10 @@ def _draft(submission: Submission) -> dict[str, Any]:
     }
 
 
-def _locked(rows: Sequence[DictRow]) -> _LockedTasks:
+def _batch(rows: Sequence[DictRow]) -> _ReadBatch:
     # Without a row there is nothing to judge, and any time will do.
     now = max((row["now"] for row in rows), default=datetime.min.replace(tzinfo=UTC))
-    return _LockedTasks(
+    return _ReadBatch(
         {row["task_id"]: _task(row) for row in rows},
         now,
         {row["task_id"]: row["version"] for row in rows if "version" in row},
