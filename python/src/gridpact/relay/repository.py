@@ -19,26 +19,31 @@ _CONNECT_S = 5
 
 # The running total stops the batch before it outgrows memory; the first row is taken whatever its
 # size. A body that is not in the row is that of the payload which the key names; only then is the
-# key a task's.
+# key a task's. Payloads are looked up one by one: a plan made while the tables were small would
+# else join all that waits, batch after batch.
 _TAKE = """
-    WITH oldest AS (
-        SELECT outbox_id FROM tasks.outbox ORDER BY outbox_id LIMIT %(max_count)s
+    WITH oldest AS MATERIALIZED (
+        SELECT outbox_id, topic, key, properties, body,
+               CASE WHEN body IS NULL THEN key::uuid END AS task_id
+        FROM tasks.outbox ORDER BY outbox_id LIMIT %(max_count)s
         FOR UPDATE SKIP LOCKED
-    ), sized AS (
-        SELECT o.outbox_id, o.topic, o.key, o.properties, o.body,
-               sum(octet_length(coalesce(o.body, p.body))) OVER (ORDER BY o.outbox_id) AS total,
-               row_number() OVER (ORDER BY o.outbox_id) AS position
-        FROM oldest JOIN tasks.outbox o USING (outbox_id)
-        LEFT JOIN tasks.payloads p ON p.task_id = CASE WHEN o.body IS NULL THEN o.key::uuid END
-    ), taken AS (
-        DELETE FROM tasks.outbox o USING sized s
-        WHERE o.outbox_id = s.outbox_id AND (s.total <= %(max_bytes)s OR s.position = 1)
-        RETURNING o.outbox_id, o.topic, o.key, o.properties, o.body
+    ), sized AS MATERIALIZED (
+        SELECT oldest.*,
+               sum(coalesce(
+                   octet_length(body),
+                   (SELECT octet_length(p.body) FROM tasks.payloads p
+                    WHERE p.task_id = oldest.task_id)
+               )) OVER (ORDER BY outbox_id) AS total,
+               row_number() OVER (ORDER BY outbox_id) AS position
+        FROM oldest
+    ), taken AS MATERIALIZED (
+        SELECT * FROM sized WHERE total <= %(max_bytes)s OR position = 1
+    ), deleted AS (
+        DELETE FROM tasks.outbox WHERE outbox_id = ANY (ARRAY(SELECT outbox_id FROM taken))
     )
-    SELECT t.topic, t.key, t.properties, coalesce(t.body, p.body)
-    FROM taken t
-    LEFT JOIN tasks.payloads p ON p.task_id = CASE WHEN t.body IS NULL THEN t.key::uuid END
-    ORDER BY t.outbox_id
+    SELECT topic, key, properties,
+           coalesce(body, (SELECT p.body FROM tasks.payloads p WHERE p.task_id = taken.task_id))
+    FROM taken ORDER BY outbox_id
 """
 
 
