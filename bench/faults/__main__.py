@@ -88,7 +88,7 @@ def _arguments() -> argparse.Namespace:
         help="both: everything on Redis, and on RocketMQ what concerns the broker",
     )
     parser.add_argument("--engine", choices=("python", "julia"), default="python")
-    parser.add_argument("--jobs", type=int, default=2, help="platforms at a time; default 2")
+    parser.add_argument("--jobs", type=int, default=3, help="platforms at a time; default 3")
     parser.add_argument("--output", type=Path, help="default: bench/results/faults.json")
     return parser.parse_args()
 

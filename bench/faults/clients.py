@@ -22,6 +22,7 @@ from httpx_sse import EventSource, SSEError
 from bench.faults.history import TERMINAL, Action, History, Operation, Outcome, Seen, now_s
 
 SUCCEEDS = frozenset({"SUCCEEDED"})
+_SLOTS_A_YEAR = 35_040
 # Longer than the hour by which a fault sets the clock forward.
 _TIMEOUT_S = 7200
 _AGAIN_S = 0.2
@@ -85,6 +86,30 @@ def dispatch(key: str, example: dict[str, Any], engine: str = "auto") -> Wish:
         return result["status"] == "OPTIMAL" and result["batteries"][0]["name"] == key
 
     return Wish(key, submission, is_right)
+
+
+def year(key: str, chance: random.Random, engine: str, loads: int) -> Wish:
+    """A year of quarter hours played again, 280 kB of series that nothing compresses a load."""
+    prices = [0.3] * _SLOTS_A_YEAR
+    site = {
+        "start_time": "2026-01-01T00:00:00Z",
+        "slot_duration_s": 900,
+        "slots": _SLOTS_A_YEAR,
+        "currency": "EUR",
+        "batteries": [],
+        "loads": [
+            {
+                "name": f"Load {number}",
+                "power_kw": [chance.random() for _ in range(_SLOTS_A_YEAR)],
+            }
+            for number in range(loads)
+        ],
+        "tariff": {"import_price_per_kwh": prices, "export_price_per_kwh": prices},
+        "grid": {"max_import_power_kw": 1000, "max_export_power_kw": 1000},
+    }
+    submission = _submission("replay", engine, key, {"site": site, "schedule": []})
+    ends = frozenset({"SUCCEEDED", "CANCELLED"})
+    return Wish(key, submission, lambda result: len(result["loads"]) == loads, ends)
 
 
 def _submission(kind: str, engine: str, key: str, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -415,6 +440,8 @@ class Load:
         self._rate = rate
         self._chance = random.Random(seed)  # noqa: S311  # reproducible, not secret
         self._acknowledged = asyncio.Condition()
+        self._may_submit = asyncio.Event()
+        self._may_submit.set()
         self.keys: list[str] = []
         self.count = 0
 
@@ -433,6 +460,19 @@ class Load:
                     each.cancel()
                 await asyncio.gather(*loops, return_exceptions=True)
 
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Nothing is submitted while entered, and what was has ended."""
+        self._may_submit.clear()
+        try:
+            for key in self.keys:
+                while key not in self._users.tasks:  # noqa: ASYNC110  # it may be asked for again
+                    await asyncio.sleep(_AGAIN_S)
+                await self._users.until_ended(self._users.tasks[key])
+            yield
+        finally:
+            self._may_submit.set()
+
     async def until(self, count: int) -> None:
         """Returns when so many more than now are acknowledged."""
         async with asyncio.timeout(60), self._acknowledged:
@@ -442,6 +482,7 @@ class Load:
     async def _submit_steadily(self, requests: asyncio.TaskGroup) -> None:
         number = 0
         while True:
+            await self._may_submit.wait()
             wish = self._wishes(number)
             number += 1
             self.keys.append(wish.key)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 
+from bench.faults.clients import year
 from bench.faults.history import now_s
 from bench.faults.scene import Scene
-from bench.faults.stage import NotInjected, rss_mib
+from bench.faults.stage import NotInjected, rss_mib, until
 from gridpact.contracts.channels import HEARTBEAT_INTERVAL_MS
 
 # Three silent intervals, and one more until somebody looks.
 _DETECTED_S = 4 * HEARTBEAT_INTERVAL_MS / 1000
-_BUFFER_MIB = 64.0
+# Of 5.6 MB each; as many are at the node at once as it has workers: two.
+_LARGE_TASKS, _LOADS = 4, 20
+_GROWTH_MIB = 128.0
 
 
 async def blackhole(scene: Scene) -> None:
@@ -26,7 +29,7 @@ async def one_way_cut(scene: Scene) -> None:
     await _silence(scene, (wire.there if scene.is_even else wire.back).hold)
 
 
-async def _silence(scene: Scene, begin) -> None:
+async def _silence(scene: Scene, begin: Callable[[], object]) -> None:
     stage, wire = scene.stage, scene.stage.node_wire
     task_id = await scene.witness_at_work(hold_ms=3000)
     mark = stage.mark("bridge")
@@ -92,25 +95,39 @@ async def broken_streams(scene: Scene) -> None:
 
 
 async def node_stops_reading(scene: Scene) -> None:
-    """19: what the bridge sends piles up; it must give up instead of keeping all of it."""
-    stage, wire = scene.stage, scene.stage.node_wire
+    """19: tasks of megabytes pile up before the node; the bridge must not keep all of them."""
+    stage, users, wire = scene.stage, scene.users, scene.stage.node_wire
     bridge = stage.process("bridge")
-    before_mib = rss_mib(bridge)
+    before_mib = peak_mib = rss_mib(bridge)
     mark = stage.mark("bridge")
-    wire.there.hold()
-    held = wire.there.held_bytes
-    scene.struck_s = now_s()
-    try:
-        task_ids = [await scene.witness(result_bytes=size) for size in range(1, 9)]
-        await stage.until_logged("bridge", "node-left|node-not-reading", mark)
-        scene.notice()
-        if wire.there.held_bytes > held:
-            scene.strike()
-    finally:
-        wire.heal()
-        scene.heal()
-    for task_id in task_ids:
-        await scene.users.until_ended(task_id)
-    growth_mib = rss_mib(bridge) - before_mib
-    scene.require(growth_mib < _BUFFER_MIB, f"the bridge grew by {growth_mib:.0f} MiB")
-    await asyncio.sleep(0)
+    wishes = [year(scene.key(), scene.chance, stage.engine, _LOADS) for _ in range(_LARGE_TASKS)]
+
+    async def is_given_up() -> bool:
+        nonlocal peak_mib
+        peak_mib = max(peak_mib, rss_mib(bridge))
+        return bool(stage.logged("bridge", "node-left|node-not-reading", mark))
+
+    # Small tasks would take the workers' places, and no large one would be sent.
+    async with scene.load.paused():
+        wire.there.hold()
+        moved, held = wire.there.moved_bytes, wire.there.held_bytes
+        scene.struck_s = now_s()
+        try:
+            large = [await users.submit(each) for each in wishes]
+            for sent in large[:2]:
+                await stage.until_state(sent, "RUNNING")
+            await until(is_given_up, "the bridge gives the node up", 60, 0.05)
+            scene.notice()
+            for task_id in large:
+                await users.cancel(task_id)
+            if wire.there.held_bytes > held and wire.there.moved_bytes == moved:
+                scene.strike()
+        finally:
+            wire.heal()
+            scene.heal()
+    for task_id in large:
+        await users.until_ended(task_id)
+    scene.notes["bridge_growth_mib"] = round(peak_mib - before_mib)
+    scene.require(
+        peak_mib - before_mib < _GROWTH_MIB, f"the bridge grew by {peak_mib - before_mib:.0f} MiB"
+    )
