@@ -12,7 +12,7 @@ import psutil
 from bench.faults.clients import Refusal, Unanswered, probe
 from bench.faults.scene import Scene
 from bench.faults.stage import NotInjected, until
-from gridpact.broker.port import Message
+from gridpact.broker.port import Consumer, DeadLetter, Message
 from gridpact.contracts.channels import MAX_ATTEMPTS, QUEUE_MAX_ATTEMPTS
 
 FAILS = frozenset({"FAILED"})
@@ -36,12 +36,8 @@ async def _unreadable_message(scene: Scene) -> None:
         (message_id,) = await broker.publish([Message(stage.topic, b"\xc1", key, properties)])
         scene.strike()
 
-        async def is_dead() -> bool:
-            return any(each.key == key for each in await consumer.dead_letters(256))
-
-        await until(is_dead, "the message is a dead letter", 60, 0.1)
+        letter = await _dead_letter(consumer, key)
         scene.notice()
-        (letter,) = [each for each in await consumer.dead_letters(256) if each.key == key]
     refused = stage.logged("bridge", "message-refused", mark)
     scene.notes["deliveries_of_the_message"] = len(refused)
     scene.require(
@@ -75,6 +71,19 @@ async def _deadly_task(scene: Scene) -> None:
     scene.require(
         (state, attempts) == ("FAILED", MAX_ATTEMPTS), f"it is {state} after {attempts} attempts"
     )
+    async with stage.consumer() as consumer:
+        letter = await _dead_letter(consumer, task_id)
+    scene.require(bool(letter.error), "the dead letter of the task does not say why")
+
+
+async def _dead_letter(consumer: Consumer, key: str) -> DeadLetter:
+    """The dead letter of this key, when there is one."""
+
+    async def found() -> DeadLetter | None:
+        letters = await consumer.dead_letters(1000)
+        return next((each for each in letters if each.key == key), None)
+
+    return await until(found, f"the message of {key} is a dead letter", 60, 0.1)
 
 
 async def contradictory_wishes(scene: Scene) -> None:
