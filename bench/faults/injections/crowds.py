@@ -188,9 +188,12 @@ async def nodes_come_back_at_once(scene: Scene) -> None:
             # With the platform's own bridge away, every task is a node's of the crowd.
             with scene.stage.frozen("bridge"):
                 before_ms = await _p99_ms(scene)
+                mark = scene.stage.mark("another-bridge")
                 crowd.vanish()
                 scene.strike(_NODES)
                 crowd.joined_s.clear()
+                await scene.stage.until_logged("another-bridge", "node-left", mark)
+                scene.notice()
                 await asyncio.sleep(_AWAY_S)
                 await crowd.open()
                 scene.heal()

@@ -144,11 +144,14 @@ async def worker_after_its_result(scene: Scene) -> None:
 
         await until(has_passed, "the result passes from the node to the bridge")
         await scene.must_be_hit(task_id)
+        mark = stage.mark("bridge")
         for victim in stage.tree(stage.node):
             with suppress(psutil.NoSuchProcess):
                 victim.kill()
         await scene.must_be_hit(task_id)
         scene.strike()
+        await stage.until_logged("bridge", "node-left", mark)
+        scene.notice()
     attempts = await scene.attempts_of(task_id)
     scene.require(attempts == 1, f"a result that was there was computed again: {attempts} attempts")
 
