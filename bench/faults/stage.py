@@ -52,7 +52,10 @@ class NotInjected(Exception):
 
 
 async def until(
-    holds: Callable[[], Awaitable[Any]], what: str, within_s: float = 20.0, every_s: float = 0.01
+    holds: Callable[[], Awaitable[Any]],
+    what: str,
+    within_s: float = 20.0,
+    every_s: float = LOOK_AGAIN_S,
 ) -> Any:
     """What ``holds`` gives as soon as it gives something true; NotInjected when it never does."""
     ends = time.monotonic() + within_s
@@ -74,7 +77,6 @@ class Stage:
         self.node_wire = wires[self.node]
         self.database_wire = wires["postgres"]
         self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._broker: Broker | None = None
 
     @property
     def broker_name(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import psutil
 
@@ -42,18 +42,15 @@ async def services_between_commit_and_publish(scene: Scene) -> None:
 async def api_before_its_reply(scene: Scene) -> None:
     """2: the commit waits for a lock until the api stands still; it is killed once it is done."""
     stage, wish = scene.stage, probe(scene.key(), result_bytes=3)
-    async with stage.locked(_KEYS):
-        asking = asyncio.create_task(scene.users.submit(wish))
-        await stage.until_waiting(_CLAIMS_KEY)
-        await asyncio.sleep(_ON_ITS_WAY_S)
-        frozen = stage.frozen("api")
-        frozen.__enter__()
-    try:
+    with ExitStack() as stillness:
+        async with stage.locked(_KEYS):
+            asking = asyncio.create_task(scene.users.submit(wish))
+            await stage.until_waiting(_CLAIMS_KEY)
+            await asyncio.sleep(_ON_ITS_WAY_S)
+            stillness.enter_context(stage.frozen("api"))
         (committed,) = await until(lambda: stage.tasks_of(wish.key), "the task is committed")
         killed = stage.kill("api")
         scene.strike()
-    finally:
-        frozen.__exit__(None, None, None)
     await scene.until_noticed("api", killed)
     told = await asking
     scene.require(told == committed, f"the same key gave {committed} and then {told}")

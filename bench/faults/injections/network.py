@@ -55,20 +55,22 @@ async def _silence(scene: Scene, begin: Callable[[], object]) -> None:
 
 async def slow_network_and_slow_worker(scene: Scene) -> None:
     """17: late and little at a time, for longer than leases and invisibility last."""
-    wire = scene.stage.node_wire
+    wire, database = scene.stage.node_wire, scene.stage.database_wire
     late = wire.there.late_bytes + wire.back.late_bytes
     for direction in (wire.there, wire.back):
         direction.latency_s = scene.chance.uniform(0.2, 0.4)
         direction.bytes_per_s = 30_000
+    database.there.latency_s = scene.chance.uniform(0.005, 0.015)
     scene.struck_s = now_s()
     try:
         task_id = await scene.witness(hold_ms=12_000, result_bytes=15_000)
         state = await scene.users.until_ended(task_id)
         scene.require(state == "SUCCEEDED", f"the slow task ended {state}")
-        if wire.there.late_bytes + wire.back.late_bytes > late:
+        if wire.there.late_bytes + wire.back.late_bytes > late and database.there.late_bytes:
             scene.strike()
     finally:
         wire.heal()
+        database.heal()
         scene.heal()
 
 
