@@ -29,6 +29,9 @@ _AGAIN_S = 0.2
 _ANSWER_S = 15.0
 _SILENCE_S = 20.0  # the stream beats every 15 s
 _PAGE = 200
+_READERS = 8
+# All results, on however busy a machine.
+_READ_S = 300.0
 
 
 class Unanswered(Exception):
@@ -243,9 +246,14 @@ class Users:
             async with asyncio.timeout(within_s):
                 for task_id in [*self.tasks.values()]:
                     await self.until_ended(task_id, within_s)
-        async with asyncio.timeout(60):
-            for key, task_id in self.tasks.items():
+        places = asyncio.Semaphore(_READERS)
+
+        async def read_result(key: str, task_id: str) -> None:
+            async with places:
                 await self._read_result(key, task_id)
+
+        async with asyncio.timeout(_READ_S):
+            await asyncio.gather(*(read_result(*each) for each in self.tasks.items()))
             await self._list()
 
     async def _read_result(self, key: str, task_id: str) -> None:
