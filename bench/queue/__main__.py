@@ -120,10 +120,12 @@ async def _measured(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _as_typed(arguments: argparse.Namespace) -> str:
-    words: list[str] = []
-    for name, usual in (("systems", ",".join(NAMES)), ("tasks", 10_000), ("rounds", 3)):
-        if getattr(arguments, name) != usual:
-            words += [f"--{name} {getattr(arguments, name)}"]
+    usual = {"systems": ",".join(NAMES), "tasks": 10_000, "rounds": 3, "paced": 300, "rate": 50.0}
+    words = [
+        f"--{name} {getattr(arguments, name)}"
+        for name, value in usual.items()
+        if getattr(arguments, name) != value
+    ]
     return f" ARGS='{' '.join(words)}'" if words else ""
 
 
