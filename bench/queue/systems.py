@@ -19,6 +19,7 @@ import psycopg
 from bench.machine import PEER_PYTHON, ROOT
 from bench.process import Side
 from gridpact.kit.settings import Address
+from gridpact.platform.lineage import dies_with_parent
 from gridpact.platform.options import Broker, PlatformOptions
 from gridpact.platform.redis import prepare_redis, redis_url
 from gridpact.platform.running import RunningPlatform, running_platform
@@ -144,7 +145,11 @@ def _process(
     command: Sequence[str], environment: Mapping[str, str], log: int
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT
+        # Nothing stays behind when the benchmark is killed.
+        dies_with_parent(tuple(command)),
+        env={**os.environ, **environment},
+        stdout=log,
+        stderr=subprocess.STDOUT,
     )
     try:
         yield process
