@@ -132,6 +132,8 @@ async def _pump(
     with suppress(OSError):
         while data := await reader.read(_CHUNK_BYTES):
             await direction.passage(len(data))
+            if writer.is_closing():
+                break  # it was cut meanwhile
             if direction.breaks:
                 # The first broken chunk is the only one: the connection ends with it.
                 how, direction.breaks = direction.breaks, ""

@@ -116,8 +116,11 @@ async def node_stops_reading(scene: Scene) -> None:
         scene.struck_s = now_s()
         try:
             large = [await users.submit(each) for each in wishes]
-            for sent in large[:2]:
-                await stage.until_state(sent, "RUNNING")
+
+            async def are_sent() -> bool:
+                return all([(await stage.task(task_id))[1] >= 1 for task_id in large[:2]])
+
+            await until(are_sent, "two large tasks are sent to the node", 60)
             await until(is_given_up, "the bridge gives the node up", 60, 0.05)
             scene.notice()
             for task_id in large:
