@@ -40,6 +40,7 @@ SOON_S = 60.0
 TASK_ID = "01981f6e-7c00-7000-8000-000000000004"
 LOOK_AGAIN_S = 0.02
 HEARTBEAT_S = 4.0
+OTHERS_S = 20.0
 
 
 HELLO: Message = Hello(contract_version=1, bridge_id="test", nonce="ab" * 16)
@@ -114,15 +115,19 @@ class Bridge:
             if not isinstance(message, Heartbeat):
                 return message
 
-    def others(self) -> int:
-        """What the next heartbeat says of other bridges; it passes over all other messages."""
-        deadline = time.monotonic() + SOON_S
+    def until_others(self, count: int) -> None:
+        """Passes over all messages up to the heartbeat that says this of other bridges' tasks."""
+        deadline = time.monotonic() + OTHERS_S
         while time.monotonic() < deadline:
-            data = self._socket.recv(SOON_S, decode=False)
+            try:
+                data = self._socket.recv(HEARTBEAT_S, decode=False)
+            except TimeoutError:
+                self._socket.send(encode(Heartbeat(sequence=0)))
+                continue
             message = decode_one_of(RECEIVE_FROM_NODE, data, LIMITS)
-            if isinstance(message, Heartbeat):
-                return message.others
-        raise AssertionError("the node does not beat")
+            if isinstance(message, Heartbeat) and message.others == count:
+                return
+        raise AssertionError(f"the node does not say that others have {count} tasks")
 
     def heard(self) -> tuple[list[Progress], Result | Error]:
         """What is said of the next task: its progress, and how it ended."""
@@ -174,6 +179,11 @@ class Node:
     def peak_bytes(self) -> int:
         """The most memory that the front process has had."""
         return peak_bytes(self._process.pid)
+
+    def cpu_seconds(self) -> float:
+        """What the front and its workers have computed so far, however busy the machine is."""
+        times = self._process.cpu_times()
+        return times.user + times.system + sum(self._cpu().values())
 
     def workers(self) -> list[psutil.Process]:
         return [it for it in self._process.children() if it.status() != psutil.STATUS_ZOMBIE]

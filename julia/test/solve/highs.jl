@@ -188,7 +188,11 @@ end
             found = solve(knapsack(60); time_limit_s = 60.0)
             took_s = (time_ns() - started) / 1e9
             @test found.status == :time_limit && found.has_plan
-            @test left_s / 3 < took_s < left_s
+            @test left_s / 3 < took_s < 20              # of 60
+        end
+        for (left_s, most_s) in ((0.6, 0.3), (10.0, 8.0), (100.0, 85.0))
+            Highs.DEADLINE_NS[] = time_ns() + round(UInt64, 1e9 * left_s)
+            @test left_s / 3 < Highs.allowed_s(600.0, true) <= most_s
         end
         Highs.DEADLINE_NS[] = time_ns() - UInt64(1)         # it has passed
         @test solve(knapsack(60); time_limit_s = 60.0).status == :time_limit
