@@ -26,7 +26,7 @@ def test_cancel_is_obeyed_at_once(node: Node, wanted: dict[str, Any]) -> None:
     node.until_quiet()
     with node.bridge() as bridge:
         token = bridge.ask("dispatch", wanted)
-        worker = node.until_computing(1.0)
+        worker = node.until_computing(1.0, bridge)
         asked = time.monotonic()
         bridge.cancel(token)
         error = error_of(bridge.answer())

@@ -98,6 +98,10 @@ class Bridge:
         )
         return token
 
+    def beat(self) -> None:
+        """Tells the node that the bridge is there, which it must hear while a test waits."""
+        self._socket.send(encode(Heartbeat(sequence=0)))
+
     def cancel(self, token: int) -> None:
         self._socket.send(encode(Cancel(task_id=TASK_ID, fencing_token=token)))
 
@@ -109,7 +113,7 @@ class Bridge:
                 data = self._socket.recv(HEARTBEAT_S, decode=False)
             except TimeoutError:
                 assert time.monotonic() < deadline, "the node says nothing"
-                self._socket.send(encode(Heartbeat(sequence=0)))
+                self.beat()
                 continue
             message = decode_one_of(RECEIVE_FROM_NODE, data, LIMITS)
             if not isinstance(message, Heartbeat):
@@ -122,7 +126,7 @@ class Bridge:
             try:
                 data = self._socket.recv(HEARTBEAT_S, decode=False)
             except TimeoutError:
-                self._socket.send(encode(Heartbeat(sequence=0)))
+                self.beat()
                 continue
             message = decode_one_of(RECEIVE_FROM_NODE, data, LIMITS)
             if isinstance(message, Heartbeat) and message.others == count:
@@ -197,14 +201,15 @@ class Node:
             before = self._cpu()
             time.sleep(0.25)
 
-    def until_computing(self, seconds: float) -> psutil.Process:
-        """Returns the worker that has computed for as long, from a state of rest."""
+    def until_computing(self, seconds: float, bridge: Bridge) -> psutil.Process:
+        """Returns the worker that has computed for the bridge for as long, from a state of rest."""
         before = self._cpu()
         deadline = time.monotonic() + SOON_S
         while time.monotonic() < deadline:
             for pid, spent in self._cpu().items():
                 if pid in before and spent - before[pid] >= seconds:
                     return psutil.Process(pid)
+            bridge.beat()
             time.sleep(LOOK_AGAIN_S)
         raise AssertionError("no worker computes")
 
