@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -66,7 +66,7 @@ def plan_check_report(result: PlanCheckResult) -> RenderableType:
             escape(found.bus),
             f"{found.voltage_pu:.4f} p.u.",
             "" if idle is None else f"{idle:.4f}",
-            escape(", ".join(found.assets[:3])),
+            _culprits(found.assets, found.voltage_changes_pu, rising=found.limit == "MAX"),
         )
     for overload in result.overloads[:MOST_ROWS]:
         idle = overload.loading_without_plan_percent
@@ -75,12 +75,18 @@ def plan_check_report(result: PlanCheckResult) -> RenderableType:
             escape(overload.branch),
             f"{overload.loading_percent:.1f} %",
             "" if idle is None else f"{idle:.1f}",
-            escape(", ".join(overload.assets[:3])),
+            _culprits(overload.assets, overload.loading_changes_percent, rising=True),
         )
     parts: list[RenderableType] = [verdict]
     if table.row_count:
         parts += ["", table, ""]
     return Group(*parts, power_flow_report(result.power_flow))
+
+
+def _culprits(assets: Sequence[str], changes: Sequence[float], *, rising: bool) -> str:
+    """The assets whose schedule moved the quantity towards its limit; the others help."""
+    harmful = [name for name, it in zip(assets, changes, strict=True) if (it > 0) is rising]
+    return escape(", ".join(harmful[:3]))
 
 
 def _violations(result: PowerFlowResult) -> Iterable[RenderableType]:
