@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from gridpact.bridge import lane as lanes
 from gridpact.bridge import service
 from gridpact.bridge.bootstrap import serving
 from gridpact.bridge.domain import LONGEST_URGENT_RUN
@@ -723,7 +724,7 @@ class TestPoison:
         node: FakeNode,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(service, "_POISON_DELAY", timedelta(milliseconds=10))
+        monkeypatch.setattr(lanes, "_POISON_DELAY", timedelta(milliseconds=10))
         node.answer = result_of
         poison = Message(topic_of(), b"\xc1", "poison", {"task_id": "none", "kind": "probe"})
         async with bridge(redis_server, owner, node):

@@ -26,7 +26,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -34,8 +34,6 @@ from typing import TypeVar
 from gridpact.bridge.domain import (
     AT_ONCE,
     NODE_BUSY,
-    Acknowledge,
-    Bury,
     Disposal,
     Ending,
     Failed,
@@ -44,7 +42,6 @@ from gridpact.bridge.domain import (
     Header,
     LaneRules,
     Lease,
-    Leave,
     Opened,
     Outcome,
     Progress,
@@ -57,14 +54,12 @@ from gridpact.bridge.domain import (
     after_refused_opening,
     after_refused_payload,
 )
+from gridpact.bridge.lane import BATCH_COUNT, Held, Lane
 from gridpact.bridge.ports import CancelWishes, TaskOwner, WorkingNode
 from gridpact.broker.port import (
     BrokerUnavailable,
     Consumer,
     Delivery,
-    MessageId,
-    Receipt,
-    ReceiptExpired,
 )
 from gridpact.kit.allowance import Allowance
 from gridpact.kit.background import running
@@ -77,190 +72,26 @@ log = Log(__name__)
 
 Answer = TypeVar("Answer")
 
-# An empty queue answers after this long, so that a bridge that stops need not abandon a receive.
-_WAIT = timedelta(seconds=1)
 # Leases last 8 s and messages stay invisible for 10 s: two extensions may fail.
 _EXTENSION_INTERVAL_S = 2.0
 _PROGRESS_INTERVAL_S = 0.1
 _RECALL_INTERVAL_S = 0.5
-# Under load, so that a transaction, and a call of the queue, is about many. Nobody waits for the
-# latter.
+# Under load, so that a transaction is about many.
 _COMPLETING_PAUSE_S = 0.01
-_ACKNOWLEDGING_PAUSE_S = 0.02
 # How long after a deadline or a cancel a node may be silent about an attempt. It keeps both within
 # a second, unless something is wrong with it that its heartbeats do not tell.
 _ANSWER_GRACE_S = 15.0
-_BATCH_COUNT = 256
 _BATCH_BYTES = 8 * 1024 * 1024
 _WAITING_BYTES = 32 * 1024 * 1024
 _CLAIMED_BYTES = 32 * 1024 * 1024
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 2.0
-# Two bad deliveries in a row leave time for whoever mends the sender; then it is a dead letter.
-_POISON_DELAY = timedelta(seconds=1)
 
 _BRIDGE_STOPS = HandedBack("UNAVAILABLE", "the bridge stops", excused=True)
 
 
 class _Stopping(Exception):
     """The bridge drains, and what was tried did not work at once."""
-
-
-@dataclass(eq=False)
-class Held:
-    """A delivery that is ours."""
-
-    lane: Lane
-    delivery: Delivery
-    header: Header
-    opened: Opened | None = None
-    opened_s: float = 0.0
-    # It has a place at the node, or has been found to need none.
-    is_placed: bool = False
-    node: WorkingNode | None = None
-    # 0 until the node where it has its place has been sent it.
-    sent_s: float = 0.0
-    # A worker has it.
-    is_accepted: bool = False
-    # Set when the payload of a claim takes up no memory here any more.
-    is_off: asyncio.Event = field(default_factory=asyncio.Event)
-    # The node was asked to give it back because another worker is idle.
-    is_recalled: bool = False
-    outcome: asyncio.Future[Outcome] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    cancel_sent: bool = False
-    # Strikes when the node owes the outcome for too long.
-    overdue: asyncio.TimerHandle | None = None
-    # Another attempt owns the task: the outcome of this one is nobody's business.
-    stale: bool = False
-
-    def settle(self, outcome: Outcome) -> None:
-        """Ends the attempt; the first outcome counts."""
-        if self.overdue is not None:
-            self.overdue.cancel()
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
-
-
-class Lane:
-    """One topic of the queue: its receipts, extended and disposed of one batch at a time.
-
-    waiting: deliveries for which no worker was free yet, the oldest first.
-    """
-
-    def __init__(
-        self,
-        rules: LaneRules,
-        consumer: Consumer,
-        holder: str,
-        invisible_duration: timedelta,
-        max_attempts: int,
-    ) -> None:
-        self._holder = holder
-        self._max_attempts = max_attempts
-        self.rules = rules
-        self.waiting: deque[Held] = deque()
-        self._came_empty = True
-        self._consumer = consumer
-        self._invisible_duration = invisible_duration
-        # Of everything held, the message that brings it back, and the newest receipt for it.
-        self._receipts: dict[Held, tuple[MessageId, Receipt]] = {}
-        # Extending replaces receipts, so nothing may be acknowledged while it is under way.
-        self._lock = asyncio.Lock()
-        self._acknowledging = GroupCommit(
-            self._acknowledge,
-            weight=lambda _: 1,
-            max_count=_BATCH_COUNT,
-            max_weight=_BATCH_COUNT,
-            pause_s=_ACKNOWLEDGING_PAUSE_S,
-        )
-
-    async def receive(self, max_count: int) -> Sequence[Delivery]:
-        """Up to ``max_count`` deliveries; none after a while."""
-        # Who waits for work of every kind, and gets all kinds at once, would get too much.
-        count = 1 if self._came_empty else max_count
-        deliveries = await self._consumer.receive(count, self._invisible_duration, _WAIT)
-        self._came_empty = not deliveries
-        return deliveries
-
-    def hold(self, held: Held) -> None:
-        """From now on the delivery's invisibility is extended."""
-        self._receipts[held] = (held.delivery.message_id, held.delivery.receipt)
-
-    async def adopt(self, held: Held, delivery: Delivery) -> None:
-        """What is held came once more; the newer receipt counts.
-
-        It came because the receipt ran out, or in a second message, as the owner publishes when it
-        takes the first for lost. One message is enough: the older one is removed.
-        """
-        async with self._lock:
-            if held not in self._receipts:
-                # It was let go of meanwhile. Delivered the next time, the message finds that out.
-                return
-            message_id, receipt = self._receipts[held]
-            self._receipts[held] = (delivery.message_id, delivery.receipt)
-            held.delivery = delivery
-            if message_id != delivery.message_id:
-                await self._consumer.acknowledge([receipt])
-
-    async def extend(self) -> None:
-        """Extends the invisibility of everything held; a lost receipt is only told."""
-        async with self._lock:
-            items = list(self._receipts.items())
-            for start in range(0, len(items), _BATCH_COUNT):
-                chunk = items[start : start + _BATCH_COUNT]
-                outcomes = await self._consumer.change_invisibility(
-                    [receipt for _, (_, receipt) in chunk], self._invisible_duration
-                )
-                for (held, (message_id, _)), outcome in zip(chunk, outcomes, strict=True):
-                    if isinstance(outcome, ReceiptExpired):
-                        log.warning("receipt-expired", task_id=held.header.task_id)
-                    elif held in self._receipts:
-                        self._receipts[held] = (message_id, outcome)
-
-    async def dispose(self, held: Held, disposal: Disposal) -> None:
-        """Lets go of a delivery. When the broker is away, the message comes back by itself."""
-        try:
-            match disposal:
-                case Acknowledge():
-                    await self._acknowledging.add(held)
-                case Return(delay):
-                    async with self._lock:
-                        await self._consumer.hand_back(self._taken(held), delay)
-                case Bury(error):
-                    log.error("dead-letter", task_id=held.header.task_id, error=error)
-                    async with self._lock:
-                        await self._consumer.bury(self._taken(held), error, self._holder)
-                case Leave():
-                    pass
-        except BrokerUnavailable as error:
-            log.warning("disposal-failed", task_id=held.header.task_id, cause=str(error))
-        finally:
-            self._receipts.pop(held, None)
-
-    async def refuse(self, delivery: Delivery, error: str) -> None:
-        """Returns a delivery that cannot be read, the last time as a dead letter."""
-        log.error("message-refused", message_id=delivery.message_id, cause=error)
-        if delivery.attempt < self._max_attempts:
-            await self._consumer.change_invisibility([delivery.receipt], _POISON_DELAY)
-        else:
-            await self._consumer.bury(delivery, error, self._holder)
-
-    def _taken(self, held: Held) -> Delivery:
-        """The delivery with its newest receipt, not extended any more."""
-        _, receipt = self._receipts.pop(held)
-        return replace(held.delivery, receipt=receipt)
-
-    async def _acknowledge(self, batch: Sequence[Held]) -> Sequence[None]:
-        async with self._lock:
-            receipts = [self._receipts.pop(held)[1] for held in batch]
-            outcomes = await self._consumer.acknowledge(receipts)
-        for held, outcome in zip(batch, outcomes, strict=True):
-            if outcome is not None:
-                # It comes once more and is acknowledged then, because its task has ended.
-                log.info("acknowledged-late", task_id=held.header.task_id)
-        return [None] * len(batch)
 
 
 class Bridge:
@@ -306,7 +137,7 @@ class Bridge:
         self._completing = GroupCommit(
             owner.complete_attempts,
             weight=ending_bytes,
-            max_count=_BATCH_COUNT,
+            max_count=BATCH_COUNT,
             max_weight=_BATCH_BYTES,
             pause_s=_COMPLETING_PAUSE_S,
         )
@@ -390,7 +221,7 @@ class Bridge:
         if lane.rules.concurrency is not None:
             same = self._at_work[kind] + sum(held.header.kind == kind for held in waiting)
             count = min(count, lane.rules.concurrency - same)
-        return min(count, _BATCH_COUNT)
+        return min(count, BATCH_COUNT)
 
     def _hold(self, lane: Lane, delivery: Delivery) -> Awaitable[None] | None:
         """Holds the delivery, or gives what is to be done with it instead."""
@@ -448,7 +279,7 @@ class Bridge:
             self._placed_some.clear()
             while self._placed:
                 placed = [
-                    self._placed.popleft() for _ in range(min(len(self._placed), _BATCH_COUNT))
+                    self._placed.popleft() for _ in range(min(len(self._placed), BATCH_COUNT))
                 ]
                 try:
                     await self._open(placed, attempts)
@@ -606,8 +437,8 @@ class Bridge:
             for held in self._held.values()
             if held.opened is not None and not held.stale
         ]
-        for start in range(0, len(attempts), _BATCH_COUNT):
-            chunk = attempts[start : start + _BATCH_COUNT]
+        for start in range(0, len(attempts), BATCH_COUNT):
+            chunk = attempts[start : start + BATCH_COUNT]
             answers = await self._owner.renew_leases([lease for _, lease in chunk])
             for (held, lease), answer in zip(chunk, answers, strict=True):
                 match answer:
@@ -642,7 +473,7 @@ class Bridge:
         while True:
             await self._reported.wait()
             self._reported.clear()
-            reports = list(self._reports.items())[:_BATCH_COUNT]
+            reports = list(self._reports.items())[:BATCH_COUNT]
             for lease, _ in reports:
                 del self._reports[lease]
             if reports:
