@@ -52,6 +52,7 @@ function answer(@nospecialize(link::IO), payload::Vector{UInt8})
     started_ns = time_ns()
     task = unpack_one_of(SEND_TO_NODE, payload; limits = LIMITS)::TaskMessage
     Highs.DEADLINE_NS[] = started_ns + UInt64(task.remaining_ms) * 1_000_000
+    Highs.GIVEN_S[] = task.remaining_ms / 1000
     Highs.CUT_SHORT[] = false
     under!(WARM_MODELS, task.affinity_key)
     try

@@ -260,17 +260,21 @@ change_basis!(model::Model, ::Nothing) =
 
 "When the task at hand is stopped, by `time_ns`. A worker sets it; no run of HiGHS goes on beyond it."
 const DEADLINE_NS = Ref(typemax(UInt64))
+"How long the task at hand was given until then."
+const GIVEN_S = Ref(0.0)
 "Whether the deadline has left a run less time than it was told."
 const CUT_SHORT = Ref(false)
 
 """
 How long a run may take. A search for integers ends some time before the deadline, so that its best plan
-can still be priced, explained and sent.
+can still be priced, explained and sent: that takes as long after the last of several searches as after the
+first, so the time is a part of what the task was given, and not of what is left.
 """
 function allowed_s(time_limit_s::Float64, is_mixed::Bool)
     DEADLINE_NS[] == typemax(UInt64) && return time_limit_s
     left_s = (Float64(DEADLINE_NS[]) - Float64(time_ns())) / 1e9
-    reserve_s = is_mixed ? clamp(0.2 * left_s, 0.3, 15.0) : clamp(0.05 * left_s, 0.05, 1.0)
+    reserve_s = is_mixed ? min(clamp(0.2 * GIVEN_S[], 0.3, 15.0), max(0.3, 0.5 * left_s)) :
+        clamp(0.05 * left_s, 0.05, 1.0)
     CUT_SHORT[] |= left_s - reserve_s < time_limit_s
     return clamp(left_s - reserve_s, 1e-3, time_limit_s)
 end

@@ -185,12 +185,16 @@ end
         for left_s in (0.6, 1.5)
             started = time_ns()
             Highs.DEADLINE_NS[] = started + round(UInt64, 1e9 * left_s)
+            Highs.GIVEN_S[] = left_s
             found = solve(knapsack(60); time_limit_s = 60.0)
             took_s = (time_ns() - started) / 1e9
             @test found.status == :time_limit && found.has_plan
             @test left_s / 3 < took_s < 20              # of 60
         end
-        for (left_s, most_s) in ((0.6, 0.3), (10.0, 8.0), (100.0, 85.0))
+        # The last search of a task leaves as much for its answer as the first.
+        for (given_s, left_s, most_s) in ((0.6, 0.6, 0.3), (10.0, 10.0, 8.0), (100.0, 100.0, 85.0), (60.0, 30.0, 18.0),
+                (60.0, 20.0, 10.0), (60.0, 0.5, 0.2))
+            Highs.GIVEN_S[] = given_s
             Highs.DEADLINE_NS[] = time_ns() + round(UInt64, 1e9 * left_s)
             @test left_s / 3 < Highs.allowed_s(600.0, true) <= most_s
         end

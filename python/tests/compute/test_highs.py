@@ -151,6 +151,13 @@ def test_search_leaves_a_part_of_what_is_left_for_its_answer() -> None:
             assert left_s / 3 < allowed_s(600.0, is_search=True) <= most_s
 
 
+def test_later_search_leaves_as_much_for_its_answer_as_the_first() -> None:
+    for left_s, most_s in ((30.0, 18.0), (20.0, 10.0), (0.5, 0.2)):
+        with stopped_in(60.0) as deadline:
+            deadline.moment = time.monotonic() + left_s
+            assert left_s / 3 < allowed_s(600.0, is_search=True) <= most_s
+
+
 def test_deadline_that_has_passed_leaves_next_to_no_time() -> None:
     with stopped_in(-1.0):
         assert allowed_s(60.0, is_search=True) == allowed_s(60.0, is_search=False) == 0.001

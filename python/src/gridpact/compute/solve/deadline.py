@@ -9,10 +9,12 @@ from contextvars import ContextVar
 
 
 class Deadline:
-    """A moment of time.monotonic; ``cut_short`` tells whether it kept a solver from its limit."""
+    """A moment of time.monotonic, ``given_s`` after the task began; ``cut_short`` tells whether it
+    kept a solver from its limit."""
 
-    def __init__(self, moment: float) -> None:
-        self.moment = moment
+    def __init__(self, given_s: float) -> None:
+        self.given_s = given_s
+        self.moment = time.monotonic() + given_s
         self.cut_short = False
 
 
@@ -22,7 +24,7 @@ _DEADLINE: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 @contextmanager
 def stopped_in(seconds: float) -> Generator[Deadline]:
     """What is entered knows that it will be stopped then."""
-    deadline = Deadline(time.monotonic() + seconds)
+    deadline = Deadline(seconds)
     token = _DEADLINE.set(deadline)
     try:
         yield deadline
@@ -34,13 +36,17 @@ def allowed_s(time_limit_s: float, *, is_search: bool) -> float:
     """How long a solver may run: as long as it was told, but not beyond the deadline.
 
     A search for whole numbers ends some time before it, so that its best point can still be
-    priced, explained and sent.
+    priced, explained and sent: that takes as long after the last of several searches as after the
+    first, so the time is a part of what the task was given, and not of what is left.
     """
     deadline = _DEADLINE.get()
     if deadline is None:
         return time_limit_s
     left = deadline.moment - time.monotonic()
-    reserve = _clamp(0.2 * left, 0.3, 15.0) if is_search else _clamp(0.05 * left, 0.05, 1.0)
+    if is_search:
+        reserve = min(_clamp(0.2 * deadline.given_s, 0.3, 15.0), max(0.3, 0.5 * left))
+    else:
+        reserve = _clamp(0.05 * left, 0.05, 1.0)
     deadline.cut_short |= left - reserve < time_limit_s
     return _clamp(left - reserve, 0.001, time_limit_s)
 
