@@ -229,6 +229,29 @@ def test_value_is_the_saving_where_the_grid_sets_the_price(
         assert after == pytest.approx(cost - value * 0.001, abs=2e-6)
 
 
+@pytest.mark.parametrize(("import_price", "export_price"), [(-1.0, 0.08), (0.3, 10.0)])
+def test_a_way_that_was_not_chosen_is_no_limit_with_a_value(
+    import_price: float, export_price: float
+) -> None:
+    """Both at once would pay, and one is set to 0; the limits themselves are far away."""
+    problem: Json = {
+        "start_time": "2026-06-01T00:00:00Z",
+        "slot_duration_s": 3600,
+        "slots": 2,
+        "currency": "EUR",
+        "batteries": [],
+        "loads": [{"name": "House", "power_kw": [1.0, 2.0]}],
+        "tariff": {
+            "import_price_per_kwh": [import_price] * 2,
+            "export_price_per_kwh": [export_price] * 2,
+        },
+        "grid": {"max_import_power_kw": 30.0, "max_export_power_kw": 20.0},
+    }
+    _, result, _ = solved(problem)
+    assert list(result.import_limit_value_per_kwh) == [0.0, 0.0]
+    assert list(result.export_limit_value_per_kwh) == [0.0, 0.0]
+
+
 def test_a_cycle_costs_what_its_slots_cost() -> None:
     problem: Json = {
         "start_time": "2026-06-01T00:00:00Z",

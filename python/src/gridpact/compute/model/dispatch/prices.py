@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from gridpact.compute.model.dispatch.draft import Way
 from gridpact.compute.model.dispatch.group import GroupBlock
 from gridpact.compute.model.dispatch.reserve import Direction, ReserveBlock
 from gridpact.compute.model.dispatch.search import Priced
@@ -61,9 +62,10 @@ class Prices:
 
     @cached_property
     def import_limit_per_kwh(self) -> Series:
-        """What one more kWh through the import limit saves."""
+        """What one more kWh through the import limit saves; nothing where a choice closed it."""
         grid = self.priced.formulation.grid
-        value = self._bound_saved(grid.imported) / self._hours
+        may_import = grid.flows.ways != Way.BACKWARD
+        value = np.where(may_import, self._bound_saved(grid.imported), 0.0) / self._hours
         for limit in grid.import_limits:
             value = value + self._saved(limit.rows)
         return value + self._at_grid("downward")
@@ -72,7 +74,8 @@ class Prices:
     def export_limit_per_kwh(self) -> Series:
         """The same for the export limit."""
         grid = self.priced.formulation.grid
-        value = self._bound_saved(grid.exported) / self._hours
+        may_export = grid.flows.ways != Way.FORWARD
+        value = np.where(may_export, self._bound_saved(grid.exported), 0.0) / self._hours
         for limit in grid.export_limits:
             value = value + self._saved(limit.rows)
         return value + self._at_grid("upward")
