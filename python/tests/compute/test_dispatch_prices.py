@@ -247,7 +247,7 @@ def test_a_way_that_was_not_chosen_is_no_limit_with_a_value(
         },
         "grid": {"max_import_power_kw": 30.0, "max_export_power_kw": 20.0},
     }
-    _, result, _ = solved(problem)
+    result = dispatch(build(DispatchInput, problem), silent)
     assert list(result.import_limit_value_per_kwh) == [0.0, 0.0]
     assert list(result.export_limit_value_per_kwh) == [0.0, 0.0]
 
