@@ -208,17 +208,22 @@ function call.bury()
   return 1
 end
 
--- Replies id, attempts, time of death, note and fields of each.
+-- Replies the ids of the oldest, as many as asked for.
+function call.dead_ids()
+  return redis.call('ZRANGEBYSCORE', dead, '-inf', '+inf', 'LIMIT', 0, ARGV[2])
+end
+
+-- Ids; replies id, attempts, time of death, note and fields of each that is a dead letter.
 function call.dead_letters()
   local letters = {}
-  local found = redis.call('ZRANGE', dead, 0, ARGV[2] - 1, 'WITHSCORES')
-  for i = 1, #found, 2 do
-    local id = found[i]
-    local fields = read(id)
+  for i = 2, #ARGV do
+    local id = ARGV[i]
+    local died_at = redis.call('ZSCORE', dead, id)
+    local fields = died_at and read(id)
     if fields then
       local attempt = delivery(id)
       local note = redis.call('HGET', notes, id) or ''
-      letters[#letters + 1] = { id, attempt, found[i + 1], note, fields }
+      letters[#letters + 1] = { id, attempt, died_at, note, fields }
     end
   end
   return letters

@@ -166,28 +166,13 @@ class RedisStreamsConsumer:
         return None if held else _expired()
 
     async def dead_letters(self, max_count: int) -> list[DeadLetter]:
-        reply = await self._broker.call(
-            self._topic, "dead_letters", min(max_count, _CALL_MESSAGE_COUNT)
-        )
+        # The ids come first: what others bury, replay or discard meanwhile moves no page.
+        ids = cast(list[bytes], await self._broker.call(self._topic, "dead_ids", max_count))
         letters: list[DeadLetter] = []
-        for id, attempts, died_ms, note, fields in cast(
-            list[tuple[bytes, int, bytes, bytes, list[bytes]]], reply
-        ):
-            body, key, properties, group = _read_fields(fields)
-            said = msgspec.msgpack.decode(note, type=_Note) if note else _Note(None, None)
-            letters.append(
-                DeadLetter(
-                    message_id=MessageId(id.decode()),
-                    body=body,
-                    key=key,
-                    properties=properties,
-                    group=group,
-                    attempts=attempts,
-                    dead_time=datetime.fromtimestamp(int(died_ms) / 1000, UTC),
-                    error=said.error,
-                    holder=said.holder,
-                )
-            )
+        for chunk in _batches(ids):
+            reply = await self._broker.call(self._topic, "dead_letters", *chunk)
+            found = cast(list[tuple[bytes, int, bytes, bytes, list[bytes]]], reply)
+            letters += [_dead_letter(*letter) for letter in found]
         return letters
 
     async def replay(self, message_ids: Sequence[MessageId]) -> int:
@@ -291,6 +276,24 @@ def _delivery(id: bytes, attempt: int, fields: list[bytes], token: str) -> Deliv
     name = id.decode()
     body, key, properties, group = _read_fields(fields)
     return Delivery(MessageId(name), body, key, properties, group, attempt, _receipt(name, token))
+
+
+def _dead_letter(
+    id: bytes, attempts: int, died_ms: bytes, note: bytes, fields: list[bytes]
+) -> DeadLetter:
+    body, key, properties, group = _read_fields(fields)
+    said = msgspec.msgpack.decode(note, type=_Note) if note else _Note(None, None)
+    return DeadLetter(
+        message_id=MessageId(id.decode()),
+        body=body,
+        key=key,
+        properties=properties,
+        group=group,
+        attempts=attempts,
+        dead_time=datetime.fromtimestamp(int(died_ms) / 1000, UTC),
+        error=said.error,
+        holder=said.holder,
+    )
 
 
 def _new_token() -> str:

@@ -478,6 +478,22 @@ class TestDeadLetters:
         )
         assert again.attempt == 1
 
+    async def test_are_all_read_however_many_there_are(
+        self, broker: Broker, consumer: Consumer, topic: str
+    ) -> None:
+        ids = await broker.publish(messages(topic, 300))
+        while deliveries := await receive_now(consumer, 100):
+            for delivery in deliveries:
+                assert await consumer.bury(delivery, "for the test", "bridge-7") is None
+        letters = await consumer.dead_letters(1000)
+        bodies_by_id = {id: f"body {i}".encode() for i, id in enumerate(ids)}
+        assert len(letters) == 300
+        assert {letter.message_id: letter.body for letter in letters} == bodies_by_id
+        assert letters == sorted(letters, key=lambda letter: letter.dead_time)
+        assert await consumer.dead_letters(270) == letters[:270]
+        assert await consumer.replay(ids) == 300
+        assert await consumer.dead_letters(1000) == []
+
     async def test_are_discarded_for_good(
         self, broker: Broker, consumer: Consumer, topic: str
     ) -> None:
