@@ -163,6 +163,16 @@ class TestMeeting:
             await visits_of(visits, 3)
         assert host.joined_nodes.empty()
 
+    async def test_with_a_node_that_is_unfit_is_told_each_time(
+        self, host: Host, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with linked(host, lambda socket: welcome(socket, secret="another")) as visits:
+            await visits_of(visits, 3)
+        # The link comes again only after it has told why it left.
+        causes = causes_of(caplog)
+        assert len(causes) >= 2
+        assert set(causes) == {"NodeUnfit: the node does not know the secret"}
+
     async def test_ends_when_the_first_message_is_no_welcome(self, host: Host) -> None:
         async def impatient(socket: ServerConnection) -> None:
             await socket.send(encode(RESULT))
@@ -250,13 +260,12 @@ class TestLoss:
             b"no MsgPack",
             b"\x81\xa4type\xa6sneeze",
             b"\x81\xa4type\xa8progress",
-            b"\x80" * (16 * 1024 * 1024 + 1),
             encode(messages.Error(reason="INTERNAL", message="hic", retryable=False)),
         ],
-        ids=["nothing", "garbage", "unknown", "incomplete", "oversized", "its own error"],
+        ids=["nothing", "garbage", "unknown", "incomplete", "its own error"],
     )
-    async def test_is_what_a_node_gets_that_breaks_the_contract(
-        self, host: Host, said: bytes
+    async def test_is_what_a_node_gets_that_breaks_the_contract_and_it_is_told(
+        self, host: Host, said: bytes, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def rude(socket: ServerConnection) -> None:
             await welcome(socket)
@@ -264,6 +273,18 @@ class TestLoss:
             await socket.wait_closed()
 
         async with linked(host, rude) as visits:
+            assert await soon(host.joined_nodes) is await soon(host.left_nodes)
+            await visits_of(visits, 2)
+        assert host.outcomes.empty()
+        assert causes_of(caplog)[0].startswith(("ContractError: ", "NodeUnfit: the node says: "))
+
+    async def test_is_what_a_node_gets_that_sends_too_much_at_once(self, host: Host) -> None:
+        async def verbose(socket: ServerConnection) -> None:
+            await welcome(socket)
+            await socket.send(b"\x80" * (LIMITS.message_bytes + 1))
+            await socket.wait_closed()
+
+        async with linked(host, verbose) as visits:
             assert await soon(host.joined_nodes) is await soon(host.left_nodes)
             await visits_of(visits, 2)
         assert host.outcomes.empty()
@@ -290,3 +311,9 @@ async def visits_of(visits: asyncio.Semaphore, count: int) -> None:
     async with asyncio.timeout(SOON_S):
         for _ in range(count):
             await visits.acquire()
+
+
+def causes_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the link has told of nodes that do not keep to the contract."""
+    unfit = [record for record in caplog.records if record.getMessage() == "node-unfit"]
+    return [record.__dict__["gridpact_fields"]["cause"] for record in unfit]

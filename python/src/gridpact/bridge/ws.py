@@ -174,9 +174,12 @@ class NodeLink:
                 if time.monotonic() - began > _LONGEST_RETRY_S:
                     failed_count = 0
                 retry_s = min(_FIRST_RETRY_S * 2 ** min(failed_count, 16), _LONGEST_RETRY_S)
+                cause = f"{type(error).__name__}: {error}"
+                # No waiting mends a node that breaks its contract: its operator has to know.
+                if isinstance(error, (NodeUnfit, ContractError)):
+                    log.warning("node-unfit", url=self._url, cause=cause)
                 # A node may still be starting; one that stays away is told now and then.
-                if failed_count % _TRIES_TOLD == _TRIES_TOLD - 1:
-                    cause = f"{type(error).__name__}: {error}"
+                elif failed_count % _TRIES_TOLD == _TRIES_TOLD - 1:
                     log.warning("node-unreachable", url=self._url, cause=cause)
                 failed_count += 1
                 await asyncio.sleep(retry_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
