@@ -90,7 +90,7 @@ async def tend(platform: PlatformUnderTest) -> None:
         assert "none of 5 attempts succeeded" in dead["error"]
         assert "WORKER_LOST" in dead["error"]
         assert unread["id"] == f"{ENGINE}-probe/{unreadable_id}"
-        assert (unread["task_id"], unread["attempts"]) == (None, QUEUE_MAX_ATTEMPTS)
+        assert (unread["task_id"], unread["deliveries"]) == (None, QUEUE_MAX_ATTEMPTS)
         assert "task_id" in unread["error"]
         assert dead["bridge_id"] == unread["bridge_id"]
 
@@ -123,6 +123,6 @@ async def tend(platform: PlatformUnderTest) -> None:
         code, said = await cli(platform, "replay", "--all")
         assert (code, "is back on its topic" in said) == (0, True)
         (again,) = await listed(platform, 1)
-        assert (again["id"], again["attempts"]) == (unread["id"], QUEUE_MAX_ATTEMPTS)
+        assert (again["id"], again["deliveries"]) == (unread["id"], QUEUE_MAX_ATTEMPTS)
     async with connected_broker(settings) as broker:
         assert await broker.consumer(topic).discard([unreadable_id]) == 1

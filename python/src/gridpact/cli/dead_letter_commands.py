@@ -79,7 +79,7 @@ def list_letters(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("id", no_wrap=True)
     table.add_column("died", no_wrap=True)
-    table.add_column("attempts", justify="right")
+    table.add_column("deliveries", justify="right")
     table.add_column("last error", overflow="fold", min_width=20)
     for letter in found[:limit]:
         died = letter.letter.dead_time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
@@ -120,6 +120,9 @@ def show_letter(
             left = len(text) - _SHOWN_CHARACTERS
             console.print(f"… {left} more characters: --json shows them", style="dim")
         return
+    if letter.claim_bytes is not None:
+        console.print(f"\n{body['input_kept']}", markup=False, highlight=False, soft_wrap=True)
+        return
     words = f"\nthe body cannot be read: {body['body_error']}; its beginning:"
     console.print(words, markup=False, highlight=False, soft_wrap=True)
     console.print(letter.letter.body[:_SHOWN_BYTES].hex(" "), highlight=False, soft_wrap=True)
@@ -128,7 +131,7 @@ def show_letter(
 @dead_letters.command("replay")
 def replay_letters(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids that `list` shows.")
+        list[str] | None, typer.Argument(metavar="ID", help="Ids that `list` shows.")
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All of them, or all of --topic.")] = False,
     topic: Topic = None,
@@ -180,7 +183,7 @@ def _members(letter: Letter) -> dict[str, Any]:
         "topic": letter.topic,
         "task_id": task_id,
         "key": dead.key,
-        "attempts": dead.attempts,
+        "deliveries": dead.attempts,
         "dead_time": dead.dead_time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "error": letter.cause,
         "bridge_id": dead.holder,
@@ -191,6 +194,9 @@ def _members(letter: Letter) -> dict[str, Any]:
 
 def _body_of(letter: Letter) -> dict[str, Any]:
     """Of the JSON of a letter, what shows its body."""
+    if letter.claim_bytes is not None:
+        kept = f"the input ({letter.claim_bytes} bytes) is kept with the task; replay uses it"
+        return {"input_bytes": letter.claim_bytes, "input_kept": kept}
     try:
         return {"input": msgspec.Raw(letter.input_json())}
     except ContractError as error:

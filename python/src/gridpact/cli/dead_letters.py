@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import product
 
+from msgspec import UnsetType
+
 from gridpact.broker.bootstrap import connected_broker
 from gridpact.broker.port import Broker, Consumer, DeadLetter, MessageId
 from gridpact.contracts.channels import KINDS, LIMITS, QUEUE_ADDRESS, QUEUE_ENGINES
@@ -31,7 +33,9 @@ TOPICS: Mapping[str, str] = {
 }
 """The topics of the queue by the names that this command gives them."""
 
-_MOST = 10_000
+# More than a broker keeps of a topic, so that none is hidden: the oldest come first, and the newest
+# matter most.
+_ALL = 1_000_000
 _MOST_REPLAYED = 256
 
 
@@ -59,13 +63,21 @@ class Letter:
             return None
 
     @property
+    def claim_bytes(self) -> int | None:
+        """The size of an input that is kept with its task; None when it is in the body."""
+        headers = self.headers
+        if headers is None or isinstance(headers.claim_bytes, UnsetType):
+            return None
+        return int(headers.claim_bytes)
+
+    @property
     def cause(self) -> str:
         return self.letter.error or (
             f"delivered {self.letter.attempts} times and never acknowledged: who held it died"
         )
 
     def input_json(self) -> bytes:
-        """The input of the task as JSON. Raises ContractError with what is wrong with it."""
+        """The input in the body as JSON. Raises ContractError with what is wrong with it."""
         headers = build(ComputeTaskHeaders, dict(self.letter.properties))
         data = decompress(headers.encoding, self.letter.body, LIMITS.decoded_bytes)
         return to_json(decode(KINDS[headers.kind].input, data, LIMITS))
@@ -101,10 +113,10 @@ class DeadLetters:
         self._broker = broker
         self._delivery = delivery
 
-    async def all(self, topic: str | None, max_count: int = _MOST) -> list[Letter]:
+    async def all(self, topic: str | None, max_count: int | None = None) -> list[Letter]:
         """Those of a topic or of all, the newest first. Raises DeadLetterError."""
         topics = TOPICS if topic is None else [_topic_of(topic)]
-        found = await asyncio.gather(*(self._consumer(name).dead_letters(_MOST) for name in topics))
+        found = await asyncio.gather(*(self._consumer(name).dead_letters(_ALL) for name in topics))
         letters = [
             Letter(name, letter)
             for name, some in zip(topics, found, strict=True)
@@ -142,18 +154,24 @@ class DeadLetters:
         """
         new_tasks = await self._new_tasks([it.headers.task_id for it in letters if it.headers])
         outcomes: list[Replay] = []
+        submitted: dict[str, list[MessageId]] = {}
+        queued: dict[str, list[MessageId]] = {}
         for letter in letters:
-            consumer, message_id = self._consumer(letter.topic), letter.letter.message_id
             task_id = letter.headers.task_id if letter.headers else None
             new_task_id, refusal = new_tasks.get(task_id or "", ("", ""))
             if new_task_id:
-                await consumer.discard([message_id])
+                submitted.setdefault(letter.topic, []).append(letter.letter.message_id)
                 outcomes.append(Replay(letter.name, "submitted", task_id, new_task_id))
             elif refusal == "NOT_FOUND":
                 outcomes.append(Replay(letter.name, "left", task_id))
             else:
-                await consumer.replay([MessageId(message_id)])
+                queued.setdefault(letter.topic, []).append(letter.letter.message_id)
                 outcomes.append(Replay(letter.name, "queued", task_id))
+        # A broker may have to read all its dead letters to find one: once a topic, not once each.
+        for topic, message_ids in submitted.items():
+            await self._consumer(topic).discard(message_ids)
+        for topic, message_ids in queued.items():
+            await self._consumer(topic).replay(message_ids)
         return outcomes
 
     async def _new_tasks(self, task_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
