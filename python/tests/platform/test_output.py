@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import resource
+import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,8 +52,37 @@ def test_what_a_full_disk_does_not_take_is_counted(tmp_path: Path) -> None:
     log.write("after")
     log.write("later")
     log.close()
-    told = "(2 lines lost: the disk was full)"
+    told = f"(2 lines lost: {os.strerror(errno.EFBIG)})"
     assert path.read_text() == f"before\npar\n{told}\nafter\nlater\n"
+
+
+@pytest.mark.parametrize("hindered", ["x.log.1", "x.log.next"])
+def test_a_rotation_that_fails_is_tried_again(tmp_path: Path, hindered: str) -> None:
+    hindrance = tmp_path / hindered
+    (hindrance / "full").mkdir(parents=True)
+    path = tmp_path / "x.log"
+    log = LogFile(path, 10)
+    for line in ("first...", "second..", "third..."):
+        log.write(line)
+    (hindrance / "full").rmdir()
+    hindrance.rmdir()
+    log.write("fourth..")
+    log.close()
+    assert path.with_name("x.log.1").read_text() == "first...\n"
+    reason = os.strerror(errno.EISDIR)
+    assert path.read_text() == f"\n(2 lines lost: {reason})\nfourth..\n"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.log", "x.log.1"]
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = LogFile(folder / "x.log", 10)
+    log.write("first...")
+    shutil.rmtree(folder)
+    log.write("second..")
+    log.close()
+    assert (folder / "x.log").read_text() == "second..\n"
 
 
 def test_the_terminal_shows_whose_line_it_is() -> None:

@@ -30,6 +30,7 @@ class Watch:
     """Runs a table and tells when something has come about."""
 
     def __init__(self, *table: ProcessSpec) -> None:
+        self.unwritable = False
         self.lines: list[tuple[str, str]] = []
         self.said: list[str] = []
         self.history: list[tuple[str, str]] = []
@@ -67,10 +68,14 @@ class Watch:
     def _write(self, name: str, line: str) -> None:
         self.lines.append((name, line))
         self._happened.set()
+        if self.unwritable:
+            raise ValueError(line)
 
     def _say(self, text: str) -> None:
         self.said.append(text)
         self._happened.set()
+        if self.unwritable:
+            raise ValueError(text)
 
     def _changed(self) -> None:
         for record in self.supervisor.records():
@@ -253,3 +258,22 @@ async def test_a_process_that_says_it_is_broken_is_started_again(tmp_path: Path)
         exec sleep 1000"""
     async with watching(shell("a", script, fatal_line=re.compile("OutOfMemoryError"))) as watch:
         await watch.until(lambda: watch.now("a").restarts == 1 and watch.now("a").state == "ready")
+
+
+async def test_lines_that_cannot_be_written_keep_nothing_from_its_work(tmp_path: Path) -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: told.append(str(context["exception"]))
+    )
+    script = f"""echo hello; echo event=ready
+        if mkdir {tmp_path}/broken; then echo java.lang.OutOfMemoryError; fi
+        exec sleep 1000"""
+    async with watching(
+        shell("a", script, fatal_line=re.compile("OutOfMemoryError")), shell("b", SERVE)
+    ) as watch:
+        watch.unwritable = True
+        await watch.until(lambda: watch.now("a").restarts == 1 and watch.now("a").state == "ready")
+        await asyncio.wait_for(watch.ready.wait(), 20)
+        assert watch.now("b").restarts == 0
+        assert not watch.running.done()
+    assert {"hello", "event=ready", "java.lang.OutOfMemoryError", *watch.said} <= set(told)

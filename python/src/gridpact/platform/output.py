@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import TextIO
 
@@ -17,44 +19,66 @@ _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 class LogFile:
     """Appends lines to a file; past LOG_BYTES the file becomes ``.1`` and a fresh one begins.
 
-    What a full disk does not take is lost, and a line says how much as soon as there is room: a
-    platform must not end because nobody can write down what it does.
+    What cannot be written is lost, and a line says how much and why as soon as writing works
+    again: a platform must not end because nobody can write down what it does. Raises OSError
+    when the file cannot be opened at first, and never later.
     """
 
     def __init__(self, path: Path, limit: int = LOG_BYTES) -> None:
         self._path = path
         self._limit = limit
         self._lost_count = 0
-        self._open()
+        self._lost_because = ""
+        self._file: FileIO | None = self._open(path)
 
     def write(self, line: str) -> None:
-        content = line.encode() + b"\n"
+        content = line.encode(errors="backslashreplace") + b"\n"
         if self._lost_count:
             # The last one may have been written in part.
-            content = b"\n(%d lines lost: the disk was full)\n" % self._lost_count + content
+            lost = f"\n({self._lost_count} lines lost: {self._lost_because})\n"
+            content = lost.encode() + content
         try:
             self._append(content)
             self._lost_count = 0
-        except OSError:
+        except OSError as error:
             self._lost_count += 1
+            self._lost_because = error.strerror or str(error)
 
     def _append(self, content: bytes) -> None:
-        if self._size and self._size + len(content) > self._limit:
-            self.close()
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
-            self._open()
-        written = self._file.write(content)
-        self._size += written
-        if written < len(content):
-            raise OSError(errno.ENOSPC, "the disk is full")
+        if self._file is None:
+            self._file = self._open(self._path)
+        size = self._file.tell()
+        if size and size + len(content) > self._limit:
+            self._file = self._begin_afresh()
+        if self._file.write(content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-    def _open(self) -> None:
+    def _begin_afresh(self) -> FileIO:
+        """The next file, which has taken the place of this one; raises OSError."""
+        next_path = self._path.with_name(self._path.name + ".next")
+        # Before the old one is given up: when there is no room, there is still that one.
+        fresh = self._open(next_path)
+        try:
+            with suppress(FileNotFoundError):  # somebody removed it: then there is none to keep
+                self._path.replace(self._path.with_name(self._path.name + ".1"))
+            next_path.replace(self._path)
+        except OSError:
+            fresh.close()
+            # Whose file the open one is now is not known: the next line opens the right one.
+            self.close()
+            raise
+        self.close()
+        return fresh
+
+    def _open(self, path: Path) -> FileIO:
+        path.parent.mkdir(exist_ok=True)
         # Unbuffered: a line is in the file before the next one is read.
-        self._file = self._path.open("ab", buffering=0)
-        self._size = self._file.tell()
+        return path.open("ab", buffering=0)
 
 
 class Terminal:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import ParamSpec
 
 from gridpact.platform.error import PlatformError
 from gridpact.platform.state import Identity, ProcessRecord
@@ -31,6 +32,8 @@ LAST_LINES = 25
 
 _PROBE_INTERVAL_SECONDS = 0.05
 _READ_BYTES = 65536
+
+Arguments = ParamSpec("Arguments")
 
 READY_EVENT = re.compile(r"(^|\s)event=ready(\s|$)")
 
@@ -67,7 +70,8 @@ class Supervisor:
     """Keeps the processes of a table alive while ``run`` runs.
 
     ``write(process, line)`` gets every line the processes print, ``say(sentence)`` what the
-    supervisor has to tell; ``changed()`` is called after every change of ``records()``;
+    supervisor has to tell: when they raise, the loop's exception handler hears of it and nothing
+    else is affected. ``changed()`` is called after every change of ``records()``;
     ``end_orphans(pids)`` must end every child of this process but those.
     """
 
@@ -80,8 +84,8 @@ class Supervisor:
         changed: Callable[[], None],
         end_orphans: Callable[[Iterable[int]], None],
     ) -> None:
-        self._write = write
-        self._say = say
+        self._write = _harmless(write)
+        self._say = _harmless(say)
         self._changed = changed
         self._end_orphans = end_orphans
         self._kept = {spec.name: _Kept(spec) for spec in table}
@@ -338,11 +342,11 @@ class Life:
 
     def _take(self, line: str) -> None:
         self.last_lines.append(line)
-        self._write(line)
         if self._spec.ready_line.search(line):
             self._ready_line_seen.set()
         if self._spec.fatal_line and self._spec.fatal_line.search(line):
             self._process.kill()
+        self._write(line)
 
     def _drain(self) -> None:
         """Takes what is left in the pipe. A grandchild may still hold the other end."""
@@ -353,6 +357,20 @@ class Life:
         for line in self._rest.splitlines():
             self._take(line.decode(errors="replace"))
         os.close(self._reader)
+
+
+def _harmless(tell: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """The same, but nobody who tells something suffers from that it cannot be told."""
+
+    def telling(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            tell(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "a line could not be handed on", "exception": error}
+            )
+
+    return telling
 
 
 def describe_exit(code: int) -> str:
