@@ -196,6 +196,14 @@ async def test_what_is_not_ready_in_time_is_started_again(tmp_path: Path) -> Non
         assert watch.said == ["slow was not ready within 1 s; starting it again in 0.1 s"]
 
 
+async def test_a_slow_start_gets_twice_the_time_after_each_that_failed() -> None:
+    spec = shell("slow", "exec sleep 1000", ready_seconds=0.2, longest_ready_seconds=0.7)
+    async with watching(spec) as watch:
+        await watch.until(lambda: len(watch.said) == 4)
+        given = [words.split("within ")[1].split(" s;")[0] for words in watch.said]
+        assert given == ["0.2", "0.4", "0.7", "0.7"]
+
+
 async def test_waits_for_the_probe_after_the_line() -> None:
     answers = iter([False, False, True])
 

@@ -44,7 +44,8 @@ class ProcessSpec:
 
     A process starts when all in ``after`` are ready. It is ready when a line of its output
     matches ``ready_line`` and then ``probe``, if any, answers True; a ``one_shot`` is ready when
-    it has exited with 0.
+    it has exited with 0. It gets ``ready_seconds`` for that, and twice as long after each failed
+    start, up to ``longest_ready_seconds``, if given.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ProcessSpec:
     ready_line: re.Pattern[str] = READY_EVENT
     probe: Callable[[], Awaitable[bool]] | None = None
     ready_seconds: float = 60.0
+    longest_ready_seconds: float | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 6.0
     address: str | None = None
@@ -176,7 +178,7 @@ class Supervisor:
         kept.life = life
         self._change(kept, "starting")
         try:
-            await life.until_ready()
+            await life.until_ready(kept.ready_seconds())
             self._change(kept, "done" if kept.spec.one_shot else "ready")
             kept.ready.set()
             return await life.exit_code()
@@ -223,6 +225,14 @@ class _Kept:
     def backoff_seconds(self) -> float:
         doublings = min(self._deaths_in_a_row - 1, 16)
         return min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**doublings)
+
+    def ready_seconds(self) -> float:
+        """How long this start may take."""
+        seconds = self.spec.ready_seconds
+        longest = self.spec.longest_ready_seconds
+        return (
+            seconds if longest is None else min(longest, seconds * 2 ** min(self.failed_starts, 16))
+        )
 
     def record(self) -> ProcessRecord:
         return ProcessRecord(
@@ -272,13 +282,13 @@ class Life:
         self._loop.add_reader(self._reader, self._read)
         threading.Thread(target=self._wait, name=f"wait-{spec.name}", daemon=True).start()
 
-    async def until_ready(self) -> None:
+    async def until_ready(self, seconds: float) -> None:
         """Returns when the process is ready; raises NotReadyError when it will not be."""
         ready = asyncio.ensure_future(self._ready())
         try:
             await asyncio.wait(
                 {ready, self._exit},
-                timeout=self._spec.ready_seconds,
+                timeout=seconds,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if ready.done():
@@ -287,7 +297,7 @@ class Life:
         finally:
             ready.cancel()
         if not self._exit.done():
-            raise NotReadyError(f"was not ready within {self._spec.ready_seconds:.0f} s")
+            raise NotReadyError(f"was not ready within {seconds:g} s")
         if not (self._spec.one_shot and self._exit.result() == 0):
             raise NotReadyError(f"did not start: {describe_exit(self._exit.result())}")
 
@@ -365,7 +375,7 @@ def _harmless(tell: Callable[Arguments, None]) -> Callable[Arguments, None]:
     def telling(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
             tell(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "a line could not be handed on", "exception": error}
             )

@@ -223,8 +223,10 @@ def _compute_row(
         name=node.name,
         command=(*node.command, *arguments),
         environment={"GRIDPACT_COMPUTE_SECRET": secrets.compute_secret, **node.environment},
-        # Julia compiles its packages at the first start of all.
+        # Julia compiles its packages at the first start of all, and without a system image at
+        # each: what a busy machine takes longer for would otherwise begin anew for ever.
         ready_seconds=120.0,
+        longest_ready_seconds=960.0,
         address=str(address),
     )
 
