@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from gridpact.cli.__main__ import app
+from gridpact.platform.state import Identity, ProcessRecord, RunRecord, StateFolder
 
 ALL = "dispatch, power-flow, unit-commitment, replay, mpc-step, plan-check, probe"
 
@@ -53,6 +56,54 @@ def test_dead_letters_need_a_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert code == 1
     assert words.startswith("error no platform runs here: start one with `gridpact up`")
     assert "GRIDPACT_REDIS_URL is not set" in words
+
+
+@pytest.fixture(params=["nothing known yet", "starting", "stopping"])
+def unready(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A state folder that a platform holds which is not ready, and what is to be said of it."""
+    folder = StateFolder(tmp_path / "state")
+    folder.create()
+    lock = folder.lock()
+    assert lock is not None
+    mine = Identity(os.getpid(), 0.0)
+    states = {"redis": "ready", "migrate": "done", "api": "waiting", "compute-julia": "starting"}
+    processes = tuple(ProcessRecord(name, state, 0.0) for name, state in states.items())
+    if request.param == "nothing known yet":
+        words = "the platform here is starting: `gridpact status` shows how far it is"
+    else:
+        folder.write_run(RunRecord(request.param, mine, mine, 0.0, "redis", {}, processes))
+        words = {
+            "starting": "the platform here is starting (api, compute-julia not ready yet): "
+            "`gridpact status` shows how far it is",
+            "stopping": "the platform here is stopping: `gridpact status` shows what still runs",
+        }[request.param]
+    yield folder.path, words
+    os.close(lock)
+
+
+def test_a_platform_that_starts_is_told_from_none(
+    unready: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_dir, words = unready
+    monkeypatch.delenv("GRIDPACT_REDIS_URL", raising=False)
+    monkeypatch.delenv("GRIDPACT_URL", raising=False)
+    file = tmp_path / "input.json"
+    file.write_text("{}", encoding="utf-8")
+    where = ("--state-dir", str(state_dir))
+    assert said("run", str(file), *where) == (1, f"error {words}")
+    assert said("dead-letters", "list", *where) == (1, f"error {words}")
+    assert said("demo", *where) == (1, f"error {words}")
+
+
+def test_a_platform_that_starts_is_in_nobodys_way_to_another(
+    unready: tuple[Path, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "input.json"
+    file.write_text("{}", encoding="utf-8")
+    where = ("--url", "http://127.0.0.1:1", "--state-dir", str(unready[0]))
+    code, words = said("run", str(file), *where)
+    assert code == 1
+    assert "127.0.0.1:1" in words
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import msgspec
 
 from gridpact.cli.client import Client
 from gridpact.contracts.rest import Login
-from gridpact.platform.running import RunningPlatform, find_platform
+from gridpact.platform.running import NotReadyYetError, RunningPlatform, find_platform
 from gridpact.platform.state import write_private
 
 
@@ -33,8 +33,8 @@ class Access:
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Client]:
-        """A client that may call the API. Raises NoPlatformError."""
-        platform = None if self.url and self.token else find_platform(self.state_dir)
+        """A client that may call the API. Raises NoPlatformError and NotReadyYetError."""
+        platform = self._platform()
         if platform is not None:
             async with client_of(platform, self.url, self.token) as client:
                 yield client
@@ -46,6 +46,17 @@ class Access:
                 "no platform runs here: start one with `gridpact up`, "
                 "or name one with --url and --token"
             )
+
+    def _platform(self) -> RunningPlatform | None:
+        """The platform on the state folder, unless another one is meant."""
+        if self.url and self.token:
+            return None
+        try:
+            return find_platform(self.state_dir)
+        except NotReadyYetError:
+            if self.url:
+                return None
+            raise
 
 
 class _SavedSession(msgspec.Struct):

@@ -30,7 +30,7 @@ from gridpact.kit.errors import GridpactError
 from gridpact.kit.settings import QueueSettings, SettingsError, read_settings
 from gridpact.kit.violation import ContractError
 from gridpact.platform.error import PlatformError
-from gridpact.platform.running import find_platform
+from gridpact.platform.running import NotReadyYetError, find_platform
 
 FAILURE, USAGE = 1, 2
 # What is shown of a body: a year of series is nothing to look at.
@@ -226,12 +226,18 @@ def _with_letters(
 
 
 def _settings(state_dir: Path | None) -> QueueSettings:
-    platform = find_platform(state_dir)
+    not_ready: NotReadyYetError | None = None
+    try:
+        platform = find_platform(state_dir)
+    except NotReadyYetError as error:
+        platform, not_ready = None, error
     if platform is not None:
         return read_settings(QueueSettings, platform.environment)
     try:
         return read_settings(QueueSettings)
     except SettingsError as error:
+        if not_ready is not None:
+            raise not_ready from error
         raise SettingsError(
             "no platform runs here: start one with `gridpact up`, or name another one's queue "
             f"in the environment ({error})"

@@ -45,14 +45,35 @@ class RunningPlatform:
         return self.folder.read_run()
 
 
+class NotReadyYetError(PlatformError):
+    """A platform runs on the folder, but it is still starting, or already stopping."""
+
+
 def find_platform(state_dir: Path | None = None) -> RunningPlatform | None:
-    """The platform that runs on the folder and is ready; None when there is none."""
+    """The platform that runs on the folder; None when there is none.
+
+    Raises NotReadyYetError while it starts or stops.
+    """
     folder = StateFolder(state_dir or default_state_dir())
     record = folder.read_run()
-    if record is None or record.state != "ready" or not folder.is_locked():
+    if not folder.is_locked():
         return None
+    if record is None or record.state != "ready":
+        raise NotReadyYetError(_why_not_ready(record))
     addresses = {name: Address.parse(text) for name, text in record.addresses.items()}
     return RunningPlatform(folder, folder.secrets(), addresses, record.broker)
+
+
+def _why_not_ready(record: RunRecord | None) -> str:
+    if record is not None and record.state == "stopping":
+        return "the platform here is stopping: `gridpact status` shows what still runs"
+    waiting = [
+        process.name
+        for process in (record.processes if record else ())
+        if process.state not in ("ready", "done")
+    ]
+    missing = f" ({', '.join(waiting)} not ready yet)" if waiting else ""
+    return f"the platform here is starting{missing}: `gridpact status` shows how far it is"
 
 
 @asynccontextmanager
