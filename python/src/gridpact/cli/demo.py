@@ -98,7 +98,9 @@ async def demonstrate(
         write_private(file, msgspec.json.format(msgspec.json.encode(record)))
         output.print(f"measured: {file}", soft_wrap=True)
         output.print(
-            f"API documentation while `gridpact up` runs: {platform.api_url}/docs", soft_wrap=True
+            "API documentation: `gridpact status` tells its address while `gridpact up` runs",
+            highlight=False,
+            soft_wrap=True,
         )
 
 
