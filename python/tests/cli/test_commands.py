@@ -41,6 +41,39 @@ def test_an_unknown_zone_is_named_without_more_quotes(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("up", "--broker", "kafka"), "'--broker': 'kafka' is not one of 'redis', 'rocketmq'."),
+        (("up", "--engine", "c"), "'--engine': 'c' is not one of 'julia', 'python', 'all'."),
+        (("run", "x.json", "--engine", "c"), "'--engine': 'c' is not one of"),
+    ],
+)
+def test_a_choice_that_is_none_is_told_from_those_there_are(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    code, told = said(*arguments)
+    assert code == 2
+    assert f"Invalid value for {words}" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"# Read me", "invalid character (byte 0)"),
+        (b"{", "Input data was truncated"),
+        (b'"\xff"', "'utf-8' codec can't decode byte 0xff"),
+        (b"[" * 100_000, "maximum recursion depth exceeded"),
+    ],
+)
+def test_what_is_no_json_is_said_once(tmp_path: Path, content: bytes, why: str) -> None:
+    file = tmp_path / "x"
+    file.write_bytes(content)
+    code, words = said("run", str(file))
+    assert code == 2
+    assert f"x: this is no JSON: {why}" in " ".join(words.split())
+
+
 def test_an_input_of_another_kind_needs_its_kind(tmp_path: Path) -> None:
     file = tmp_path / "network.json"
     file.write_text(json.dumps({"network": {}}), encoding="utf-8")

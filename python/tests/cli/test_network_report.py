@@ -46,7 +46,7 @@ def test_slots_that_diverge_and_limits_that_break_are_named() -> None:
 def test_a_plan_shows_who_is_to_blame() -> None:
     result = plan_check(build(PlanCheckInput, village()), silent)
     text = shown(plan_check_report(PlanCheckResult.model_validate_json(to_json(result))))
-    assert "limits break in 1 slots, in 0 of them without the plan too" in text
+    assert "limits break in 1 slot, in 0 of them without the plan too" in text
     rows = text.split("because of")[1].split("converged")[0]
     assert "Battery" in rows
     assert "Solar park" not in rows  # it helps

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console, RenderableType
+from typer.core import TyperGroup
 
 from gridpact.cli.access import Access, NoPlatformError
 from gridpact.cli.client import ApiError, UnreachableError
@@ -78,8 +79,21 @@ BrokerSelection = Annotated[
     Broker, typer.Option(help="What carries the tasks; rocketmq needs scripts/setup-rocketmq.")
 ]
 
+
+class _Commands(TyperGroup):
+    """Says of a wrong option what is wrong, without the name of the exception that found it."""
+
+    def invoke(self, ctx: Any) -> Any:  # typer names the type in private only
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
     name="gridpact",
+    cls=_Commands,
     help="Plans, simulates and controls energy sites, and computes their networks.",
     no_args_is_help=True,
     add_completion=False,

@@ -52,10 +52,11 @@ def power_flow_report(result: PowerFlowResult) -> RenderableType:
 
 def plan_check_report(result: PlanCheckResult) -> RenderableType:
     """The verdict on a plan, the assets to blame, and the power flow with it."""
+    broken = result.violated_slot_count
     verdict = (
         "[bold green]the network carries the plan[/]"
         if result.within_limits
-        else f"[bold red]limits break in {result.violated_slot_count} slots[/], "
+        else f"[bold red]limits break in {broken} {'slot' if broken == 1 else 'slots'}[/], "
         f"in {result.violated_without_plan_slot_count} of them without the plan too"
     )
     table = _table("slot", "where", "value", "without plan", "because of")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gridpact.cli.client import Client, TaskUpdate
+from gridpact.cli.words import no_json
 from gridpact.contracts import rest
 from gridpact.contracts.rest import Task, TaskFailure, TaskKind, TaskProgress
 
@@ -51,8 +52,8 @@ def submission_of(
     """
     try:
         content = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        raise InputError(f"this is no JSON: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(no_json("this", error)) from error
     if not isinstance(content, dict):
         raise InputError("a JSON object is wanted: the input of a task, or a whole submission")
     given = cast("dict[str, object]", content)

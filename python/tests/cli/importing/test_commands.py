@@ -39,7 +39,8 @@ def test_writes_to_the_file_that_is_named(case: Path, tmp_path: Path) -> None:
     ("format_", "text", "words"),
     [
         ("matpower", CASE.replace("\t20\t2\t50", "\t20\t2\tx"), "row 2: PD must be a number"),
-        ("pandapower", "{", "this is no JSON"),
+        ("pandapower", "{", "this is no JSON: Input data was truncated"),
+        ("pandapower", "x", "this is no JSON: invalid character (byte 0)"),
         ("matpower", "\udcff", "can't decode"),
     ],
 )

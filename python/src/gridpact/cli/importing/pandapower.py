@@ -19,6 +19,7 @@ import msgspec
 
 from gridpact.cli.importing.error import ImportFileError
 from gridpact.cli.importing.network import Draft
+from gridpact.cli.words import no_json
 
 ELEMENTS = {
     *("bus", "line", "trafo", "trafo3w", "impedance", "switch", "dcline"),
@@ -766,7 +767,7 @@ def members_of(text: bytes) -> Mapping[str, Any]:
     try:
         content = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise ImportFileError(f"this is no JSON: {error}") from error
+        raise ImportFileError(no_json("this", error)) from error
     members = content.get("_object") if isinstance(content, dict) else None
     if not isinstance(members, dict) or content.get("_class") != "pandapowerNet":
         raise ImportFileError("this is no network in the form of pandapower.to_json (2.0 or later)")
@@ -790,7 +791,7 @@ def _rows(table: str, member: Mapping[str, Any]) -> Iterator[Row]:
         try:
             content = msgspec.json.decode(content)
         except msgspec.DecodeError as error:
-            raise ImportFileError(f"{table}: the table is no JSON: {error}") from error
+            raise ImportFileError(f"{table}: {no_json('the table', error)}") from error
     try:
         columns, index, data = (content[part] for part in ("columns", "index", "data"))
         for its_index, values in zip(index, data, strict=True):
