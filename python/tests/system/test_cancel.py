@@ -42,18 +42,22 @@ async def test_running_task_takes_its_worker_with_it(
     await platform.until_queue_is_empty()
 
 
-async def test_queued_task_ends_at_once(
+async def test_task_that_no_worker_has_taken_ends_at_once(
     platform: PlatformUnderTest, client: Client, engine: str
 ) -> None:
     async with platform.watched() as watch:
         running = await submit(client, LONG_PROBE | {"engine": engine})
-        await watch.until(running, "RUNNING")
-        queued = await submit(client, LONG_PROBE | {"engine": engine})
-        assert (await client.cancel(queued)).state == "CANCELLED"
+        await watch.until_at_work(running)
+        waiting = await submit(client, LONG_PROBE | {"engine": engine})
+        await client.cancel(waiting)
+        await watch.until(waiting, "CANCELLED")
+        assert watch.states[running][-1] == "RUNNING"
         await client.cancel(running)
         await watch.until(running, "CANCELLED")
-    (stored,) = await platform.stored([queued])
-    assert (stored.state, stored.attempt_count) == ("CANCELLED", 0)
+    (stored,) = await platform.stored([waiting])
+    assert (stored.state, stored.has_result) == ("CANCELLED", False)
+    # One of a kind that was quick so far may have been sent to the node in advance.
+    assert stored.attempt_count <= 1
     await platform.until_queue_is_empty()
 
 
