@@ -160,13 +160,15 @@ class Interaction:
 
 def interactions(engine: str) -> list[Interaction]:
     probe = [HELLO, task("probe", {"hold_ms": 0, "result_bytes": 0})]
+    # What is done at once needs no `accepted`.
+    slow = [HELLO, task("probe", {"hold_ms": 1_000, "result_bytes": 0})]
     held = [HELLO, task("probe", {"hold_ms": 600_000, "result_bytes": 0})]
     too_full = {"field": "batteries[0].final_energy_kwh", "rule": "at-most"}
     probed = {"held_ms": match.number(0.5), "padding": ""}
     return [
         Interaction("welcome", [HELLO], welcome(engine), None),
         Interaction("heartbeat", [HELLO], heartbeat(), None),
-        Interaction("accepted", probe, {"type": "accepted", **ATTEMPT}, ACCEPTED),
+        Interaction("accepted", slow, {"type": "accepted", **ATTEMPT}, ACCEPTED),
         Interaction("result of a probe", probe, result(probed), succeeded(probed)),
         Interaction(
             "result of a dispatch",

@@ -165,11 +165,14 @@ def welcome() -> Iterator[Vector]:
         "engine_version": "0.1.0",
         "kinds": ["dispatch", "probe"],
         "capacity": 2,
+        "queue": 64,
         "heartbeat_interval_ms": 5000,
         "proof": "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4",
     }
     yield accept("valid", message)
     yield from malformations(message)
+    yield accept("without-queue", without(message, "queue"), {**message, "queue": 0})
+    yield refuse("queue-negative", {**message, "queue": -1}, "queue:minimum")
     yield accept("kind-of-the-future", {**message, "kinds": ["quantum-dispatch"]})
     yield refuse("engine-unknown", {**message, "engine": "fortran"}, "engine:enum")
     yield refuse("no-kinds", {**message, "kinds": []}, "kinds:min-items")
@@ -283,11 +286,13 @@ def cancel() -> Iterator[Vector]:
 
 
 def heartbeat() -> Iterator[Vector]:
-    message = {"type": "heartbeat", "sequence": 12, "busy": 1}
+    message = {"type": "heartbeat", "sequence": 12, "busy": 2, "others": 1}
     yield accept("valid", message)
     yield from malformations(message)
     yield accept("without-busy", without(message, "busy"))
-    wide = b"\x83" + entries(message).replace(
+    yield accept("without-others", without(message, "others"), {**message, "others": 0})
+    yield refuse("others-negative", {**message, "others": -1}, "others:minimum")
+    wide = b"\x84" + entries(message).replace(
         b"\xa8sequence\x0c", b"\xa8sequence\xd3" + struct.pack(">q", 12)
     )
     yield accept_bytes("integer-in-eight-bytes", wide, message)
