@@ -9,7 +9,7 @@ import platform
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -18,20 +18,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import PEER_PYTHON, RESULTS, commit, load, machine
-from bench.process import SideError
-from bench.queue.systems import System, celery, gridpact, settled, taskiq
+from bench.machine import RESULTS, commit, load, machine
+from bench.process import Side, SideError
+from bench.queue.systems import SYSTEMS, Start, Stored, System, settled
 from gridpact.platform.error import PlatformError
 
-NAMES = ("gridpact-redis", "gridpact-rocketmq", "celery", "taskiq")
-# So many tasks run before anything is timed: caches, connections, prepared statements.
-WARM_UP = 500
+# So many tasks run after each start before anything is timed: connections, caches, prepared
+# statements, and RocketMQ's virtual machine, which compiles what it runs often.
+WARM_UP_BURST = 2000
+WARM_UP_PACED = 50
 
 
 def main() -> int:
     arguments = _arguments()
-    report = asyncio.run(_measured(arguments))
-    whole = arguments.systems == ",".join(NAMES) and not report["missing"]
+    report = asyncio.run(measured(arguments))
+    whole = arguments.systems == ",".join(SYSTEMS) and not report["missing"]
     name = "queue.json" if whole else "queue-partial.json"
     output = arguments.output or RESULTS / name
     output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -42,7 +43,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-queue", description=__doc__)
-    parser.add_argument("--systems", default=",".join(NAMES), help="default: %(default)s")
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help="default: %(default)s")
     parser.add_argument("--tasks", type=int, default=10_000, help="of a burst (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--paced", type=int, default=300, help="of a round (%(default)s)")
@@ -53,10 +54,30 @@ def _arguments() -> argparse.Namespace:
         help="default: bench/results/queue.json, or queue-partial.json where a system is missing",
     )
     arguments = parser.parse_args()
-    unknown = set(arguments.systems.split(",")) - set(NAMES)
+    unknown = set(arguments.systems.split(",")) - set(SYSTEMS)
     if unknown:
-        parser.error(f"no system {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+        parser.error(f"no system {', '.join(sorted(unknown))}; there are {', '.join(SYSTEMS)}")
     return arguments
+
+
+@dataclass(slots=True)
+class Books:
+    """The tasks of one start of a system, those that warmed it up included."""
+
+    submitted: int = 0
+    lost: int = 0
+    doubled: int = 0
+
+    def count(self, submitted: int, outcome: Mapping[str, Any]) -> None:
+        """Adds what the client saw."""
+        self.submitted += submitted
+        self.lost += outcome["lost"]
+        self.doubled += outcome["doubled"]
+
+    def compare(self, stored: Stored) -> None:
+        """Sets what the client saw against what the system has stored."""
+        self.lost = max(self.lost, self.submitted - stored.succeeded)
+        self.doubled += stored.repeated + abs(stored.submitted - self.submitted)
 
 
 @dataclass(slots=True)
@@ -67,9 +88,7 @@ class Figures:
     ms: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
     cpu_s: dict[str, float] = field(default_factory=dict[str, float])
     burst_count: int = 0
-    submitted: int = 0
-    lost: int = 0
-    doubled: int = 0
+    books: list[Books] = field(default_factory=list[Books])
 
     def as_json(self, rate: float) -> dict[str, Any]:
         us = {name: seconds * 1e6 / self.burst_count for name, seconds in self.cpu_s.items()}
@@ -80,34 +99,41 @@ class Figures:
             **entries.pop("client"),
             "paced_per_s": rate,
             **{f"entering_by_{name}": one for name, one in entries.items()},
-            "submitted": self.submitted,
-            "lost": self.lost,
-            "doubled": self.doubled,
+            "submitted": sum(each.submitted for each in self.books),
+            "lost": sum(each.lost for each in self.books),
+            "doubled": sum(each.doubled for each in self.books),
             "cpu_us_per_task": {name: round(each, 1) for name, each in us.items()}
             | {"all": round(sum(us.values()), 1)},
         }
 
 
-async def _measured(arguments: argparse.Namespace) -> dict[str, Any]:
+async def measured(
+    arguments: argparse.Namespace, systems: Mapping[str, Start] = SYSTEMS
+) -> dict[str, Any]:
+    """The report. Each system is alone while it is measured: it starts for its turn, with empty
+    stores, and stops after it. Each round begins with another system, so that slow changes of the
+    machine hit all alike. A system that does not start, even once, is left out and ``missing``."""
     began = time.monotonic()
     on = machine()
+    names = arguments.systems.split(",")
+    figures = {name: Figures() for name in names}
+    versions: dict[str, str] = {"gridpact": commit(), "python": platform.python_version()}
     missing: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="gridpact-bench-") as folder:
-        async with AsyncExitStack() as stack:
-            systems = await _started(arguments.systems.split(","), Path(folder), stack, missing)
-            figures = {system.name: Figures() for system in systems}
-            for system in systems:
-                _warm_up(system, figures[system.name])
-            for number in range(arguments.rounds):
-                turned = systems[number % len(systems) :] + systems[: number % len(systems)]
-                for system in turned:
-                    _round(system, figures[system.name], arguments)
-                    print(f"round {number + 1}, {system.name}: load {load()}", flush=True)
-            for system in systems:
-                _check_books(system, figures[system.name])
-            versions: dict[str, str] = {"gridpact": commit(), "python": platform.python_version()}
-            for system in systems:
-                versions |= system.client.ask("versions")
+    for number in range(arguments.rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            if name not in figures:
+                continue
+            try:
+                with tempfile.TemporaryDirectory(prefix="gridpact-bench-") as folder:
+                    async with systems[name](Path(folder)) as system:
+                        _turn(system, figures[name], arguments)
+                        versions |= system.client.ask("versions")
+            except PlatformError as error:
+                del figures[name]
+                missing.append(f"{name}: {error}")
+            else:
+                print(f"round {number + 1}, {name}: load {load()}", flush=True)
     on |= {"load_at_end": load(), "seconds": round(time.monotonic() - began)}
     return {
         "machine": on,
@@ -120,7 +146,7 @@ async def _measured(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _as_typed(arguments: argparse.Namespace) -> str:
-    usual = {"systems": ",".join(NAMES), "tasks": 10_000, "rounds": 3, "paced": 300, "rate": 50.0}
+    usual = {"systems": ",".join(SYSTEMS), "tasks": 10_000, "rounds": 3, "paced": 300, "rate": 50.0}
     words = [
         f"--{name} {getattr(arguments, name)}"
         for name, value in usual.items()
@@ -129,63 +155,41 @@ def _as_typed(arguments: argparse.Namespace) -> str:
     return f" ARGS='{' '.join(words)}'" if words else ""
 
 
-async def _started(
-    names: list[str], folder: Path, stack: AsyncExitStack, missing: list[str]
-) -> list[System]:
-    systems: list[System] = []
-    for name in names:
-        try:
-            match name:
-                case "gridpact-redis":
-                    systems.append(await stack.enter_async_context(gridpact("redis", folder)))
-                case "gridpact-rocketmq":
-                    systems.append(await stack.enter_async_context(gridpact("rocketmq", folder)))
-                case _ if not PEER_PYTHON.exists():
-                    missing.append(f"{name}: bench/.venv is not here (scripts/setup-bench)")
-                case "celery":
-                    systems.append(stack.enter_context(celery(folder)))
-                case _:
-                    systems.append(stack.enter_context(taskiq(folder)))
-        except PlatformError as error:
-            missing.append(f"{name}: {error}")
-    return systems
-
-
-def _warm_up(system: System, figures: Figures) -> None:
-    for words in (("burst", str(WARM_UP)), ("paced", "20", "50")):
-        for client in (system.client, *system.other_clients.values()):
-            _count(figures, int(words[1]), client.ask(*words))
-
-
-def _round(system: System, figures: Figures, arguments: argparse.Namespace) -> None:
+def _turn(system: System, figures: Figures, arguments: argparse.Namespace) -> None:
+    """Warms the system up, measures it, and checks its books."""
+    books = Books()
+    entries = {"client": system.client, **system.other_clients}
+    _burst(system, books, WARM_UP_BURST)
+    for client in entries.values():
+        _paced(client, books, WARM_UP_PACED, arguments.rate)
     settled()
     before = system.cpu_s()
-    outcome = system.client.ask("burst", str(arguments.tasks))
+    figures.rates.append(_burst(system, books, arguments.tasks))
     settled()
     for name, seconds in system.cpu_s().items():
         used = seconds - before.get(name, 0.0)
         figures.cpu_s[name] = figures.cpu_s.get(name, 0.0) + used
     figures.burst_count += arguments.tasks
-    figures.rates.append((arguments.tasks - outcome["lost"]) / outcome["seconds"])
-    _count(figures, arguments.tasks, outcome)
-    for entry, client in {"client": system.client, **system.other_clients}.items():
-        outcome = client.ask("paced", str(arguments.paced), str(arguments.rate))
-        figures.ms.setdefault(entry, []).extend(outcome["ms"])
-        _count(figures, arguments.paced, outcome)
-
-
-def _count(figures: Figures, submitted: int, outcome: dict[str, Any]) -> None:
-    figures.submitted += submitted
-    figures.lost += outcome["lost"]
-    figures.doubled += outcome["doubled"]
-
-
-def _check_books(system: System, figures: Figures) -> None:
-    """What the client saw, against what the system has stored."""
+    for entry, client in entries.items():
+        ms = _paced(client, books, arguments.paced, arguments.rate)
+        figures.ms.setdefault(entry, []).extend(ms)
     stored = system.stored()
     if stored is not None:
-        figures.lost = max(figures.lost, figures.submitted - stored.succeeded)
-        figures.doubled += stored.repeated + abs(stored.submitted - figures.submitted)
+        books.compare(stored)
+    figures.books.append(books)
+
+
+def _burst(system: System, books: Books, count: int) -> float:
+    """Results a second."""
+    outcome = system.client.ask("burst", str(count))
+    books.count(count, outcome)
+    return (count - outcome["lost"]) / outcome["seconds"]
+
+
+def _paced(client: Side, books: Books, count: int, rate: float) -> list[float]:
+    outcome = client.ask("paced", str(count), str(rate))
+    books.count(count, outcome)
+    return outcome["ms"]
 
 
 def _percentiles(ms: list[float]) -> dict[str, float]:

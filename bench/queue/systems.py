@@ -1,4 +1,8 @@
-"""The systems that are compared, each with a Redis of its own, one worker, and a client."""
+"""The systems that are compared, each with a Redis of its own, one worker, and a client.
+
+Each starts with empty stores in a folder, and runs for the length of a block. Entering the block
+raises PlatformError where something that the system needs is missing.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -19,6 +24,7 @@ import psycopg
 from bench.machine import PEER_PYTHON, ROOT
 from bench.process import Side
 from gridpact.kit.settings import Address
+from gridpact.platform.error import PlatformError
 from gridpact.platform.lineage import dies_with_parent
 from gridpact.platform.options import Broker, PlatformOptions
 from gridpact.platform.redis import prepare_redis, redis_url
@@ -79,8 +85,7 @@ class System:
 @asynccontextmanager
 async def gridpact(broker: Broker, folder: Path) -> AsyncIterator[System]:
     """The whole platform as `gridpact up` starts it, with one worker on the Python node alone."""
-    state_dir = folder / f"gridpact-{broker}"
-    options = PlatformOptions(state_dir=state_dir, broker=broker, engine="python", workers=1)
+    options = PlatformOptions(state_dir=folder, broker=broker, engine="python", workers=1)
     async with running_platform(options) as platform:
         record = platform.record()
         assert record is not None
@@ -104,8 +109,8 @@ async def gridpact(broker: Broker, folder: Path) -> AsyncIterator[System]:
             rest.stop()
 
 
-@contextmanager
-def celery(folder: Path) -> Iterator[System]:
+@asynccontextmanager
+async def celery(folder: Path) -> AsyncIterator[System]:
     module = "bench.queue.peers.celery_app"
     # Without what only several workers need.
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -114,16 +119,29 @@ def celery(folder: Path) -> Iterator[System]:
         yield system
 
 
-@contextmanager
-def taskiq(folder: Path) -> Iterator[System]:
+@asynccontextmanager
+async def taskiq(folder: Path) -> AsyncIterator[System]:
     module = "bench.queue.peers.taskiq_app"
     worker = ("-m", "taskiq", "worker", f"{module}:broker", "--workers=1", "--log-level=WARNING")
     with _peer("taskiq", folder, module, worker) as system:
         yield system
 
 
+# How a system starts, its stores in the folder.
+Start = Callable[[Path], AbstractAsyncContextManager[System]]
+
+SYSTEMS: Mapping[str, Start] = {
+    "gridpact-redis": partial(gridpact, "redis"),
+    "gridpact-rocketmq": partial(gridpact, "rocketmq"),
+    "celery": celery,
+    "taskiq": taskiq,
+}
+
+
 @contextmanager
 def _peer(name: str, folder: Path, module: str, worker: Sequence[str]) -> Iterator[System]:
+    if not PEER_PYTHON.exists():
+        raise PlatformError("bench/.venv is not here (scripts/setup-bench)")
     address, password = _free_address(), secrets.token_hex(16)
     environment = {"PYTHONPATH": str(ROOT), "BENCH_REDIS_URL": redis_url(address, password)}
     python = str(PEER_PYTHON)
@@ -184,5 +202,5 @@ def _own_cpu_s(process: psutil.Process) -> float:
 
 
 def settled(seconds: float = 0.5) -> None:
-    """Lets what a round has left to do (acknowledging, deleting) be done before the next."""
+    """Lets what a system has left to do (acknowledging, deleting) be done."""
     time.sleep(seconds)
