@@ -112,10 +112,11 @@ async def gridpact(broker: Broker, folder: Path) -> AsyncIterator[System]:
 @asynccontextmanager
 async def celery(folder: Path) -> AsyncIterator[System]:
     module = "bench.queue.peers.celery_app"
-    # Without what only several workers need.
-    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    worker = ("-m", "celery", "-A", module, "worker", "--concurrency=1", "--loglevel=WARNING")
-    with _peer("celery", folder, module, (*worker, *quiet)) as system:
+    # Without what only several workers need. `solo` computes in the process that receives: with
+    # one worker the fastest pool.
+    alone = ("--pool=solo", "--without-gossip", "--without-mingle", "--without-heartbeat")
+    worker = ("-m", "celery", "-A", module, "worker", "--loglevel=WARNING", *alone)
+    with _peer("celery", folder, module, worker) as system:
         yield system
 
 
