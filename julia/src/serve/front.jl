@@ -154,8 +154,8 @@ function greet(session::Session, hello::Hello)
     log_event(:info, "bridge-connected"; bridge = hello.bridge_id)
     deliver(session, pack(Welcome(contract_version = CONTRACT_VERSION, node_id = node.id,
         engine = ENGINE, engine_version = ENGINE_VERSION, kinds = computed_kinds(),
-        capacity = node.pool.capacity, heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS,
-        proof = proof(node.secret, hello.nonce))))
+        capacity = node.pool.capacity, queue = node.pool.queue,
+        heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS, proof = proof(node.secret, hello.nonce))))
     session.told_others = 0
     others_count(session) == 0 || beat(session)
 end
@@ -163,8 +163,10 @@ end
 function beat(session::Session)
     session.sequence += 1
     session.told_others = others_count(session)
-    deliver(session, pack(Heartbeat(sequence = session.sequence,
-        busy = busy_count(session.node.pool), others = session.told_others)))
+    pool = session.node.pool
+    # With orphans at the workers and others at the spare there are more.
+    busy = min(busy_count(pool), pool.capacity)
+    deliver(session, pack(Heartbeat(sequence = session.sequence, busy = busy, others = session.told_others)))
 end
 
 "Let the other bridges know soon that this one uses more or fewer workers; not of every change."
@@ -191,8 +193,8 @@ function handle(session::Session, task::TaskMessage, payload)
         job -> (delete!(session.jobs, key); tell_others(session)); affinity_key = task.affinity_key)
     if !knows_kind(task.kind)
         deliver(session, pack(error_message(unknown_kind(task.kind), task)))
-    elseif live_jobs(node) >= node.pool.capacity
-        busy = ContractError("NODE_BUSY", "", "all $(node.pool.capacity) workers are taken")
+    elseif live_jobs(node) >= node.pool.capacity + node.pool.queue
+        busy = ContractError("NODE_BUSY", "", "this node has all the tasks that it takes")
         deliver(session, pack(error_message(busy, task)))
     else
         session.jobs[key] = job
@@ -210,15 +212,20 @@ end
 "Jobs whose bridge is still there. Orphans give way, so they do not count."
 live_jobs(node::Node) = mapreduce(session -> length(session.jobs), +, node.sessions; init = 0)
 
-"Of them, those of other bridges."
-others_count(session::Session) = live_jobs(session.node) - length(session.jobs)
+"How many workers they take for other bridges; the rest of them waits for one."
+others_count(session::Session) =
+    min(live_jobs(session.node) - length(session.jobs), session.node.pool.capacity)
 
 "The bridge has gone: nobody will take these results."
 function abandon(session::Session)
     tell_others(session)
     jobs, pool = collect(values(session.jobs)), session.node.pool
     isempty(jobs) && return nothing
-    foreach(job -> job.worker === nothing && stop!(pool, job), jobs)
+    for job in jobs
+        job.is_orphan = true
+        job.worker === nothing && stop!(pool, job)
+    end
+    hand_out!(pool)
     Timer(ORPHAN_GRACE_S) do _
         foreach(job -> stop!(pool, job), values(session.jobs) |> collect)
     end

@@ -1,4 +1,5 @@
-# The worker processes: as many at work as the node announces, one more warmed up in reserve.
+# The worker processes: as many at work as the node announces, one more warmed up in reserve, and the jobs
+# that wait for them.
 
 "One attempt at a task, from its arrival until its end."
 mutable struct Job
@@ -10,10 +11,12 @@ mutable struct Job
     affinity_key::Union{String,Nothing}  # of the model it builds on
     worker::Any                          # the Worker at work on it, or nothing
     deadline::Union{Timer,Nothing}
+    accepting::Union{Timer,Nothing}      # while it is at a worker, and the bridge has not been told so
+    is_orphan::Bool                      # its bridge has gone
     is_over::Bool
 end
 Job(task_id, fencing_token, payload, deliver, ended; affinity_key = nothing) =
-    Job(task_id, fencing_token, payload, deliver, ended, affinity_key, nothing, nothing, false)
+    Job(task_id, fencing_token, payload, deliver, ended, affinity_key, nothing, nothing, nothing, false, false)
 
 mutable struct Worker
     id::Int
@@ -29,12 +32,13 @@ Worker(id, process) = Worker(id, process, nothing, nothing, false, String[])
     Pool(capacity; memory_mib)
 
 Starts `capacity` workers and then the spare. `assign!(pool, job)` hands a job to a ready worker, or
-keeps it until one is ready; nobody may have more than `capacity` jobs in the pool. `stop!(pool, job)`
-ends a job by killing its worker, whose place the spare takes at once. A job whose worker uses more than
-`memory_mib` ends so, too.
+keeps it until one is ready: first come, first served. Besides those at work, `queue` jobs may be in the
+pool. `stop!(pool, job)` ends a job by killing its worker, whose place the spare takes at once. A job
+whose worker uses more than `memory_mib` ends so, too.
 """
 mutable struct Pool
     capacity::Int
+    queue::Int
     command::Cmd
     memory_mib::Int                      # that a worker may use
     folder::String                       # private to this user; holds the socket
@@ -52,10 +56,18 @@ end
 
 const LONGEST_RESTART_DELAY_S = 30.0
 
+# A worker that is through with a task at once has the next ones at hand.
+const QUEUE_OF_WORKER = 128
+const MOST_QUEUED = 1024
+
+"That the answer will come need not be said of one that comes at once."
+const ACCEPTED_S = 0.01
+
 function Pool(capacity::Int; command::Cmd = worker_command(), memory_mib::Int = worker_memory_mib(capacity))
     folder = mktempdir(runtime_folder(); prefix = "compute-", cleanup = false)
-    pool = Pool(capacity, command, memory_mib, folder, listen(joinpath(folder, "front")), Dict{Int,Worker}(),
-        Worker[], Job[], 1, 0.0, capacity, Condition(), nothing, false)
+    pool = Pool(capacity, min(QUEUE_OF_WORKER * capacity, MOST_QUEUED), command, memory_mib, folder,
+        listen(joinpath(folder, "front")), Dict{Int,Worker}(), Worker[], Job[], 1, 0.0, capacity, Condition(),
+        nothing, false)
     pool.memory_watch = Timer(_ -> watch_memory(pool), MEMORY_CHECK_INTERVAL_S;
         interval = MEMORY_CHECK_INTERVAL_S)
     in_background(() -> greet_workers(pool), "greet-workers")
@@ -154,6 +166,7 @@ end
 "A worker said something about its job."
 function heard(pool::Pool, worker::Worker, tag::UInt8, payload::Vector{UInt8})
     job = worker.job
+    tag == PROGRESS && accept!(job)
     job.deliver(payload)
     tag == PROGRESS && return nothing
     worker.job = nothing
@@ -163,11 +176,8 @@ end
 
 "The worker is free: it takes what waits, or stands by."
 function release(pool::Pool, worker::Worker)
-    if isempty(pool.waiting)
-        push!(pool.idle, worker)
-    else
-        give!(pool, worker, popfirst!(pool.waiting))
-    end
+    push!(pool.idle, worker)
+    hand_out!(pool)
     notify(pool.ready_changed)
     return nothing
 end
@@ -186,6 +196,7 @@ function lost(pool::Pool, worker::Worker)
         fail(job, no_memory ? out_of_memory(pool.memory_mib) :
             ContractError("WORKER_LOST", "", "the worker died while it computed"))
     end
+    hand_out!(pool)
     if worker.link === nothing && !worker.given_up
         # It never became ready; the next one probably will not either.
         pool.restart_delay_s = clamp(2 * pool.restart_delay_s, 1.0, LONGEST_RESTART_DELAY_S)
@@ -222,18 +233,33 @@ function give_up(pool::Pool, worker::Worker)
     worker.job = nothing
     process_running(worker.process) && kill(worker.process, SIGNAL_KILL)
     forget(pool, worker)
+    hand_out!(pool)
     in_background(() -> restock(pool), "restock")
     return nothing
 end
 
 # ---------------------------------------------------------------------------- the life of a job
 
-"Take on a job. The caller has made sure that fewer than `capacity` are in the pool."
+"Take on a job, to end within `remaining_ms`. The caller has made sure that there is room for it."
 function assign!(pool::Pool, job::Job, remaining_ms::Int)
     job.deadline = Timer(_ -> expire(pool, job, remaining_ms), remaining_ms / 1000)
-    isempty(pool.idle) ? push!(pool.waiting, job) : give!(pool, choose!(pool, job.affinity_key), job)
+    push!(pool.waiting, job)
+    hand_out!(pool)
     return nothing
 end
+
+"Give what waits to idle workers; the spare is not one more of them, but takes the place of another."
+function hand_out!(pool::Pool)
+    while !isempty(pool.waiting) && !isempty(pool.idle) && wanted_count(pool) < pool.capacity
+        job = popfirst!(pool.waiting)
+        give!(choose!(pool, job.affinity_key), job)
+    end
+    return nothing
+end
+
+"Workers at work for somebody: orphans give way, so they do not count."
+wanted_count(pool::Pool) =
+    count(worker -> worker.job !== nothing && !worker.job.is_orphan, values(pool.workers))
 
 """
 Take an idle worker: the one that served `key` last, or else the one that has served fewest keys, so
@@ -251,11 +277,11 @@ function choose!(pool::Pool, key)
     return worker
 end
 
-function give!(pool::Pool, worker::Worker, job::Job)
+function give!(worker::Worker, job::Job)
     worker.job = job
     job.worker = worker
     job.affinity_key === nothing || served!(worker, job.affinity_key)
-    job.deliver(pack(Accepted(job.task_id, job.fencing_token)))
+    job.accepting = Timer(_ -> accept!(job), ACCEPTED_S)
     payload = job.payload
     job.payload = UInt8[]
     # In a task of its own: a worker that does not read must not hold up the front.
@@ -266,6 +292,15 @@ function give!(pool::Pool, worker::Worker, job::Job)
             err isa Union{Base.IOError,EOFError,ArgumentError} || rethrow()   # it has died
         end
     end
+    return nothing
+end
+
+"Tell the bridge that a worker has the job, once; and not after its end."
+function accept!(job::Job)
+    job.accepting === nothing && return nothing
+    close(job.accepting)
+    job.accepting = nothing
+    job.deliver(pack(Accepted(job.task_id, job.fencing_token)))
     return nothing
 end
 
@@ -303,6 +338,8 @@ end
 function finish(job::Job)
     job.is_over = true
     job.deadline === nothing || close(job.deadline)
+    job.accepting === nothing || close(job.accepting)
+    job.accepting = nothing
     job.ended(job)
     return nothing
 end

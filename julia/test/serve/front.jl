@@ -1,7 +1,7 @@
 # A node in this process with fake workers, and bridges that talk to it over real sockets.
 
-using GridpactCompute: Accepted, Cancel, Error, Gate, Heartbeat, Hello, Job, Message, Node, Pool, ProbeInput, TaskMessage,
-    WebSocket, Welcome, accept_connections, hear, keep_spare, computed_kinds, live_jobs, pack, proof, say, serve_connection,
+using GridpactCompute: Accepted, Cancel, Error, Gate, Heartbeat, Hello, Job, Message, Node, Pool, ProbeInput,
+    QUEUE_OF_WORKER, TaskMessage, WebSocket, Welcome, accept_connections, hear, keep_spare, computed_kinds, live_jobs, pack, proof, say, serve_connection,
     unpack_one_of, upgrade_request, wait_until_ready, channel_limits, RECEIVE_FROM_NODE, LIMITS
 using Sockets
 
@@ -45,6 +45,7 @@ function with_bridge(use, port)
         @test welcome.proof == proof(NODE_SECRET, "ab"^16)
         @test welcome.kinds == computed_kinds()
         @test welcome.capacity == 1 || welcome.capacity == 2
+        @test welcome.queue == QUEUE_OF_WORKER * welcome.capacity
         use(socket)
     finally
         close(deadline)
@@ -77,19 +78,43 @@ failure(socket) = hear(socket, Error)
     end
 end
 
-@testset "more tasks than the capacity are refused as busy, unknown kinds as unknown" begin
+@testset "more tasks than workers and queue are refused as busy, unknown kinds as unknown" begin
     with_node(1) do port, node
         with_bridge(port) do socket
             say(socket, task(1; hold_ms = 600_000))
-            say(socket, task(1))                    # the same attempt again: ignored
-            say(socket, task(2))
-            busy = failure(socket)
-            @test (busy.reason, busy.retryable, busy.fencing_token) == ("NODE_BUSY", true, 2)
-            say(socket, task(3; kind = "weather"))  # trying again would not help
-            @test failure(socket).reason == "KIND_UNKNOWN"
-            say(socket, Cancel(TASK_ID, 1))
-            cancelled = failure(socket)
-            @test (cancelled.reason, cancelled.fencing_token) == ("CANCELLED", 1)
+            for token in 1:QUEUE_OF_WORKER          # the first of them is the same attempt again: ignored
+                say(socket, task(token))
+            end
+            with_bridge(port) do other              # of all bridges together
+                say(other, task(1))
+                say(other, task(2))
+                busy = failure(other)
+                @test (busy.reason, busy.retryable, busy.fencing_token) == ("NODE_BUSY", true, 2)
+                say(other, task(3; kind = "weather"))       # trying again would not help
+                @test failure(other).reason == "KIND_UNKNOWN"
+            end
+            for token in (7, 1)                     # one that waits, and the one that keeps it waiting
+                say(socket, Cancel(TASK_ID, token))
+                cancelled = failure(socket)
+                @test (cancelled.reason, cancelled.fencing_token) == ("CANCELLED", token)
+            end
+            @test all(result(socket).fencing_token == token for token in 2:QUEUE_OF_WORKER if token != 7)
+        end
+    end
+end
+
+@testset "a node tells of no more workers than it has, however many tasks wait" begin
+    with_node(1) do port, node
+        with_bridge(port) do other
+            with_bridge(port) do socket
+                foreach(token -> say(socket, task(token; hold_ms = 600_000)), 1:3)
+                told = hear(other, Heartbeat)
+                @test (told.busy, told.others) == (1, 1)
+            end
+            @test eventually(() -> live_jobs(node) == 0)
+            @test isempty(node.pool.waiting)        # nobody would take their results
+            told = hear(other, Heartbeat)
+            @test told.others == 0
         end
     end
 end

@@ -1,4 +1,4 @@
-using GridpactCompute: Error, Job, Pool, Worker, assign!, served!, busy_count, end_with, expire, job_count, keep_spare, stop!,
+using GridpactCompute: Accepted, Error, Job, Pool, Worker, accept!, assign!, served!, busy_count, end_with, expire, job_count, keep_spare, stop!,
     wait_until_ready, unpack, unpack_one_of, RECEIVE_FROM_NODE, LIMITS
 
 const FAKE_WORKER = joinpath(@__DIR__, "fake_worker.jl")
@@ -39,22 +39,40 @@ reason(it::Trial) = unpack(Error, it.heard[end]).reason
 
 is_alive(pid) = ccall(:kill, Cint, (Cint, Cint), pid, 0) == 0
 
+"Whether this is what was delivered as number `at`: that a worker has the job."
+is_accepted(it::Trial, at) = unpack(Accepted, it.heard[at]).fencing_token == it.job.fencing_token
+
 @testset "a job is accepted, told of and ended once" begin
     with_pool(2) do pool
         it = trial("progress")
         assign!(pool, it.job, 900_000)
         @test eventually(() -> it.ended == 1)
-        @test length(it.heard) == 3         # accepted, progress, result
+        @test length(it.heard) == 3 && is_accepted(it, 1)       # then progress, result
         @test it.heard[2] == it.heard[3] == b"progress"
         @test busy_count(pool) == 0
     end
 end
 
-@testset "jobs beyond the ready workers wait for one" begin
-    with_pool(1; spare = false) do pool
+@testset "that a worker has a job is told of one at a worker and of none that waits" begin
+    with_pool(1) do pool
+        slow, waiting = trial("hang"; token = 1), trial("hang"; token = 2)
+        assign!(pool, slow.job, 900_000)
+        assign!(pool, waiting.job, 900_000)
+        @test eventually(() -> length(slow.heard) == 1)
+        @test is_accepted(slow, 1)
+        @test isempty(waiting.heard)
+        stop!(pool, slow.job)
+        @test eventually(() -> length(waiting.heard) == 1)
+        @test is_accepted(waiting, 1) && length(slow.heard) == 1
+        stop!(pool, waiting.job)
+    end
+end
+
+@testset "jobs wait for a worker in their order, and never take the spare" begin
+    with_pool(1) do pool
         trials = [trial("echo $i") for i in 1:20]
         foreach(it -> assign!(pool, it.job, 900_000), trials)
-        @test job_count(pool) == 20
+        @test job_count(pool) == 20 && busy_count(pool) == 1
         @test eventually(() -> all(it -> it.ended == 1, trials))
         @test all(it.heard[end] == Vector{UInt8}("echo $i") for (i, it) in enumerate(trials))
         @test job_count(pool) == 0
@@ -106,7 +124,7 @@ end
             @test eventually(() -> process_exited(worker.process))
             @test worker.process.termsignal == 9
             @test eventually(() -> length(pool.idle) == 2)      # and there is a spare again
-            @test length(stuck.heard) == 2      # accepted, error: nothing more
+            @test length(stuck.heard) == 1      # the error: nothing more
         end
     end
 end
@@ -119,19 +137,44 @@ end
         stop!(pool, second.job)
         @test second.ended == 1 && isempty(second.heard)
         @test isempty(pool.waiting) && busy_count(pool) == 1
+        @test process_running(first.job.worker.process)
         stop!(pool, first.job)
+    end
+end
+
+@testset "what waits as a worker is killed goes to the spare at once" begin
+    with_pool(1) do pool
+        stuck, next = trial("hang"), trial("hang")
+        assign!(pool, stuck.job, 900_000)
+        assign!(pool, next.job, 900_000)
+        @test next.job.worker === nothing && length(pool.idle) == 1
+        end_with(pool, stuck.job, ContractError("CANCELLED", "", "cancelled"))
+        @test next.job.worker !== nothing && isempty(pool.idle)
+        stop!(pool, next.job)
+    end
+end
+
+@testset "a job whose bridge has gone keeps no other from the spare" begin
+    with_pool(1) do pool
+        orphan, next = trial("hang"), trial("echo")
+        assign!(pool, orphan.job, 900_000)
+        orphan.job.is_orphan = true
+        assign!(pool, next.job, 900_000)
+        @test eventually(() -> next.ended == 1)
+        @test orphan.ended == 0
+        stop!(pool, orphan.job)
     end
 end
 
 @testset "a worker that dies loses its job and nothing else" begin
     with_pool(2) do pool
-        dying, other = trial("die"), trial("echo")
+        dying, others = trial("die"), [trial("echo") for _ in 1:5]
         assign!(pool, dying.job, 900_000)
-        assign!(pool, other.job, 900_000)
-        @test eventually(() -> dying.ended == 1 && other.ended == 1)
+        foreach(it -> assign!(pool, it.job, 900_000), others)
+        @test eventually(() -> dying.ended == 1 && all(it -> it.ended == 1, others))
         @test reason(dying) == "WORKER_LOST"
         @test unpack(Error, dying.heard[end]).retryable
-        @test other.heard[end] == b"echo"
+        @test all(it -> it.heard[end] == b"echo", others)
         @test eventually(() -> length(pool.idle) == 3)
     end
 end
@@ -139,15 +182,14 @@ end
 @testset "a job that needs more memory than there is for it ends, and is not tried again" begin
     with_pool(1; memory_mib = 500) do pool
         for payload in ("memory that cannot be had", "bits that come to more than the limit")
-            it = trial(payload)
+            it, next = trial(payload), trial("echo")
             assign!(pool, it.job, 900_000)
+            assign!(pool, next.job, 900_000)
             @test eventually(() -> it.ended == 1)
             @test reason(it) == "OUT_OF_MEMORY"
             failure = unpack(Error, it.heard[end])
             @test !failure.retryable
             @test occursin("500 MiB", failure.message) && occursin("GRIDPACT_WORKER_MEMORY_MIB", failure.message)
-            next = trial("echo")
-            assign!(pool, next.job, 900_000)
             @test eventually(() -> next.ended == 1)
             @test eventually(() -> length(pool.idle) == 2)
         end
@@ -171,6 +213,18 @@ end
     end
 end
 
+@testset "a task that waits runs out of time as well, and no worker is killed for it" begin
+    with_pool(1; spare = false) do pool
+        stuck, waiting = trial("hang"), trial("echo")
+        assign!(pool, stuck.job, 900_000)
+        assign!(pool, waiting.job, 100)
+        @test eventually(() -> waiting.ended == 1)
+        @test reason(waiting) == "TASK_TIMEOUT" && length(waiting.heard) == 1
+        @test busy_count(pool) == 1 && process_running(stuck.job.worker.process)
+        stop!(pool, stuck.job)
+    end
+end
+
 @testset "a job that is over is answered no more, whatever strikes late" begin
     with_pool(1) do pool
         it = trial("echo")
@@ -178,7 +232,8 @@ end
         @test eventually(() -> it.ended == 1)
         expire(pool, it.job, 900_000)
         end_with(pool, it.job, ContractError("CANCELLED", "", "cancelled"))
-        @test it.ended == 1 && length(it.heard) == 2        # accepted, result
+        accept!(it.job)
+        @test it.ended == 1 && it.heard[end] == b"echo"
         @test busy_count(pool) == 0
     end
 end
