@@ -84,6 +84,7 @@ def welcome(engine: str) -> Json:
         "engine_version": match.str("1.0"),
         "kinds": match.each_like("dispatch"),  # whatever it computes
         "capacity": match.int(1),
+        "queue": match.int(128),
         "heartbeat_interval_ms": match.int(5000),
         "proof": proof_of_node(SECRET, NONCE),
     }
@@ -281,7 +282,7 @@ async def converse(engine: str, interaction: Interaction, message: Json) -> None
                 engine,
                 "1.0",
             )
-            assert (joined.kinds, joined.capacity) == (("dispatch",), 1)
+            assert (joined.kinds, joined.capacity, joined.queue) == (("dispatch",), 1, 128)
             for said in interaction.said[1:]:
                 say(joined, said)
                 assert await node.hears() == said

@@ -56,6 +56,10 @@ class Bridge:
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
+        self._socket.send(encode(HELLO))
+        welcome = self.receive()
+        assert isinstance(welcome, Welcome)
+        self.welcome = welcome
         self._tokens = itertools.count(1)
 
     def ask(
@@ -174,10 +178,7 @@ class Node:
     def bridge(self) -> Iterator[Bridge]:
         headers, url = {"Authorization": a_bearer()}, f"ws://{self.address}{COMPUTE_ADDRESS}"
         with connect(url, additional_headers=headers, compression=None) as socket:
-            bridge = Bridge(socket)
-            socket.send(encode(HELLO))
-            assert isinstance(bridge.receive(), Welcome)
-            yield bridge
+            yield Bridge(socket)
 
     @property
     def peak_bytes(self) -> int:

@@ -16,7 +16,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gridpact.compute.serve.front import serving
-from gridpact.compute.serve.pool import QUEUE_OF_WORKER
 from gridpact.contracts.channels import LIMITS, RECEIVE_FROM_NODE
 from gridpact.contracts.messages import (
     Accepted,
@@ -228,47 +227,6 @@ async def test_killed_worker_is_lost_and_replaced() -> None:
         assert (error.reason, error.retryable) == ("WORKER_LOST", True)
         await bridge.ask(2, "probe", probe(hold_ms=0))
         assert isinstance(await bridge.last(), Result)
-
-
-async def test_tasks_wait_for_a_worker_in_the_order_in_which_they_came() -> None:
-    async with node() as url, bridge_to(url) as bridge:
-        for token in range(1, 5):
-            await bridge.ask(token, "probe", probe(hold_ms=1))
-        said = [await bridge.last() for _ in range(4)]
-    assert [each.fencing_token for each in said] == [1, 2, 3, 4]
-
-
-async def test_task_that_waits_is_cancelled_at_once() -> None:
-    async with node() as url, bridge_to(url) as bridge:
-        await bridge.ask(1, "probe", probe(hold_ms=600_000))
-        assert isinstance(await bridge.receive(), Accepted)
-        await bridge.ask(2, "probe", probe(hold_ms=0))
-        await bridge.send(Cancel(task_id=TASK_ID.format(2), fencing_token=2))
-        error = await bridge.last()
-        assert isinstance(error, Error)
-        assert (error.reason, error.fencing_token) == ("CANCELLED", 2)
-
-
-async def test_more_tasks_than_workers_and_queue_are_refused() -> None:
-    async with node() as url, bridge_to(url) as bridge:
-        for token in range(1, 2 + QUEUE_OF_WORKER):
-            await bridge.ask(token, "probe", probe(hold_ms=600_000))
-        assert isinstance(await bridge.receive(), Accepted)
-        await bridge.ask(1000, "probe", probe(hold_ms=0))
-        error = await bridge.last()
-        assert isinstance(error, Error)
-        assert (error.reason, error.retryable, error.fencing_token) == ("NODE_BUSY", True, 1000)
-
-
-async def test_full_node_refuses_an_unknown_kind_as_unknown() -> None:
-    """Not as busy, which would be tried again."""
-    async with node() as url, bridge_to(url) as bridge:
-        await bridge.ask(1, "probe", probe(hold_ms=600_000))
-        assert isinstance(await bridge.receive(), Accepted)
-        await bridge.ask(2, "riddle", b"\x80")
-        error = await bridge.last()
-        assert isinstance(error, Error)
-        assert (error.reason, error.retryable, error.fencing_token) == ("KIND_UNKNOWN", False, 2)
 
 
 async def test_lost_bridge_stops_its_tasks() -> None:
