@@ -70,10 +70,14 @@ end
 
 @testset "jobs wait for a worker in their order, and never take the spare" begin
     with_pool(1) do pool
-        trials = [trial("echo $i") for i in 1:20]
-        foreach(it -> assign!(pool, it.job, 900_000), trials)
+        trials, order = [trial("echo $i"; token = i) for i in 1:20], Int[]
+        for it in trials
+            it.job.ended = job -> (it.ended += 1; push!(order, job.fencing_token))
+            assign!(pool, it.job, 900_000)
+        end
         @test job_count(pool) == 20 && busy_count(pool) == 1
         @test eventually(() -> all(it -> it.ended == 1, trials))
+        @test order == 1:20
         @test all(it.heard[end] == Vector{UInt8}("echo $i") for (i, it) in enumerate(trials))
         @test job_count(pool) == 0
     end
