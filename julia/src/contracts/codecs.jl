@@ -4008,6 +4008,7 @@ function Reading.read_map(its::Reading.Reader, ::Type{ComputeTaskHeaders})
     affinity_key = nothing
     traceparent = nothing
     claim_bytes = nothing
+    timeout_epoch_ms = nothing
     opened, count = Reading.open_map!(its)
     for _ in 1:count
         at = Reading.key!(its, record, at, seen, opened)
@@ -4024,21 +4025,24 @@ function Reading.read_map(its::Reading.Reader, ::Type{ComputeTaskHeaders})
             traceparent = Reading.text!(its, record, 5)
         elseif at == 6
             claim_bytes = Reading.text!(its, record, 6)
+        elseif at == 7
+            timeout_epoch_ms = Reading.text!(its, record, 7)
         end
     end
     Reading.close_map!(its, seen, 14)
-    return ComputeTaskHeaders(task_id, kind, encoding, affinity_key, traceparent, claim_bytes)
+    return ComputeTaskHeaders(task_id, kind, encoding, affinity_key, traceparent, claim_bytes, timeout_epoch_ms)
 end
 
 function Writing.write_map(out::Writing.Writer, its::ComputeTaskHeaders)
     record = ContractShapes.COMPUTE_TASK_HEADERS
-    Writing.open_map!(out, 3 + (its.affinity_key !== nothing) + (its.traceparent !== nothing) + (its.claim_bytes !== nothing))
+    Writing.open_map!(out, 3 + (its.affinity_key !== nothing) + (its.traceparent !== nothing) + (its.claim_bytes !== nothing) + (its.timeout_epoch_ms !== nothing))
     Writing.member!(out, record, 1, its.task_id)
     Writing.member!(out, record, 2, its.kind)
     Writing.member!(out, record, 3, its.encoding)
     Writing.member!(out, record, 4, its.affinity_key)
     Writing.member!(out, record, 5, its.traceparent)
     Writing.member!(out, record, 6, its.claim_bytes)
+    Writing.member!(out, record, 7, its.timeout_epoch_ms)
     return nothing
 end
 

@@ -2124,6 +2124,10 @@ Base.@kwdef struct ComputeTaskHeaders <: Message
     # Present where the payload is larger than `queue_body_bytes` and therefore stayed with the
     # owner of tasks: its size, packed as `encoding` says.
     claim_bytes::Union{Nothing,String} = nothing
+    # Present in the first message of a task only, and says that its first attempt may begin early:
+    # when the task times out, in milliseconds since 1970 by the clock of the owner of tasks
+    # (`OpenAttemptsResponse.now`).
+    timeout_epoch_ms::Union{Nothing,String} = nothing
 end
 
 shape_of(::Type{ComputeTaskHeaders}) = ContractShapes.COMPUTE_TASK_HEADERS

@@ -750,6 +750,7 @@ const COMPUTE_TASK_HEADERS = Record([
     Field("affinity_key", AFFINITY_KEY, required=false),
     Field("traceparent", TRACEPARENT, required=false),
     Field("claim_bytes", Text(max_length=8, pattern="^[1-9][0-9]{0,7}\$"), required=false),
+    Field("timeout_epoch_ms", Text(max_length=16, pattern="^[1-9][0-9]{0,15}\$"), required=false),
 ])
 const HELLO = Record([
     Field("type", Text(choices=["hello"])),

@@ -362,8 +362,9 @@ export interface paths {
         };
         /**
          * Follow one task
-         * @description Begins with the task as it stands, then one `event: task` per change; when it SUCCEEDED, `event: result`
-         *     with the result; then the stream ends. `Last-Event-ID` resumes after the event named.
+         * @description Begins with the task as it stands, then one `event: task` per change (of several within an instant, the
+         *     last); when it SUCCEEDED, `event: result` with the result; then the stream ends. `Last-Event-ID` resumes
+         *     after the event named.
          */
         get: operations["streamTaskEvents"];
         put?: never;
@@ -383,8 +384,8 @@ export interface paths {
         };
         /**
          * Follow every task of the organisation
-         * @description One `event: task` per change, without results, until the caller hangs up. `Last-Event-ID` resumes after
-         *     the event named.
+         * @description One `event: task` per change (of several within an instant, the last), without results, until the caller
+         *     hangs up. `Last-Event-ID` resumes after the event named.
          */
         get: operations["streamEvents"];
         put?: never;

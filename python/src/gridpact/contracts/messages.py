@@ -2077,6 +2077,10 @@ class ComputeTaskHeaders(Message, frozen=True, kw_only=True):
     # Present where the payload is larger than `queue_body_bytes` and therefore stayed with the
     # owner of tasks: its size, packed as `encoding` says.
     claim_bytes: str | UnsetType = UNSET
+    # Present in the first message of a task only, and says that its first attempt may begin early:
+    # when the task times out, in milliseconds since 1970 by the clock of the owner of tasks
+    # (`OpenAttemptsResponse.now`).
+    timeout_epoch_ms: str | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.COMPUTE_TASK_HEADERS
 

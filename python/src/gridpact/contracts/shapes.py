@@ -1079,6 +1079,9 @@ COMPUTE_TASK_HEADERS = Record(
         Field("affinity_key", AFFINITY_KEY, required=False),
         Field("traceparent", TRACEPARENT, required=False),
         Field("claim_bytes", Text(max_length=8, pattern="^[1-9][0-9]{0,7}$"), required=False),
+        Field(
+            "timeout_epoch_ms", Text(max_length=16, pattern="^[1-9][0-9]{0,15}$"), required=False
+        ),
     )
 )
 HELLO = Record(

@@ -13,6 +13,7 @@ __all__ = (
     "CompletedAttempt",
     "DeliveryServiceBase",
     "DeliveryServiceStub",
+    "EarlyStart",
     "Encoding",
     "FetchPayloadRequest",
     "FetchPayloadResponse",
@@ -193,6 +194,13 @@ class CompleteAttempt(betterproto2.Message):
         8, betterproto2.TYPE_MESSAGE, optional=True, group="outcome"
     )
 
+    early_start: "EarlyStart | None" = betterproto2.field(
+        9, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Set when the attempt was begun early, and has not been opened since.
+    """
+
 
 default_message_pool.register_message("gridpact.tasks.v1", "CompleteAttempt", CompleteAttempt)
 
@@ -218,6 +226,13 @@ class CompleteAttemptsResponse(betterproto2.Message):
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
+    now: "datetime.datetime | None" = betterproto2.field(
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    As in OpenAttemptsResponse.
+    """
+
 
 default_message_pool.register_message(
     "gridpact.tasks.v1", "CompleteAttemptsResponse", CompleteAttemptsResponse
@@ -242,6 +257,27 @@ class CompletedAttempt(betterproto2.Message):
 
 
 default_message_pool.register_message("gridpact.tasks.v1", "CompletedAttempt", CompletedAttempt)
+
+
+@dataclass(eq=False, repr=False)
+class EarlyStart(betterproto2.Message):
+    """
+    A worker got a task that is done in no time before its attempt was opened. Only the first attempt of a task may
+    begin so, and its fencing token is 1.
+    """
+
+    bridge_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    As in OpenAttempt.
+    """
+
+    elapsed_ms: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+    """
+    How long ago the worker got it.
+    """
+
+
+default_message_pool.register_message("gridpact.tasks.v1", "EarlyStart", EarlyStart)
 
 
 @dataclass(eq=False, repr=False)
@@ -399,6 +435,12 @@ class OpenAttempt(betterproto2.Message):
     Identity of the bridge process, for the record.
     """
 
+    begun_early: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    The attempt was begun early (EarlyStart) and is not done yet. Refused with LEASE_STALE where the task has had
+    another one.
+    """
+
 
 default_message_pool.register_message("gridpact.tasks.v1", "OpenAttempt", OpenAttempt)
 
@@ -421,6 +463,13 @@ class OpenAttemptsResponse(betterproto2.Message):
     attempts: "list[OpenedAttempt]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
+
+    now: "datetime.datetime | None" = betterproto2.field(
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    The clock by which tasks time out, when the attempts were opened; unset where no task was found.
+    """
 
 
 default_message_pool.register_message(
@@ -930,6 +979,8 @@ class DeliveryServiceStub(betterproto2_grpclib.ServiceStub):
         CompleteAttempts ends attempts: with a result, with a final failure, as cancelled, or by handing the
         task back (it is QUEUED again, its message stays in the queue). Refusals: LEASE_STALE, TASK_TERMINAL.
         Completing twice with the same fencing token and outcome is accepted once more and changes nothing.
+        An attempt that was begun early is opened and ended at once; refusals are those of OpenAttempts too, and
+        LEASE_STALE where the task has had another attempt.
         """
 
         return await self._unary_unary(
@@ -1156,6 +1207,8 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
         CompleteAttempts ends attempts: with a result, with a final failure, as cancelled, or by handing the
         task back (it is QUEUED again, its message stays in the queue). Refusals: LEASE_STALE, TASK_TERMINAL.
         Completing twice with the same fencing token and outcome is accepted once more and changes nothing.
+        An attempt that was begun early is opened and ended at once; refusals are those of OpenAttempts too, and
+        LEASE_STALE where the task has had another attempt.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
