@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ from gridpact.kit.settings import SettingsError, read_settings
 log = Log(__name__)
 
 Settings = TypeVar("Settings")
+
+# So many more objects than were freed: about what fifty calls leave in cycles.
+_COLLECTED_COUNT = 10_000
 
 Serving = Callable[[Settings], AbstractAsyncContextManager[Mapping[str, object]]]
 
@@ -46,6 +50,17 @@ def run_process(name: str, settings_kind: type[Settings], serving: Serving[Setti
     return 0
 
 
+def _spare_collector() -> None:
+    """Keeps the garbage collector from what lives as long as the process.
+
+    Collected in the middle of a call, it costs milliseconds; and most of what a call makes is gone
+    by reference count before there is anything to collect.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_COUNT, 10, 10)
+
+
 async def _serve(settings: Settings, serving: Serving[Settings]) -> None:
     task = asyncio.current_task()
     assert task is not None
@@ -63,6 +78,7 @@ async def _serve(settings: Settings, serving: Serving[Settings]) -> None:
     try:
         async with serving(settings) as facts:
             ready = True
+            _spare_collector()
             log.info("ready", **facts)
             await stop.wait()
             log.info("stopping")

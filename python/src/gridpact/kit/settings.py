@@ -48,12 +48,15 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class ServicesSettings:
-    """What ``python -m gridpact.services`` needs."""
+    """What ``python -m gridpact.services`` needs; ``rocketmq_…`` only with that broker."""
 
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
     rpc_address: Address
     bridge_secret: str = field(repr=False)
+    broker: str = "redis"
+    rocketmq_endpoints: str = ""
+    rocketmq_name_servers: tuple[str, ...] = ()
     log_level: str = "info"
 
 

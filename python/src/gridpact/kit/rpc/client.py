@@ -12,13 +12,15 @@ from grpclib.config import Configuration
 from grpclib.events import SendRequest, listen
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.metadata import Deadline
+from grpclib.protocol import H2Protocol
 from multidict import MultiDict
 
 from gridpact.contracts.errors import Reason
 from gridpact.kit.caller import current_token
 from gridpact.kit.errors import GridpactError, unavailable
-from gridpact.kit.log import Log
+from gridpact.kit.log import Log, current_trace_id
 from gridpact.kit.rpc.codec import FastCodec
+from gridpact.kit.rpc.gathering import GatheringProtocol
 from gridpact.kit.rpc.status import StatusDetails, from_grpc
 from gridpact.kit.settings import Address
 from gridpact.kit.trace import traceparent
@@ -99,8 +101,14 @@ class RpcChannel(Channel):
             deadline=deadline,
         )
 
+    def _protocol_factory(self) -> H2Protocol:
+        plain = super()._protocol_factory()
+        return GatheringProtocol(plain.handler, plain.config, plain.h2_config)
+
     async def _complete(self, event: SendRequest) -> None:
-        event.metadata["traceparent"] = traceparent()
+        # Who calls for nobody in particular, as for a whole batch, has no trace to pass on.
+        if current_trace_id.get():
+            event.metadata["traceparent"] = traceparent()
         if "authorization" not in event.metadata:
             token = await self._credentials()
             if token is not None:

@@ -27,6 +27,7 @@ from gridpact.kit.errors import GridpactError, unavailable
 from gridpact.kit.log import Log
 from gridpact.kit.rpc.access import RpcService, access_by_path, method_paths
 from gridpact.kit.rpc.codec import FastCodec, contract_descriptors
+from gridpact.kit.rpc.gathering import GatheringProtocol
 from gridpact.kit.rpc.health import Check, Health
 from gridpact.kit.rpc.status import StatusDetails, to_grpc
 from gridpact.kit.settings import Address
@@ -82,7 +83,8 @@ class _Server(Server):
         self._protocols: WeakSet[H2Protocol] = WeakSet()
 
     def _protocol_factory(self) -> H2Protocol:
-        protocol = super()._protocol_factory()
+        plain = super()._protocol_factory()
+        protocol = GatheringProtocol(plain.handler, plain.config, plain.h2_config)
         self._protocols.add(protocol)
         return protocol
 
