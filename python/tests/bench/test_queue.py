@@ -64,13 +64,13 @@ async def test_each_system_is_alone_while_it_is_measured_and_begins_with_empty_s
 
     report = await queue.measured(ARGUMENTS, systems)
 
-    turns = [("starts", "burst", "paced", "burst", "paced", "stops")] * 6
+    turns = [("starts", "burst", "paced", "burst", "paced", "paced", "stops")] * 6
     order = zip("abcbca", turns, strict=True)
     assert story == [f"{name} {done}" for name, turn in order for done in turn]
     assert list(report["systems"]) == ["a", "b", "c"]
     assert report["systems"]["a"]["tasks_per_s_of_rounds"] == [5.0, 5.0]
     warm_up = queue.WARM_UP_BURST + queue.WARM_UP_PACED
-    assert report["systems"]["a"]["submitted"] == 2 * (warm_up + 10 + 4)
+    assert report["systems"]["a"]["submitted"] == 2 * (warm_up + 10 + 2 * 4)
     assert report["versions"].keys() > {"a", "b", "c"}
 
 

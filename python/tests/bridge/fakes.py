@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from grpclib.const import Handler, Status
 from grpclib.exceptions import GRPCError
@@ -174,7 +175,8 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
 
     Unknown tasks are QUEUED. The test sets `refuse_opening[task_id]`, `dead_letter_errors[task_id]`
     (a refusal says it, and the next attempt that is handed back is the last), `unavailable_count`
-    (so many calls fail), `payloads` for claims, and holds back commits by clearing `may_commit`.
+    (so many calls fail), `payloads` for claims, `now` (without it nothing begins early), and holds
+    back commits by clearing `may_commit`.
     """
 
     def __init__(self) -> None:
@@ -183,6 +185,7 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
         self.dead_letter_errors: dict[str, str] = {}
         self.unavailable_count = 0
         self.remaining_ms = 60_000
+        self.now: datetime | None = None
         self.may_commit = asyncio.Event()
         self.may_commit.set()
         self.commit_waits = asyncio.Event()
@@ -233,12 +236,13 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
     async def open_attempts(self, message: v1.OpenAttemptsRequest) -> v1.OpenAttemptsResponse:
         await self._begin("open")
         answer = v1.OpenAttemptsResponse(
-            attempts=[self._open(item.task_id) for item in message.attempts]
+            attempts=[self._open(item) for item in message.attempts], now=self.now
         )
         await self._end()
         return answer
 
-    def _open(self, task_id: str) -> v1.OpenedAttempt:
+    def _open(self, item: v1.OpenAttempt) -> v1.OpenedAttempt:
+        task_id = item.task_id
         reason = self.refuse_opening.get(task_id)
         if reason is not None:
             refusal = v1.Refusal(reason=reason, retry_after_ms=200)
@@ -247,6 +251,8 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
         task = self.task(task_id)
         if task.state not in ("QUEUED", "RUNNING"):
             return v1.OpenedAttempt(task_id=task_id, refusal=v1.Refusal(reason="TASK_TERMINAL"))
+        if item.begun_early and task.attempts > 0:
+            return v1.OpenedAttempt(task_id=task_id, refusal=v1.Refusal(reason="LEASE_STALE"))
         task.attempts += 1
         task.state = "RUNNING"
         return v1.OpenedAttempt(
@@ -301,7 +307,7 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
         self.commit_waits.set()
         await self.may_commit.wait()
         answer = v1.CompleteAttemptsResponse(
-            attempts=[self._complete(item) for item in message.attempts]
+            attempts=[self._complete(item) for item in message.attempts], now=self.now
         )
         await self._end()
         return answer
@@ -309,6 +315,11 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
     def _complete(self, item: v1.CompleteAttempt) -> v1.CompletedAttempt:
         assert item.lease is not None
         task = self.task(item.lease.task_id)
+        if item.early_start is not None and task.state == "QUEUED":
+            if task.attempts > 0:
+                refusal = v1.Refusal(reason="LEASE_STALE")
+                return v1.CompletedAttempt(task_id=item.lease.task_id, refusal=refusal)
+            task.attempts, task.state = 1, "RUNNING"
         refusal = self._refusal(item.lease)
         if refusal is None:
             task.endings.append(item)

@@ -7,14 +7,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
 
+from gridpact.bridge import bootstrap, service
 from gridpact.bridge import lane as lanes
-from gridpact.bridge import service
 from gridpact.bridge.bootstrap import serving
 from gridpact.bridge.domain import LONGEST_URGENT_RUN
 from gridpact.bridge.repository import CANCEL_CHANNEL
@@ -35,6 +35,8 @@ from tests.bridge.fakes import (
 )
 from tests.broker.suite.redis_streams import RedisStreamsUnderTest
 from tests.redis import RedisServer
+
+START = datetime(2026, 3, 29, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -105,6 +107,23 @@ def task_message(
     return Message(topic_of(lane, kind), body, task_id, headers)
 
 
+async def publish_quick(broker: Broker, owner: FakeOwner, node: FakeNode) -> str:
+    """Publishes a task whose first attempt may begin early, as its kind is known to be quick."""
+    owner.now = START
+    (known,) = await publish(broker)
+    await node.say(result_of(await node.next_task()))
+    await owner.until_ended(known)
+    task_id = str(uuid4())
+    await broker.publish([quick_message(task_id)])
+    return task_id
+
+
+def quick_message(task_id: str) -> Message:
+    message, timeout = task_message(task_id), int((START.timestamp() + 60) * 1000)
+    headers = {**message.properties, "timeout_epoch_ms": str(timeout)}
+    return replace(message, properties=headers)
+
+
 def topic_of(lane: str = "auto", kind: str = "probe") -> str:
     return QUEUE_ADDRESS.format(engine=lane, kind=kind)
 
@@ -148,6 +167,113 @@ async def until(
 async def until_acknowledged(broker: Broker, lane: str = "auto", kind: str = "probe") -> None:
     """Returns when the topic is empty."""
     await until(broker, lambda state: state.visible_count + state.invisible_count == 0, lane, kind)
+
+
+class TestEarlyStart:
+    async def test_opens_and_ends_a_quick_attempt_at_once(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            task_id = await publish_quick(broker, owner, node)
+            task = await node.next_task()
+            assert (task.attempt, task.fencing_token) == (1, 1)
+            assert 59_000 < task.remaining_ms <= 60_000
+            await node.say(result_of(task))
+            await owner.until_ended(task_id)
+            await until_acknowledged(broker)
+        (ending,) = owner.task(task_id).endings
+        assert ending.early_start is not None
+        assert ending.early_start.bridge_id
+        assert ending.early_start.elapsed_ms > 0
+        assert owner.calls["open"] == 1
+
+    async def test_opens_an_attempt_that_takes_longer_after_all(
+        self,
+        redis_server: RedisServer,
+        broker: Broker,
+        owner: FakeOwner,
+        node: FakeNode,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(service, "_EARLY_S", 1.0)
+        async with bridge(redis_server, owner, node):
+            task_id = await publish_quick(broker, owner, node)
+            task = await node.next_task()
+            # Before the attempt is opened, when nobody would take it.
+            await node.say(
+                messages.Progress(task_id=task_id, fencing_token=1, fraction=0.5, stage="solve")
+            )
+            assert owner.calls["open"] == 1
+            await owner.until(lambda: bool(owner.progress))
+            assert owner.calls["open"] == 2
+            await node.say(result_of(task))
+            await owner.until_ended(task_id)
+        (ending,) = owner.task(task_id).endings
+        assert ending.early_start is None
+
+    async def test_stops_what_cannot_be_opened(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            task_id = await publish_quick(broker, owner, node)
+            owner.refuse_opening[task_id] = "TASK_TERMINAL"
+            task = await node.next_task()
+            cancel = await node.next_cancel()
+            assert (cancel.task_id, cancel.fencing_token) == (task_id, 1)
+            await node.say(error_of(task, "CANCELLED", retryable=False))
+            await until_acknowledged(broker)
+        assert owner.task(task_id).endings == []
+
+    async def test_opens_before_it_sends_when_there_was_another_attempt(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        """The owner refuses the early end; delivered again, the task has its second attempt."""
+        async with bridge(redis_server, owner, node):
+            task_id = str(uuid4())
+            owner.task(task_id).attempts = 1
+            await publish_quick(broker, owner, node)
+            await node.say(result_of(await node.next_task()))
+            await broker.publish([quick_message(task_id)])
+            early = await node.next_task()
+            await node.say(result_of(early))
+            second = await node.next_task()
+            assert (early.fencing_token, second.fencing_token) == (1, 2)
+            await node.say(result_of(second))
+            await owner.until_ended(task_id)
+            await until_acknowledged(broker)
+        (ending,) = owner.task(task_id).endings
+        assert ending.early_start is None
+
+    async def test_counts_an_attempt_whose_worker_died(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        async with bridge(redis_server, owner, node):
+            task_id = await publish_quick(broker, owner, node)
+            first = await node.next_task()
+            await node.say(error_of(first, "WORKER_LOST", retryable=True))
+            second = await node.next_task()
+            assert (second.attempt, second.fencing_token) == (2, 2)
+            await node.say(result_of(second))
+            await owner.until_ended(task_id)
+        lost, ended = owner.task(task_id).endings
+        assert lost.early_start is not None
+        assert ended.early_start is None
+
+    async def test_hands_back_in_silence_when_the_bridge_stops(
+        self,
+        redis_server: RedisServer,
+        broker: Broker,
+        owner: FakeOwner,
+        node: FakeNode,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(service, "_EARLY_S", 60.0)
+        monkeypatch.setattr(bootstrap, "DRAIN_S", 0.0)
+        async with bridge(redis_server, owner, node):
+            task_id = await publish_quick(broker, owner, node)
+            await node.next_task()
+        assert (await backlog(broker)).visible_count == 1
+        assert owner.task(task_id).attempts == 0
 
 
 class TestDelivery:

@@ -15,7 +15,6 @@ from psycopg.types.json import Jsonb
 from gridpact.broker.port import Broker, BrokerUnavailable, Consumer, Delivery, Message, MessageId
 from gridpact.broker.redis_streams import RedisStreamsBroker
 from gridpact.kit.database import Database
-from gridpact.kit.errors import GridpactError
 from gridpact.kit.settings import RelaySettings
 from gridpact.relay.bootstrap import serving
 from gridpact.relay.repository import PostgresOutbox
@@ -23,8 +22,6 @@ from gridpact.relay.service import Relay
 from tests.postgres import PostgresServer
 from tests.redis import RedisServer
 
-# Longer than a test may take: what comes all the same was woken by an event.
-NEVER_S = 3600.0
 SOON_S = 10.0
 MINUTE = timedelta(minutes=1)
 ORGANISATION = "01981f6e-7c00-7000-8000-000000000001"
@@ -162,32 +159,6 @@ class TestRelay:
             await receive_until(consumer, b"after")
 
 
-class TestWait:
-    async def test_ends_with_a_commit(
-        self, database_url: str, connection: Connection, topic: str
-    ) -> None:
-        async with outbox_of(database_url) as outbox:
-            # The first returns at once: what was committed before it listened is not announced.
-            await outbox.wait(NEVER_S)
-            for _ in range(2):
-                waiting = asyncio.create_task(outbox.wait(NEVER_S))
-                await add_messages(connection, topic, [b"body"])
-                await asyncio.wait_for(waiting, SOON_S)
-
-    async def test_listens_again_after_it_told_of_a_lost_connection(
-        self, database_url: str, connection: Connection, topic: str
-    ) -> None:
-        async with outbox_of(database_url) as outbox:
-            await outbox.wait(NEVER_S)
-            await cut_all_others(connection)
-            with pytest.raises(GridpactError, match="UNAVAILABLE"):
-                await outbox.wait(NEVER_S)
-            await outbox.wait(NEVER_S)
-            waiting = asyncio.create_task(outbox.wait(NEVER_S))
-            await add_messages(connection, topic, [b"body"])
-            await asyncio.wait_for(waiting, SOON_S)
-
-
 class TestPublishBatch:
     async def test_keeps_the_rows_when_the_broker_fails(
         self, database_url: str, connection: Connection, broker: Broker, topic: str
@@ -214,6 +185,19 @@ class TestPublishBatch:
         ):
             assert [message.body for message in mine] == [b"one", b"two"]
             assert [message.body for message in theirs] == [b"three"]
+
+    async def test_leaves_what_is_young_to_who_committed_it(
+        self, database_url: str, connection: Connection, topic: str
+    ) -> None:
+        await add_messages(connection, topic, [b"old"])
+        await connection.execute(
+            "INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)"
+            " VALUES (%s, %s, 'key', '{}', 'young')",
+            (ORGANISATION, topic),
+        )
+        async with outbox_of(database_url) as outbox, outbox.batch(256, 100) as messages:
+            assert [message.body for message in messages] == [b"old"]
+        assert await outbox_count(connection) == 1
 
     async def test_takes_no_more_bytes_than_asked_but_always_a_message(
         self, database_url: str, connection: Connection, topic: str
@@ -248,9 +232,7 @@ class _FailsAfterPublishing:
 @asynccontextmanager
 async def outbox_of(database_url: str) -> AsyncIterator[PostgresOutbox]:
     async with Database(database_url, max_connections=2).opened() as database:
-        outbox = PostgresOutbox(database, database_url)
-        yield outbox
-        await outbox.aclose()
+        yield PostgresOutbox(database)
 
 
 async def add_messages(connection: Connection, topic: str, bodies: Sequence[bytes]) -> None:
@@ -262,9 +244,11 @@ async def add_messages(connection: Connection, topic: str, bodies: Sequence[byte
 async def add_row(
     connection: Connection, topic: str, key: str, properties: dict[str, str], body: bytes | None
 ) -> None:
+    """A row that whoever committed it did not publish in time."""
     await connection.execute(
-        "INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)"
-        " VALUES (%s, %s, %s, %s, %s)",
+        "INSERT INTO tasks.outbox"
+        " (organisation_id, topic, key, properties, body, created_time)"
+        " VALUES (%s, %s, %s, %s, %s, now() - interval '1 minute')",
         (ORGANISATION, topic, key, Jsonb(properties), body),
     )
 

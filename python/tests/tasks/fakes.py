@@ -10,7 +10,14 @@ from typing import TypeVar
 from gridpact.kit.errors import not_found
 from gridpact.kit.pages import Cursor
 from gridpact.tasks.domain import Body, Policy, Task, TaskState
-from gridpact.tasks.ports import Batch, PayloadPart, Replayed, Submission, Submitted
+from gridpact.tasks.ports import (
+    Batch,
+    PayloadPart,
+    QueueMessage,
+    Replayed,
+    Submission,
+    Submitted,
+)
 from tests.tasks.examples import START
 
 Decided = TypeVar("Decided")
@@ -76,7 +83,15 @@ class MemoryTaskStore:
         self.affinity_keys[task.task_id] = submission.affinity_key
         self.keys[key] = task.task_id, submission.fingerprint, self.now
         self.outbox.append(task.task_id)
-        return Submitted(task, submission.fingerprint, created=True)
+        topic = f"compute-tasks-{task.engine_choice}-{task.kind}"
+        message = QueueMessage(
+            len(self.outbox),
+            topic,
+            task.task_id,
+            {"task_id": task.task_id},
+            submission.payload.data,
+        )
+        return Submitted(task, submission.fingerprint, created=True, message=message)
 
     async def change(
         self, task_ids: Sequence[str], decide: Callable[[Batch], Decided]
@@ -194,6 +209,16 @@ class MemoryTaskStore:
         expired = len(self.keys) - len(kept)
         self.keys = kept
         return expired
+
+
+class RecordedQueue:
+    """A Queue that only writes down."""
+
+    def __init__(self) -> None:
+        self.messages: list[QueueMessage] = []
+
+    def publish(self, messages: Sequence[QueueMessage]) -> None:
+        self.messages += messages
 
 
 class RecordedEvents:

@@ -113,7 +113,22 @@ class TestOpenAttempts:
         opened = answers[2].task
         assert opened is not None
         assert (opened.fencing_token, opened.bridge_id) == (1, "b")
-        assert timedelta(minutes=59) < answers[2].remaining_duration <= timedelta(hours=1)
+        assert answers[2].now is not None
+        left = opened.timeout_time - answers[2].now
+        assert timedelta(minutes=59) < left <= timedelta(hours=1)
+
+    async def test_opens_what_was_begun_early_unless_there_was_another_attempt(
+        self, bridge: Bridge
+    ) -> None:
+        first, second = await bridge.queued(), await bridge.running()
+        await bridge.delivery.complete_attempts(
+            [Ending(second, 1, end(HandedBack("WORKER_LOST", "it died")))]
+        )
+        answers = await bridge.delivery.open_attempts(
+            [Opening(task_id, "bridge", begun_early=True) for task_id in (first, second)]
+        )
+        assert reasons(answers) == [None, "LEASE_STALE"]
+        assert bridge.state(second) is TaskState.QUEUED
 
     async def test_announces_what_changed(self, bridge: Bridge) -> None:
         task_id = await bridge.running()

@@ -14,11 +14,13 @@ from gridpact.tasks.domain import (
     MOST_ATTEMPTS,
     Body,
     Cancelled,
+    EarlyStart,
     Encoding,
     Failed,
     Failure,
     HandedBack,
     Progress,
+    Refusal,
     Succeeded,
     Task,
     TaskState,
@@ -112,6 +114,28 @@ class TaskLife(RuleBasedStateMachine):
             self.accepted.add(outcome.result.data)
         self.become(task)
 
+    @rule(
+        start=st.builds(
+            EarlyStart,
+            st.sampled_from(["bridge", "other"]),
+            st.integers(0, 100).map(SECOND.__mul__),
+        ),
+        outcome=outcomes,
+    )
+    def end_early_attempt(self, start: EarlyStart, outcome: Succeeded | Failed) -> None:
+        before = self.task
+        task, refusal = before.end_early_attempt(start, end(outcome), self.now, POLICY)
+        if refusal is None:
+            if before.attempt_count == 0:
+                self.tokens.append(1)
+            else:
+                assert (before.attempt_count, before.bridge_id) == (1, start.bridge_id)
+            if isinstance(outcome, Succeeded):
+                self.accepted.add(outcome.result.data)
+        elif before.attempt_count > 0:
+            assert task is before
+        self.become(task)
+
     @rule()
     def cancel(self) -> None:
         task, refusal = self.task.request_cancel(self.now)
@@ -191,6 +215,50 @@ class TestOpenAttempt:
         assert refusal is not None
         assert refusal.reason == "TASK_TERMINAL"
         assert task.state is TaskState.CANCELLED
+
+
+class TestEndEarlyAttempt:
+    start = EarlyStart("bridge", 2 * SECOND)
+
+    def test_is_as_if_it_had_been_opened_when_it_began(self) -> None:
+        task = queued_task()
+        done, refusal = task.end_early_attempt(self.start, end(), START + 5 * SECOND, POLICY)
+        assert refusal is None
+        opened, _ = task.open_attempt(START + 3 * SECOND, POLICY, "bridge")
+        assert (done, None) == opened.end_attempt(1, end(), START + 5 * SECOND, POLICY)
+
+    def test_cannot_have_begun_before_the_task_was_submitted(self) -> None:
+        done, _ = queued_task().end_early_attempt(self.start, end(), START + SECOND, POLICY)
+        assert done.started_time == done.submitted_time == START
+
+    def test_is_accepted_twice_from_the_same_bridge_only(self) -> None:
+        done, _ = queued_task().end_early_attempt(self.start, end(), START, POLICY)
+        assert done.end_early_attempt(self.start, end(), START, POLICY) == (done, None)
+        other = EarlyStart("other", SECOND)
+        _, refusal = done.end_early_attempt(other, end(), START, POLICY)
+        assert refusal == Refusal("TASK_TERMINAL")
+
+    def test_is_refused_while_another_bridge_has_the_task(self) -> None:
+        running = running_task()
+        other = EarlyStart("other", SECOND)
+        assert running.end_early_attempt(other, end(), START, POLICY) == (
+            running,
+            Refusal("LEASE_STALE"),
+        )
+
+    def test_is_refused_after_another_attempt(self) -> None:
+        queued, _ = running_task().end_attempt(1, end(LOST), START, POLICY)
+        other = EarlyStart("other", SECOND)
+        assert queued.end_early_attempt(other, end(), START, POLICY) == (
+            queued,
+            Refusal("LEASE_STALE"),
+        )
+
+    def test_comes_too_late_for_a_task_that_timed_out(self) -> None:
+        task = queued_task()
+        failed, refusal = task.end_early_attempt(self.start, end(), task.timeout_time, POLICY)
+        assert refusal == Refusal("TASK_TIMEOUT")
+        assert failed.state is TaskState.FAILED
 
 
 class TestEndAttempt:

@@ -1,12 +1,11 @@
-"""What only PostgreSQL promises: the outbox, the notification, and the database's own rules."""
+"""What only PostgreSQL promises: the outbox, what it remembers, and the database's own rules."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -17,8 +16,9 @@ from gridpact.contracts.messages import ComputeTaskHeaders
 from gridpact.kit.database import Database
 from gridpact.kit.identifiers import new_identifier
 from gridpact.kit.wire import build
+from gridpact.tasks import repository
 from gridpact.tasks.domain import Body, Encoding, Refusal, Task
-from gridpact.tasks.ports import Batch
+from gridpact.tasks.ports import Batch, QueueMessage
 from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, submission
 from tests.tasks.stores import PostgresUnderTest
 
@@ -45,6 +45,19 @@ async def succeed(store: PostgresUnderTest, task_id: str) -> Task:
     return task
 
 
+async def open_first(store: PostgresUnderTest, task_id: str) -> None:
+    def decide(batch: Batch) -> None:
+        [task] = batch.tasks
+        opened, _ = task.open_attempt(batch.now, POLICY, "bridge")
+        batch.put(opened)
+
+    await store.change([task_id], decide)
+
+
+def epoch_ms(time: datetime) -> str:
+    return str(round(time.timestamp() * 1000))
+
+
 async def republish(store: PostgresUnderTest, task_id: str) -> None:
     def decide(batch: Batch) -> None:
         [task] = batch.tasks
@@ -61,21 +74,20 @@ class TestOutbox:
         draft = replace(
             submission(), engine_choice="julia", traceparent=traceparent, affinity_key="site:1"
         )
-        await postgres_store.submit([draft, draft])
-        assert await rows(sql, "SELECT topic, key, properties, body FROM tasks.outbox") == [
-            (
-                "compute-tasks-julia-probe",
-                draft.task_id,
-                {
-                    "task_id": draft.task_id,
-                    "kind": "probe",
-                    "encoding": "identity",
-                    "affinity_key": "site:1",
-                    "traceparent": traceparent,
-                },
-                None,
-            )
-        ]
+        submitted = await postgres_store.submit([draft, replace(draft)])
+        properties = {
+            "task_id": draft.task_id,
+            "kind": "probe",
+            "encoding": "identity",
+            "affinity_key": "site:1",
+            "traceparent": traceparent,
+            "timeout_epoch_ms": epoch_ms(submitted[0].task.timeout_time),
+        }
+        topic = "compute-tasks-julia-probe"
+        [row] = await rows(sql, "SELECT outbox_id, topic, key, properties, body FROM tasks.outbox")
+        assert row == (row[0], topic, draft.task_id, properties, None)
+        message = QueueMessage(row[0], topic, draft.task_id, properties, PROBE_INPUT)
+        assert [each.message for each in submitted if each.created] == [message]
         payloads = await rows(sql, "SELECT task_id::text, encoding, body FROM tasks.payloads")
         assert payloads == [(draft.task_id, "identity", PROBE_INPUT)]
 
@@ -84,10 +96,24 @@ class TestOutbox:
     ) -> None:
         draft = replace(submission(), payload=Body(Encoding.ZSTD, b"frame"), affinity_key="a")
         await postgres_store.submit([draft])
-        first = await rows(sql, "SELECT topic, key, properties FROM tasks.outbox")
+        [(topic, key, properties)] = await rows(
+            sql, "SELECT topic, key, properties FROM tasks.outbox"
+        )
         await postgres_store.empty_outbox()
         await republish(postgres_store, draft.task_id)
-        assert await rows(sql, "SELECT topic, key, properties FROM tasks.outbox") == first
+        # But no attempt may begin early because of it: there may have been one.
+        del properties["timeout_epoch_ms"]
+        assert await rows(sql, "SELECT topic, key, properties FROM tasks.outbox") == [
+            (topic, key, properties)
+        ]
+
+    async def test_forgets_what_is_published(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+    ) -> None:
+        submitted = await postgres_store.submit([submission() for _ in range(3)])
+        first, second, third = [each.message for each in submitted if each.message]
+        await postgres_store.remove_published([first.outbox_id, third.outbox_id])
+        assert await rows(sql, "SELECT key FROM tasks.outbox") == [(second.key,)]
 
     @pytest.mark.parametrize(
         ("size", "properties", "body"),
@@ -106,21 +132,70 @@ class TestOutbox:
         body: bytes | None,
     ) -> None:
         draft = replace(submission(), payload=Body(Encoding.ZSTD, bytes(size)))
-        await postgres_store.submit([draft])
+        [submitted] = await postgres_store.submit([draft])
         await republish(postgres_store, draft.task_id)
-        always = {"task_id": draft.task_id, "kind": "probe", "encoding": "zstd"}
-        messages = await rows(sql, "SELECT properties, body FROM tasks.outbox")
-        assert messages == [(always | properties, body)] * 2
+        always = {"task_id": draft.task_id, "kind": "probe", "encoding": "zstd"} | properties
+        early = {"timeout_epoch_ms": epoch_ms(submitted.task.timeout_time)}
+        messages = await rows(sql, "SELECT properties, body FROM tasks.outbox ORDER BY outbox_id")
+        assert messages == [(always | early, body), (always, body)]
+        assert submitted.message is not None
+        assert submitted.message.body == body or bytes(size)
         build(ComputeTaskHeaders, messages[0][0])
 
-    async def test_wakes_the_relay_once_a_commit(
-        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+
+class TestRecentTasks:
+    """What one process remembers of tasks, while another one changes them."""
+
+    async def test_are_read_again_when_somebody_else_changed_them(
+        self, postgres_store: PostgresUnderTest, database: Database
     ) -> None:
-        await sql.execute("LISTEN tasks_outbox")
-        async with aclosing(sql.notifies(timeout=30)) as notifications:
-            heard = asyncio.ensure_future(anext(notifications))
-            await postgres_store.submit([submission() for _ in range(3)])
-            assert (await heard).channel == "tasks_outbox"
+        task_id, other = submission().task_id, PostgresUnderTest(database)
+        await postgres_store.submit([replace(submission(), task_id=task_id)])
+        await open_first(other, task_id)
+        seen: list[Task] = []
+
+        def decide(batch: Batch) -> None:
+            [task] = batch.tasks
+            seen.append(task)
+            batch.put(replace(task, cancel_requested=True))
+
+        _, [changed] = await postgres_store.change([task_id], decide)
+        assert [task.attempt_count for task in seen] == [0, 1]
+        assert (changed.attempt_count, changed.cancel_requested) == (1, True)
+
+    async def test_are_not_read_again_otherwise(self, postgres_store: PostgresUnderTest) -> None:
+        [submitted] = await postgres_store.submit([submission()])
+        task_id, asked = submitted.task.task_id, 0
+
+        def decide(batch: Batch) -> None:
+            nonlocal asked
+            asked += 1
+            [task] = batch.tasks
+            opened, _ = task.open_attempt(batch.now, POLICY, "bridge")
+            batch.put(opened if asked == 1 else replace(task, cancel_requested=True))
+
+        await postgres_store.change([task_id], decide)
+        # A transaction that waits for the row would wait for ever, did the change read it.
+        _, [changed] = await postgres_store.change([task_id], decide)
+        assert (asked, changed.state, changed.cancel_requested) == (2, "RUNNING", True)
+
+    async def test_are_judged_by_the_clock_of_the_database(
+        self, postgres_store: PostgresUnderTest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        [submitted] = await postgres_store.submit([submission()])
+        later = repository._monotonic() + timedelta(hours=1)  # pyright: ignore[reportPrivateUsage]
+        monkeypatch.setattr(repository, "_monotonic", lambda: later)
+        clocks: list[datetime] = []
+
+        def decide(batch: Batch) -> None:
+            clocks.append(batch.now)
+            [task] = batch.tasks
+            batch.put(replace(task, cancel_requested=True))
+
+        await postgres_store.change([submitted.task.task_id], decide)
+        assert [
+            round((now - submitted.task.submitted_time) / timedelta(hours=1)) for now in clocks
+        ] == [1, 0]
 
 
 class TestIdempotencyKeys:

@@ -18,7 +18,7 @@ from gridpact.tasks.domain import TaskState
 from gridpact.tasks.ports import PackedInput, Submitted
 from gridpact.tasks.service import TaskService
 from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, request
-from tests.tasks.fakes import KnownSites, MemoryTaskStore, RecordedEvents
+from tests.tasks.fakes import KnownSites, MemoryTaskStore, RecordedEvents, RecordedQueue
 
 OWNER = new_identifier()
 SITE_ID = new_identifier()
@@ -39,6 +39,7 @@ class Tasks:
     """The use cases and what they stand on."""
 
     store: MemoryTaskStore = field(default_factory=MemoryTaskStore)
+    queue: RecordedQueue = field(default_factory=RecordedQueue)
     events: RecordedEvents = field(default_factory=RecordedEvents)
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ class Tasks:
         self.delivery = Delivery(self.store, contract, self.events, POLICY)
 
     def service_with(self, contract: GeneratedContract) -> TaskService:
-        return TaskService(self.store, contract, KnownSites(SITE_ID), self.events)
+        return TaskService(self.store, contract, KnownSites(SITE_ID), self.queue, self.events)
 
     async def submit(self, key: str = "key-1", **changes: object) -> str:
         submitted = await self.service.submit(OWNER, request(key, **changes))
@@ -73,6 +74,14 @@ class TestSubmit:
         assert submitted.task.state is TaskState.QUEUED
         assert tasks.events.tasks == [submitted.task]
         assert tasks.store.payloads[submitted.task.task_id].data == PROBE_INPUT
+
+    async def test_publishes_each_task_once(self, tasks: Tasks) -> None:
+        wanted = [request("key-1"), request("key-2"), request("key-1")]
+        first, second, _ = await tasks.service.submit_all(OWNER, wanted)
+        await tasks.service.submit(OWNER, request("key-2"))
+        assert isinstance(first, Submitted)
+        assert isinstance(second, Submitted)
+        assert tasks.queue.messages == [first.message, second.message]
 
     async def test_gives_tasks_that_build_on_one_model_one_key(self, tasks: Tasks) -> None:
         """Within one organisation and kind, by what the input names, else by the site."""

@@ -106,6 +106,16 @@ class Ending:
     engine: str
     engine_version: str
     outcome: Outcome
+    # Of an attempt that has not been opened: how long ago it was begun.
+    early_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A task that wants an attempt; ``begun_early``: a worker has it already."""
+
+    task_id: str
+    begun_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +135,8 @@ class Header:
     """The properties of a queue message (ComputeTaskHeaders).
 
     ``claim_bytes``: the size of the payload that the owner of tasks has kept; None when it is here.
+    ``timeout_epoch_ms``: the task's timeout by the owner's clock; None unless its first attempt may
+    begin early.
     """
 
     task_id: str
@@ -133,6 +145,7 @@ class Header:
     traceparent: str | None
     affinity_key: str | None = None
     claim_bytes: int | None = None
+    timeout_epoch_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +186,9 @@ def after_refused_opening(refused: Refused) -> Disposal:
     """What becomes of a message whose task cannot be attempted now."""
     if refused.reason == "LEASE_HELD":
         return Return(refused.retry_after)
+    if refused.reason == "LEASE_STALE":
+        # Begun early, though it was not the first attempt. Next time it is opened before.
+        return Return(AT_ONCE)
     if refused.dead_letter_error:
         return Bury(refused.dead_letter_error)
     # NOT_FOUND, TASK_TERMINAL, ATTEMPTS_EXHAUSTED, TASK_TIMEOUT: there is nothing left to do.
@@ -228,6 +244,9 @@ class Node(Protocol):
 
 AHEAD_MS = 25.0
 """A worker may have so much work before it: what it costs to bring it the next task is less."""
+
+EARLY_MS = 5.0
+"""Where a kind takes no longer, a first attempt begins before it is opened."""
 
 # How much of the newest time goes into what a kind takes.
 _NEWEST_SHARE = 1 / 8
@@ -325,6 +344,10 @@ class Fleet:
         if node in self._placed:
             before_ms = self._pace_ms.get((node, kind), solve_ms)
             self._pace_ms[node, kind] = before_ms + (solve_ms - before_ms) * _NEWEST_SHARE
+
+    def is_quick(self, node: Node, kind: str) -> bool:
+        """Whether a task of the kind is done about as soon as its attempt would be opened."""
+        return self._pace(node, kind) <= EARLY_MS
 
     def _workers(self, node: Node) -> int:
         """How many of its workers others leave us."""

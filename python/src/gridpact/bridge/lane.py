@@ -17,6 +17,7 @@ from gridpact.bridge.domain import (
     Leave,
     Opened,
     Outcome,
+    Progress,
     Return,
 )
 from gridpact.bridge.ports import WorkingNode
@@ -50,7 +51,11 @@ class Held:
     lane: Lane
     delivery: Delivery
     header: Header
+    # The attempt; one that began early is not opened at the owner yet.
     opened: Opened | None = None
+    is_early: bool = False
+    # What the owner will be told when it is.
+    early_progress: Progress | None = None
     opened_s: float = 0.0
     # It has a place at the node, or has been found to need none.
     is_placed: bool = False
@@ -69,8 +74,9 @@ class Held:
     cancel_sent: bool = False
     # Strikes when the node owes the outcome for too long.
     overdue: asyncio.TimerHandle | None = None
-    # Another attempt owns the task: the outcome of this one is nobody's business.
-    stale: bool = False
+    # Set when the outcome is nobody's business, as another attempt owns the task: what becomes of
+    # the message.
+    verdict: Disposal | None = None
 
     def settle(self, outcome: Outcome) -> None:
         """Ends the attempt; the first outcome counts."""

@@ -20,5 +20,8 @@ def header_of(properties: Mapping[str, str]) -> Header:
         encoding=headers.encoding,
         affinity_key=None if headers.affinity_key is UNSET else headers.affinity_key,
         claim_bytes=None if headers.claim_bytes is UNSET else int(headers.claim_bytes),
+        timeout_epoch_ms=(
+            None if headers.timeout_epoch_ms is UNSET else int(headers.timeout_epoch_ms)
+        ),
         traceparent=None if headers.traceparent is UNSET else headers.traceparent,
     )

@@ -12,6 +12,7 @@ from gridpact.bridge.domain import (
     Lease,
     Node,
     Opened,
+    Opening,
     Outcome,
     Progress,
     Refused,
@@ -22,7 +23,11 @@ from gridpact.bridge.domain import (
 class TaskOwner(Protocol):
     """The service that owns the tasks. Calls raise GridpactError when it cannot be reached."""
 
-    async def open_attempts(self, task_ids: Sequence[str]) -> Sequence[Opened | Refused]:
+    def remaining_ms(self, timeout_epoch_ms: int) -> int | None:
+        """How long until then by the owner's clock; None while that is not known."""
+        ...
+
+    async def open_attempts(self, openings: Sequence[Opening]) -> Sequence[Opened | Refused]:
         """Opens one attempt a task, in order; all are committed together."""
         ...
 

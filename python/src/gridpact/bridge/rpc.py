@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from gridpact.bridge.domain import (
     Completed,
@@ -12,6 +14,7 @@ from gridpact.bridge.domain import (
     HandedBack,
     Lease,
     Opened,
+    Opening,
     Progress,
     Refused,
     Renewed,
@@ -31,16 +34,32 @@ class GrpcTaskOwner:
     def __init__(self, channel: RpcChannel, bridge_id: str) -> None:
         self._delivery = v1.DeliveryServiceStub(channel)
         self._bridge_id = bridge_id
+        # How far the owner's clock, in seconds since 1970, is ahead of our monotonic one.
+        self._ahead_s: float | None = None
 
-    async def open_attempts(self, task_ids: Sequence[str]) -> Sequence[Opened | Refused]:
+    def remaining_ms(self, timeout_epoch_ms: int) -> int | None:
+        if self._ahead_s is None:
+            return None
+        return timeout_epoch_ms - math.ceil((time.monotonic() + self._ahead_s) * 1000)
+
+    def _note_clock(self, now: datetime | None) -> None:
+        if now is not None:
+            self._ahead_s = now.timestamp() - time.monotonic()
+
+    async def open_attempts(self, openings: Sequence[Opening]) -> Sequence[Opened | Refused]:
         answer = await self._delivery.open_attempts(
             v1.OpenAttemptsRequest(
                 attempts=[
-                    v1.OpenAttempt(task_id=task_id, bridge_id=self._bridge_id)
-                    for task_id in task_ids
+                    v1.OpenAttempt(
+                        task_id=opening.task_id,
+                        bridge_id=self._bridge_id,
+                        begun_early=opening.begun_early,
+                    )
+                    for opening in openings
                 ]
             )
         )
+        self._note_clock(answer.now)
         return [
             _refused(item.refusal, item.dead_letter_error)
             or Opened(
@@ -96,8 +115,11 @@ class GrpcTaskOwner:
 
     async def complete_attempts(self, endings: Sequence[Ending]) -> Sequence[Completed | Refused]:
         answer = await self._delivery.complete_attempts(
-            v1.CompleteAttemptsRequest(attempts=[_complete(ending) for ending in endings])
+            v1.CompleteAttemptsRequest(
+                attempts=[_complete(ending, self._bridge_id) for ending in endings]
+            )
         )
+        self._note_clock(answer.now)
         return [
             _refused(item.refusal, item.dead_letter_error)
             or Completed(item.task_ended, item.dead_letter_error)
@@ -116,12 +138,14 @@ def _lease(lease: Lease) -> v1.Lease:
     return v1.Lease(task_id=lease.task_id, fencing_token=lease.fencing_token)
 
 
-def _complete(ending: Ending) -> v1.CompleteAttempt:
+def _complete(ending: Ending, bridge_id: str) -> v1.CompleteAttempt:
     message = v1.CompleteAttempt(
         lease=_lease(ending.lease),
         engine=ending.engine,
         engine_version=ending.engine_version,
     )
+    if ending.early_ms is not None:
+        message.early_start = v1.EarlyStart(bridge_id=bridge_id, elapsed_ms=ending.early_ms)
     match ending.outcome:
         case Succeeded(encoding, body, solve_ms):
             message.solve_ms = solve_ms

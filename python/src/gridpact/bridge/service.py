@@ -13,6 +13,10 @@ whoever's turn it is (domain.Turns), however long the queue takes to answer.
 worker has taken goes to another node, as the same attempt, when its node is lost, or when it waits
 while another worker is idle.
 
+**Early.** The first attempt of a task of a quick kind begins before it is opened, and is opened and
+ended by one commit; 50 ms later it is opened if it is not done. What goes wrong until then wastes
+the time of a worker and nothing else: the owner takes an end only if there was no other attempt.
+
 Nothing here grows without bound: deliveries at nodes are as many as those take, those that
 wait as many as said above. Bodies and outcomes that wait, as while the owner is away, stop the
 receiving beyond 32 MiB; payloads that messages only claim are 32 MiB, or a single one, from when
@@ -23,8 +27,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -43,6 +47,7 @@ from gridpact.bridge.domain import (
     LaneRules,
     Lease,
     Opened,
+    Opening,
     Outcome,
     Progress,
     Refused,
@@ -76,6 +81,11 @@ Answer = TypeVar("Answer")
 _EXTENSION_INTERVAL_S = 2.0
 _PROGRESS_INTERVAL_S = 0.1
 _RECALL_INTERVAL_S = 0.5
+# An attempt that began early is opened after this long: what nodes have in advance takes less.
+_EARLY_S = 0.05
+# While so much waits for the owner to commit it, nothing begins early: the owner may be away.
+_EARLY_BYTES = 1024 * 1024
+_RETURNED_COUNT = 10_000
 # Under load, so that a transaction is about many.
 _COMPLETING_PAUSE_S = 0.01
 # How long after a deadline or a cancel a node may be silent about an attempt. It keeps both within
@@ -122,9 +132,6 @@ class Bridge:
         self._fleet = Fleet()
         # Of each kind, how many have a worker.
         self._at_work: Counter[str] = Counter()
-        # What has a worker and no attempt yet.
-        self._placed: deque[Held] = deque()
-        self._placed_some = asyncio.Event()
         self._room_changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
@@ -134,6 +141,16 @@ class Bridge:
         self._claimed = Allowance(_CLAIMED_BYTES)
         self._reports: dict[Lease, Progress] = {}
         self._reported = asyncio.Event()
+        # Tasks whose messages were returned to the queue, the newest last: what comes again need
+        # not be a first attempt, and no queue counts what was handed back.
+        self._returned: OrderedDict[str, None] = OrderedDict()
+        self._attempts = asyncio.TaskGroup()
+        self._opening = GroupCommit(
+            owner.open_attempts,
+            weight=lambda _: 1,
+            max_count=BATCH_COUNT,
+            max_weight=BATCH_COUNT,
+        )
         self._completing = GroupCommit(
             owner.complete_attempts,
             weight=ending_bytes,
@@ -158,12 +175,11 @@ class Bridge:
         async with AsyncExitStack() as stack:
             for name, service in services.items():
                 await stack.enter_async_context(running(service, name))
-            async with asyncio.TaskGroup() as attempts:
+            async with self._attempts:
                 async with asyncio.TaskGroup() as lanes:
                     for lane in self._lanes:
                         lanes.create_task(self._serve(lane))
-                    lanes.create_task(self._begin(attempts))
-                for held in [*self._placed, *(it for lane in self._lanes for it in lane.waiting)]:
+                for held in [it for lane in self._lanes for it in lane.waiting]:
                     # What is an attempt already ends as one.
                     if held.opened is None:
                         await self._let_go(held, Return(AT_ONCE))
@@ -176,7 +192,6 @@ class Bridge:
         """
         self._stopping.set()
         self._room_changed.set()
-        self._placed_some.set()
         at_work = [held.outcome for held in self._held.values() if held.opened is not None]
         if at_work:
             await asyncio.wait(at_work, timeout=grace_s)
@@ -201,6 +216,8 @@ class Bridge:
                 return
             mended = [self._quietly(mend) for it in deliveries if (mend := self._hold(lane, it))]
             self._place()
+            # What has a node now leaves before more is asked for.
+            await asyncio.sleep(0)
             for mend in mended:
                 await mend
 
@@ -244,11 +261,13 @@ class Bridge:
             lane = next((lane for lane in self._turns.order() if self._took_worker(lane)), None)
             if lane is None:
                 break
-            self._placed.append(lane.waiting.popleft())
+            held = lane.waiting.popleft()
             others_wait = any(it.waiting and not it.rules.is_urgent for it in self._lanes)
             self._turns.served(lane, others_wait=others_wait)
-        if self._placed:
-            self._placed_some.set()
+            if held.opened is not None:
+                self._begin_to_send(held, held.opened)
+            else:
+                self._attempts.create_task(self._attempt(held, self._early_start(held)))
 
     def _took_worker(self, lane: Lane) -> bool:
         """Whether the oldest delivery need not wait: it has a node now, or there is none for it."""
@@ -272,80 +291,113 @@ class Bridge:
         held.is_placed = True
         return True
 
-    async def _begin(self, attempts: asyncio.TaskGroup) -> None:
-        """Opens attempts for what has a worker; all that came meanwhile are opened together."""
-        while not self._stopping.is_set():
-            await self._placed_some.wait()
-            self._placed_some.clear()
-            while self._placed:
-                placed = [
-                    self._placed.popleft() for _ in range(min(len(self._placed), BATCH_COUNT))
-                ]
-                try:
-                    await self._open(placed, attempts)
-                except _Stopping:
-                    return
+    def _early_start(self, held: Held) -> Opened | None:
+        """What the first attempt of the task will be, where it may begin before it is opened."""
+        timeout, node = held.header.timeout_epoch_ms, held.node
+        if (
+            timeout is None
+            or node is None
+            or held.delivery.attempt > 1
+            or held.header.task_id in self._returned
+            or held.header.claim_bytes is not None
+            or self._uncommitted_bytes > _EARLY_BYTES
+            or not self._fleet.is_quick(node, held.header.kind)
+        ):
+            return None
+        remaining_ms = self._owner.remaining_ms(timeout)
+        if remaining_ms is None or remaining_ms <= 0:
+            return None
+        lease = Lease(held.header.task_id, 1)
+        return Opened(lease, attempt=1, remaining_ms=remaining_ms, cancel_requested=False)
 
-    async def _open(self, placed: Sequence[Held], attempts: asyncio.TaskGroup) -> None:
-        for held in placed:
-            if held.opened is not None:
-                self._begin_to_send(held, held.opened, attempts)
-        placed = [held for held in placed if held.opened is None]
-        if not placed:
-            return
-        task_ids = [held.header.task_id for held in placed]
-        try:
-            answers = await self._persistently("open", lambda: self._owner.open_attempts(task_ids))
-        except _Stopping:
-            for held in placed:
-                await self._let_go(held, Return(AT_ONCE))
-            raise
-        for held, answer in zip(placed, answers, strict=True):
-            if isinstance(answer, Opened):
-                held.opened = answer
-                held.opened_s = asyncio.get_running_loop().time()
-                self._begin_to_send(held, answer, attempts)
-                attempts.create_task(self._attempt(held, answer))
-            else:
+    async def _attempt(self, held: Held, early: Opened | None) -> None:
+        """One attempt, from its place at a node to the disposal of its message."""
+        if early is not None:
+            held.opened, held.is_early = early, True
+        else:
+            refused = await self._open(held)
+            if refused is not None:
                 self._release(held)
-                # The others need not wait for the queue.
-                attempts.create_task(self._let_go(held, after_refused_opening(answer)))
-
-    async def _attempt(self, held: Held, opened: Opened) -> None:
-        """One attempt from its lease to the disposal of its message."""
+                await self._let_go(held, refused)
+                return
+        assert held.opened is not None
+        held.opened_s = asyncio.get_running_loop().time()
+        self._begin_to_send(held, held.opened)
+        if early is not None:
+            await self._open_late(held)
         outcome = await held.outcome
         node = held.node
         # The worker is free: the next task need not wait for this one's commit.
         self._release(held)
-        self._reports.pop(opened.lease, None)
-        if held.stale:
-            await self._let_go(held, Return(AT_ONCE))
+        self._reports.pop(held.opened.lease, None)
+        if held.verdict is None and held.is_early and _is_excused(outcome):
+            # The owner has not heard of it yet, and need not.
+            held.verdict = Return(AT_ONCE)
+        await self._let_go(held, held.verdict or await self._complete(held, node, outcome))
+
+    async def _open(self, held: Held) -> Disposal | None:
+        """Opens the attempt, or gives what is to be done with the message instead."""
+        if self._stopping.is_set():
+            return Return(AT_ONCE)
+        opening = Opening(held.header.task_id, held.is_early)
+        try:
+            answer = await self._persistently("open", lambda: self._opening.add(opening))
+        except _Stopping:
+            return Return(AT_ONCE)
+        if isinstance(answer, Refused):
+            return after_refused_opening(answer)
+        held.opened = answer
+        return None
+
+    async def _open_late(self, held: Held) -> None:
+        """Opens an attempt that began early, unless it is done in time."""
+        done, _ = await asyncio.wait([held.outcome], timeout=_EARLY_S)
+        if done:
             return
+        refused = await self._open(held)
+        if refused is not None:
+            # Another attempt owns the task, or it has ended.
+            held.verdict = refused
+            self._cancel(held)
+            return
+        assert held.opened is not None
+        held.is_early = False
+        if held.early_progress is not None:
+            self.progressed(held.opened.lease, held.early_progress)
+        if held.opened.cancel_requested:
+            self._cancel(held)
+
+    async def _complete(self, held: Held, node: WorkingNode | None, outcome: Outcome) -> Disposal:
+        """Brings the outcome to the owner; gives what is to be done with the message."""
+        assert held.opened is not None
         engine, version = (node.engine, node.engine_version) if node is not None else ("", "")
-        ending = Ending(opened.lease, engine, version, outcome)
+        elapsed_ms = (asyncio.get_running_loop().time() - held.opened_s) * 1000
+        ending = Ending(
+            held.opened.lease, engine, version, outcome, elapsed_ms if held.is_early else None
+        )
         weight = len(held.delivery.body) + self._ending_bytes(ending)
         self._uncommitted_bytes += weight
         try:
             answer = await self._persistently("complete", lambda: self._completing.add(ending))
         except _Stopping:
             # Whether it was committed is not known; the next bridge will be told.
-            await self._let_go(held, Return(AT_ONCE))
-            return
+            return Return(AT_ONCE)
         finally:
             self._uncommitted_bytes -= weight
             self._room_changed.set()
         if isinstance(answer, Refused):
             log.info("outcome-refused", task_id=held.header.task_id, reason=answer.reason)
-        excused = isinstance(outcome, HandedBack) and outcome.excused
-        await self._let_go(held, after_ending(answer, opened.attempt, excused=excused))
+            if held.is_early:
+                return after_refused_opening(answer)
+        return after_ending(answer, held.opened.attempt, excused=_is_excused(outcome))
 
-    def _begin_to_send(self, held: Held, opened: Opened, attempts: asyncio.TaskGroup) -> None:
+    def _begin_to_send(self, held: Held, opened: Opened) -> None:
         claimed = held.header.claim_bytes
         if claimed is None or held.node is None:
             self._send(held, opened, held.delivery.body)
         else:
             sending = self._send_claimed(held, opened, claimed)
-            attempts.create_task(_unless_done(held.outcome, sending))
+            self._attempts.create_task(_unless_done(held.outcome, sending))
 
     async def _send_claimed(self, held: Held, opened: Opened, size: int) -> None:
         """Sends the payload that the owner has kept; returns when it takes up no memory here."""
@@ -360,7 +412,8 @@ class Bridge:
                 return
             if isinstance(payload, Refused):
                 log.warning("payload-refused", task_id=held.header.task_id, reason=payload.reason)
-                held.stale = payload.reason == "LEASE_STALE"
+                if payload.reason == "LEASE_STALE":
+                    held.verdict = Return(AT_ONCE)
                 held.settle(after_refused_payload(payload))
                 return
             self._send(held, opened, payload)
@@ -435,7 +488,7 @@ class Bridge:
         attempts = [
             (held, held.opened.lease)
             for held in self._held.values()
-            if held.opened is not None and not held.stale
+            if held.opened is not None and not held.is_early and held.verdict is None
         ]
         for start in range(0, len(attempts), BATCH_COUNT):
             chunk = attempts[start : start + BATCH_COUNT]
@@ -450,7 +503,7 @@ class Bridge:
                         if held.outcome.done():
                             continue
                         log.warning("lease-lost", task_id=lease.task_id, reason=reason)
-                        held.stale = True
+                        held.verdict = Return(AT_ONCE)
                         self._cancel(held)
                     case Refused():
                         pass
@@ -539,7 +592,12 @@ class Bridge:
             held.is_off.set()
 
     def progressed(self, lease: Lease, progress: Progress) -> None:
-        if self._attempt_of(lease) is not None:
+        held = self._attempt_of(lease)
+        if held is None:
+            return
+        if held.is_early:
+            held.early_progress = progress
+        else:
             self._reports[lease] = progress
             self._reported.set()
 
@@ -581,6 +639,10 @@ class Bridge:
     async def _let_go(self, held: Held, disposal: Disposal) -> None:
         # Before anything else: what is handed back may be delivered again at once, to us.
         del self._held[held.header.task_id]
+        if isinstance(disposal, Return):
+            self._returned[held.header.task_id] = None
+            if len(self._returned) > _RETURNED_COUNT:
+                self._returned.popitem(last=False)
         await held.lane.dispose(held, disposal)
 
     async def _until_room_changes(self) -> None:
@@ -611,6 +673,10 @@ class Bridge:
             await call
         except (GridpactError, BrokerUnavailable) as error:
             log.warning("retried-later", cause=str(error))
+
+
+def _is_excused(outcome: Outcome) -> bool:
+    return isinstance(outcome, HandedBack) and outcome.excused
 
 
 def _is_cancelled(outcome: Outcome) -> bool:

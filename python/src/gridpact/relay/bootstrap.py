@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from gridpact.broker.bootstrap import connected_broker
 from gridpact.kit.background import running
@@ -20,7 +20,6 @@ async def serving(settings: RelaySettings) -> AsyncIterator[Mapping[str, object]
     async with (
         database.opened(),
         connected_broker(settings) as broker,
-        aclosing(PostgresOutbox(database, settings.database_url)) as outbox,
-        running(Relay(outbox, broker).run(), "relay"),
+        running(Relay(PostgresOutbox(database), broker).run(), "relay"),
     ):
         yield {"broker": settings.broker}

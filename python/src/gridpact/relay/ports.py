@@ -21,7 +21,3 @@ class Outbox(Protocol):
         message at once. Raises GridpactError UNAVAILABLE when the database does not answer.
         """
         ...
-
-    async def wait(self, wait_s: float) -> None:
-        """Returns when messages were committed, at the latest after ``wait_s``."""
-        ...

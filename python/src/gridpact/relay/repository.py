@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-
-import psycopg
+from datetime import timedelta
 
 from gridpact.broker.port import Message
 from gridpact.kit.database import Database
-from gridpact.kit.errors import unavailable
 from gridpact.kit.log import Log
 
 log = Log(__name__)
 
-_CONNECT_S = 5
+LEAST_AGE = timedelta(seconds=1)
 
 # The running total stops the batch before it outgrows memory; the first row is taken whatever its
 # size. A body that is not in the row is that of the payload which the key names; only then is the
@@ -25,7 +22,8 @@ _TAKE = """
     WITH oldest AS MATERIALIZED (
         SELECT outbox_id, topic, key, properties, body,
                CASE WHEN body IS NULL THEN key::uuid END AS task_id
-        FROM tasks.outbox ORDER BY outbox_id LIMIT %(max_count)s
+        FROM tasks.outbox WHERE created_time <= clock_timestamp() - %(least_age)s::interval
+        ORDER BY outbox_id LIMIT %(max_count)s
         FOR UPDATE SKIP LOCKED
     ), sized AS MATERIALIZED (
         SELECT oldest.*,
@@ -48,12 +46,12 @@ _TAKE = """
 
 
 class PostgresOutbox:
-    """An Outbox. Listens on a connection of its own, made again when it is lost."""
+    """An Outbox. What is younger than ``least_age`` is still with whoever committed it
+    (tasks.queue)."""
 
-    def __init__(self, database: Database, url: str) -> None:
+    def __init__(self, database: Database, least_age: timedelta = LEAST_AGE) -> None:
         self._database = database
-        self._url = url
-        self._listener: psycopg.AsyncConnection | None = None
+        self._least_age = least_age
 
     @asynccontextmanager
     async def batch(self, max_count: int, max_bytes: int) -> AsyncIterator[Sequence[Message]]:
@@ -61,7 +59,9 @@ class PostgresOutbox:
         # In a pipeline the transaction begins with the statement, not a round trip before.
         async with self._database.transaction() as connection, connection.pipeline():
             cursor = await connection.execute(
-                _TAKE, {"max_count": max_count, "max_bytes": max_bytes}, prepare=True
+                _TAKE,
+                {"max_count": max_count, "max_bytes": max_bytes, "least_age": self._least_age},
+                prepare=True,
             )
             messages: list[Message] = []
             for topic, key, properties, body in await cursor.fetchall():
@@ -71,25 +71,3 @@ class PostgresOutbox:
                     continue
                 messages.append(Message(topic, bytes(body), key, properties))
             yield messages
-
-    async def wait(self, wait_s: float) -> None:
-        """See Outbox."""
-        try:
-            if self._listener is None:
-                self._listener = await psycopg.AsyncConnection.connect(
-                    self._url, autocommit=True, connect_timeout=_CONNECT_S
-                )
-                await self._listener.execute("LISTEN tasks_outbox")
-                # What was committed before is not announced again.
-                return
-            async for _ in self._listener.notifies(timeout=wait_s, stop_after=1):
-                pass
-        except (psycopg.OperationalError, OSError) as error:
-            await self.aclose()
-            raise unavailable("the database does not answer") from error
-
-    async def aclose(self) -> None:
-        """Hangs up the listening connection."""
-        if self._listener is not None:
-            listener, self._listener = self._listener, None
-            await asyncio.shield(listener.close())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from gridpact.assets.bootstrap import build_assets
+from gridpact.broker.bootstrap import connected_broker
 from gridpact.contracts.proto.gridpact.assets.v1 import AssetsServiceBase, AssetsServiceStub
 from gridpact.contracts.proto.gridpact.identity.v1 import GetKeysRequest, IdentityServiceStub
 from gridpact.identity.bootstrap import build_identity
@@ -79,7 +80,10 @@ async def serving_services(
             hosted.append(build_series(database, assets))
         if "tasks" in names and assets:
             policy = replace(POLICY, republish_delay=timedelta(seconds=settings.republish_delay_s))
-            tasks = await stack.enter_async_context(running_tasks(database, redis, assets, policy))
+            broker = await stack.enter_async_context(connected_broker(settings))
+            tasks = await stack.enter_async_context(
+                running_tasks(database, redis, broker, assets, policy)
+            )
             hosted += [tasks.tasks, tasks.delivery]
 
         verifier = TokenVerifier(keys, revocations)

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
+from gridpact.broker.port import Broker
 from gridpact.contracts.channels import MAX_ATTEMPTS
 from gridpact.kit.background import running
 from gridpact.kit.database import Database
@@ -18,6 +19,7 @@ from gridpact.tasks.delivery import Delivery
 from gridpact.tasks.delivery_rpc import DeliveryRpc
 from gridpact.tasks.domain import Policy
 from gridpact.tasks.events import RedisEvents
+from gridpact.tasks.queue import BrokerQueue
 from gridpact.tasks.repository import PostgresTaskStore
 from gridpact.tasks.rpc import TasksRpc
 from gridpact.tasks.service import TaskService
@@ -48,15 +50,18 @@ class TasksRpcs:
 
 @asynccontextmanager
 async def running_tasks(
-    database: Database, redis: Redis, assets: GetSite, policy: Policy = POLICY
+    database: Database, redis: Redis, broker: Broker, assets: GetSite, policy: Policy = POLICY
 ) -> AsyncIterator[TasksRpcs]:
-    """The services, with their sweeper and the sender of events running while entered."""
+    """The services, with what works for them in the background running while entered."""
     store = PostgresTaskStore(database)
+    queue = BrokerQueue(broker, store.remove_published)
     events = RedisEvents(redis)
     contract = GeneratedContract()
-    service = TaskService(store, contract, AssetsSites(assets), events)
+    service = TaskService(store, contract, AssetsSites(assets), queue, events)
     delivery = Delivery(store, contract, events, policy)
     async with (
+        running(queue.publish_all(), "queue"),
+        running(queue.remove_all(), "outbox"),
         running(events.run(), "events"),
         running(Sweeper(store, events, policy).run(), "sweeper"),
     ):

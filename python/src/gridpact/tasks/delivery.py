@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from gridpact.contracts.errors import Reason
@@ -15,6 +15,7 @@ from gridpact.kit.uninterrupted import uninterrupted
 from gridpact.kit.violation import Violation
 from gridpact.tasks.domain import (
     AttemptEnd,
+    EarlyStart,
     Failed,
     Failure,
     Policy,
@@ -40,9 +41,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Opening(Item):
-    """A delivery that wants the lease of its task."""
+    """A delivery that wants the lease of its task; ``begun_early``: for its first attempt only."""
 
     bridge_id: str
+    begun_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Ending(Lease):
     """An attempt that is over."""
 
     end: AttemptEnd
+    # Of one that has not been opened.
+    early_start: EarlyStart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,8 @@ class Answer:
     task_id: str
     task: Task | None
     refusal: Refusal | None
-    # Until the task's timeout.
-    remaining_duration: timedelta = timedelta(0)
+    # The store's clock, where it matters for how long the task has left.
+    now: datetime | None = None
 
 
 AnItem = TypeVar("AnItem", bound=Item)
@@ -99,9 +103,11 @@ class Delivery:
             task = batch.get(opening.task_id)
             if task is None:
                 return Answer(opening.task_id, None, Refusal("NOT_FOUND"))
+            if opening.begun_early and task.attempt_count > 0:
+                return Answer(task.task_id, task, Refusal("LEASE_STALE"), batch.now)
             opened, refusal = task.open_attempt(batch.now, self.policy, opening.bridge_id)
             batch.put(opened)
-            return Answer(task.task_id, opened, refusal, task.timeout_time - batch.now)
+            return Answer(task.task_id, opened, refusal, batch.now)
 
         return await self._each(openings, open_attempt)
 
@@ -159,14 +165,17 @@ class Delivery:
             task = batch.get(ending.task_id)
             if task is None:
                 return Answer(ending.task_id, None, Refusal("LEASE_STALE"))
-            end = ending.end
-            if task.is_current(ending.fencing_token):
+            end, early = ending.end, ending.early_start
+            if task.is_current(ending.fencing_token) or early is not None:
                 end = self._with_checked_result(task, end)
-            ended, refusal = task.end_attempt(ending.fencing_token, end, batch.now, self.policy)
+            if early is not None:
+                ended, refusal = task.end_early_attempt(early, end, batch.now, self.policy)
+            else:
+                ended, refusal = task.end_attempt(ending.fencing_token, end, batch.now, self.policy)
             result = end.outcome.result if isinstance(end.outcome, Succeeded) else None
             # The end of an attempt that is not current changes nothing.
-            batch.put(ended, None if ended is task else result)
-            return Answer(task.task_id, ended, refusal)
+            batch.put(ended, None if ended is task or refusal is not None else result)
+            return Answer(task.task_id, ended, refusal, batch.now)
 
         return await self._each(endings, complete)
 

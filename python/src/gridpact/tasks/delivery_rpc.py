@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import msgspec
@@ -42,6 +42,7 @@ from gridpact.tasks.domain import (
     AttemptEnd,
     Body,
     Cancelled,
+    EarlyStart,
     Failed,
     Failure,
     HandedBack,
@@ -51,6 +52,9 @@ from gridpact.tasks.domain import (
     Succeeded,
 )
 from gridpact.tasks.rpc import ENCODINGS, check_count
+
+# No task is given longer: a day.
+_LONGEST_MS = 86_400_000
 
 _ENCODINGS = {message: encoding for encoding, message in ENCODINGS.items()}
 
@@ -74,11 +78,15 @@ class DeliveryRpc(DeliveryServiceBase):
     async def open_attempts(self, message: OpenAttemptsRequest) -> OpenAttemptsResponse:
         check_count("attempts", message.attempts)
         answers = await self._delivery.open_attempts(
-            [Opening(item.task_id, _text(item.bridge_id, 128)) for item in message.attempts]
+            [
+                Opening(item.task_id, _text(item.bridge_id, 128), item.begun_early)
+                for item in message.attempts
+            ]
         )
+        now = _now(answers)
         opened: list[OpenedAttempt] = []
         for answer in answers:
-            if answer.refusal is not None or answer.task is None:
+            if answer.refusal is not None or answer.task is None or now is None:
                 opened.append(
                     OpenedAttempt(
                         task_id=answer.task_id,
@@ -94,11 +102,11 @@ class DeliveryRpc(DeliveryServiceBase):
                     fencing_token=answer.task.fencing_token,
                     attempt=answer.task.attempt_count,
                     lease_ms=self._lease_ms,
-                    remaining_ms=_milliseconds(answer.remaining_duration),
+                    remaining_ms=_milliseconds(answer.task.timeout_time - now),
                     cancel_requested=answer.task.cancel_requested,
                 )
             )
-        return OpenAttemptsResponse(attempts=opened)
+        return OpenAttemptsResponse(attempts=opened, now=now)
 
     async def fetch_payload(self, message: FetchPayloadRequest) -> FetchPayloadResponse:
         lease = _lease(message.lease, "")
@@ -138,7 +146,8 @@ class DeliveryRpc(DeliveryServiceBase):
         for i, item in enumerate(message.attempts):
             lease = _lease(item.lease, f"attempts[{i}]")
             end = _end(item, f"attempts[{i}]")
-            endings.append(Ending(lease.task_id, lease.fencing_token, end))
+            early = _early_start(item, f"attempts[{i}]")
+            endings.append(Ending(lease.task_id, lease.fencing_token, end, early))
         answers = await self._delivery.complete_attempts(endings)
         return CompleteAttemptsResponse(
             attempts=[
@@ -149,7 +158,8 @@ class DeliveryRpc(DeliveryServiceBase):
                     dead_letter_error=_dead_letter_error(answer),
                 )
                 for answer in answers
-            ]
+            ],
+            now=_now(answers),
         )
 
     async def replay_tasks(self, message: ReplayTasksRequest) -> ReplayTasksResponse:
@@ -171,6 +181,11 @@ def _refusal(refusal: Refusal | None) -> RefusalMessage:
     if refusal is None:
         return RefusalMessage()
     return RefusalMessage(reason=refusal.reason, retry_after_ms=_milliseconds(refusal.retry_after))
+
+
+def _now(answers: Sequence[Answer]) -> datetime | None:
+    """The clock by which the tasks of a batch were judged."""
+    return next((answer.now for answer in answers if answer.now is not None), None)
 
 
 def _dead_letter_error(answer: Answer) -> str:
@@ -214,6 +229,18 @@ def _end(item: CompleteAttempt, at: str) -> AttemptEnd:
         engine_version=_text(item.engine_version, 64) or None,
         solve_ms=item.solve_ms if item.engine else None,
     )
+
+
+def _early_start(item: CompleteAttempt, at: str) -> EarlyStart | None:
+    early = item.early_start
+    if early is None:
+        return None
+    if item.lease is None or item.lease.fencing_token != 1:
+        words = "must be 1: only a first attempt begins early"
+        raise _invalid(f"{at}.lease.fencing_token", "const", words)
+    if not 0 <= early.elapsed_ms <= _LONGEST_MS:
+        raise _invalid(f"{at}.early_start.elapsed_ms", "range", f"must be 0 to {_LONGEST_MS}")
+    return EarlyStart(_text(early.bridge_id, 128), timedelta(milliseconds=early.elapsed_ms))
 
 
 def _outcome(item: CompleteAttempt, at: str) -> Outcome:

@@ -10,6 +10,9 @@ changes a task. SUCCEEDED, FAILED and CANCELLED never change again.
 **The fencing token of an attempt is its number.** It grows with every attempt of a task, and only
 the newest attempt, while the task is RUNNING, may renew, report or end.
 
+**The first attempt may begin early**, before it is opened: it is nobody's until it ends, and counts
+only if the task has had no other attempt by then (`Task.end_early_attempt`).
+
 **Leases** say from when on another attempt may take over; safety rests on the fencing token alone.
 `now` is always the clock of the database, so that any number of processes agree. When that clock is
 set forward, leases end early: at worst a second worker computes, and the first one is refused. When
@@ -130,6 +133,14 @@ class AttemptEnd:
     engine: str | None = None
     engine_version: str | None = None
     solve_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStart:
+    """An attempt that a worker got before it was opened, ``elapsed`` ago."""
+
+    bridge_id: str
+    elapsed: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +288,23 @@ class Task:
             engine_version=end.engine_version,
             solve_ms=end.solve_ms,
         ), None
+
+    def end_early_attempt(
+        self, start: EarlyStart, end: AttemptEnd, now: datetime, policy: Policy
+    ) -> tuple[Task, Refusal | None]:
+        """Opens the first attempt and ends it at once, as if it had been opened when it began."""
+        if self.attempt_count == 1 and self.bridge_id == start.bridge_id:
+            # It may have been committed, and the answer have been lost.
+            return self.end_attempt(1, end, now, policy)
+        if self.has_ended:
+            return self, Refusal("TASK_TERMINAL")
+        if self.attempt_count > 0:
+            return self, Refusal("LEASE_STALE")
+        opened, refusal = self.open_attempt(now, policy, start.bridge_id)
+        if refusal is not None:
+            return opened, refusal
+        began = max(self.submitted_time, now - start.elapsed)
+        return replace(opened, started_time=began).end_attempt(1, end, now, policy)
 
     # What the owner does
 

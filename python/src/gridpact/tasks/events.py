@@ -1,6 +1,6 @@
 """What has been committed, told to the world through Redis.
 
-Each change of a task is one entry of the stream ``gridpact:events`` with the fields ``org``,
+A change of a task is one entry of the stream ``gridpact:events`` with the fields ``org``,
 ``task_id`` and ``data`` (JSON of contracts/schemas/task.yaml). The wish to cancel a running task
 goes to the pub/sub channel ``gridpact:cancel``, as its id.
 
@@ -11,7 +11,7 @@ they connect, and the bridge learns of a cancel wish when it renews the lease.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -35,8 +35,8 @@ _STREAM_LENGTH = 10_000
 _WAITING_MAX = 10_000
 _BATCH_COUNT = 500
 # What is neither an end nor a wish waits so long for what comes next: most of it is the beginning
-# of something short, and told together it costs everybody a third.
-_GATHERING_S = 0.005
+# of something short, of which only the end is told then.
+_GATHERING_S = 0.02
 
 
 # One command a batch: hundreds of single ones cost the client more than all else of a task's life.
@@ -52,21 +52,27 @@ for _, task_id in ipairs(wishes) do redis.call('PUBLISH', channel, task_id) end
 
 
 class RedisEvents:
-    """The Events of one process, in the order in which they were published.
+    """The Events of one process, in the order in which tasks changed last.
 
-    ``run`` must be running; what is published when more than 10,000 tasks wait replaces the oldest.
+    ``run`` must be running. Of several changes that wait, the last is told; when more than 10,000
+    tasks wait, the oldest are dropped.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._announce = redis.register_script(_ANNOUNCE)
-        self._waiting: deque[Task] = deque(maxlen=_WAITING_MAX)
+        # Of each task that has changed, how it stands now.
+        self._waiting: OrderedDict[str, Task] = OrderedDict()
         self._published = asyncio.Event()
         self._urgent = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
 
     def publish(self, tasks: Sequence[Task]) -> None:
-        self._waiting.extend(tasks)
+        for task in tasks:
+            self._waiting[task.task_id] = task
+            self._waiting.move_to_end(task.task_id)
+        while len(self._waiting) > _WAITING_MAX:
+            self._waiting.popitem(last=False)
         if tasks:
             self._drained.clear()
             self._published.set()
@@ -84,7 +90,7 @@ class RedisEvents:
             self._urgent.clear()
             while self._waiting:
                 count = min(len(self._waiting), _BATCH_COUNT)
-                await self._send([self._waiting.popleft() for _ in range(count)])
+                await self._send([self._waiting.popitem(last=False)[1] for _ in range(count)])
             self._drained.set()
 
     async def drained(self) -> None:

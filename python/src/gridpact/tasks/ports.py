@@ -72,12 +72,27 @@ class PayloadPart:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """What the queue is to carry for a task, and the outbox row that keeps it until it does."""
+
+    outbox_id: int
+    topic: str
+    key: str
+    properties: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
-    """The task that an idempotency key names, and the fingerprint of the request that made it."""
+    """The task that an idempotency key names, and the fingerprint of the request that made it.
+
+    ``message`` is in the outbox, of a task that this call created.
+    """
 
     task: Task
     fingerprint: bytes
     created: bool
+    message: QueueMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +230,18 @@ class Sites(Protocol):
 
     async def require(self, site_id: str) -> None:
         """Returns when there is such a site; NOT_FOUND when the caller can see none."""
+        ...
+
+
+class Queue(Protocol):
+    """The way to the broker that waits for nobody."""
+
+    def publish(self, messages: Sequence[QueueMessage]) -> None:
+        """Publishes committed messages and removes their outbox rows.
+
+        Never fails and never waits: what does not get there at once stays in the outbox, where the
+        relay finds it.
+        """
         ...
 
 

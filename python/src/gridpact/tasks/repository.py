@@ -7,6 +7,8 @@ document, bodies as one array of bytes.
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -20,11 +22,16 @@ from gridpact.contracts.channels import KINDS, QUEUE_BODY_BYTES, QUEUE_ENGINES
 from gridpact.kit.database import Connection, Database
 from gridpact.kit.pages import Cursor
 from gridpact.tasks.domain import Body, Encoding, Policy, Task, TaskState
-from gridpact.tasks.ports import Batch, PayloadPart, Replayed, Submission, Submitted
+from gridpact.tasks.ports import Batch, PayloadPart, QueueMessage, Replayed, Submission, Submitted
 
 Decided = TypeVar("Decided")
 
 IDEMPOTENCY_DURATION = timedelta(hours=24)
+
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Tasks that wait or run: about 2 KiB each.
+_RECENT_COUNT = 10_000
 
 _IDENTIFIERS = ("task_id", "organisation_id", "site_id", "replay_of")
 
@@ -43,7 +50,22 @@ _ASSIGNMENTS = ", ".join(
 _PROPERTIES = """jsonb_strip_nulls(jsonb_build_object(
     'task_id', {task}.task_id, 'kind', {task}.kind, 'encoding', {body}.encoding,
     'affinity_key', {body}.affinity_key, 'traceparent', {traceparent},
-    'claim_bytes', CASE WHEN {body}.size > %(queue_body_bytes)s THEN {body}.size::text END))"""
+    'claim_bytes', CASE WHEN {body}.size > %(queue_body_bytes)s THEN {body}.size::text END,
+    'timeout_epoch_ms', (extract(epoch FROM {timeout_time}) * 1000)::bigint::text))"""
+
+_OF_DRAFT = _PROPERTIES.format(
+    task="draft",
+    body="draft",
+    traceparent="draft.traceparent",
+    timeout_time="(now + timeout_s * interval '1 second')",
+)
+_OF_REPLAY = _PROPERTIES.format(
+    task="task", body="payload", traceparent="NULL::text", timeout_time="task.timeout_time"
+)
+# No attempt begins early because of a message that is not the first.
+_PUBLISHED_AGAIN = _PROPERTIES.format(
+    task="task", body="payload", traceparent="NULL::text", timeout_time="NULL::timestamptz"
+)
 
 # The body of a claim is an empty map. Without a body, the message gets the payload's.
 _BODY = r"CASE WHEN {body}.size > %(queue_body_bytes)s THEN '\x80'::bytea END"
@@ -78,7 +100,7 @@ WITH draft AS MATERIALIZED (
     SELECT task_id, organisation_id, kind, engine_choice, site_id, label, now,
            now + timeout_s * interval '1 second', 'QUEUED', now, 1
     FROM draft JOIN claimed USING (task_id)
-    RETURNING {_COLUMNS}
+    RETURNING {_COLUMNS}, task.xmin::text AS version, submitted_time AS now
 ), payload AS (
     INSERT INTO tasks.payloads (task_id, organisation_id, encoding, affinity_key, body)
     SELECT task_id, organisation_id, encoding, affinity_key, body
@@ -86,11 +108,12 @@ WITH draft AS MATERIALIZED (
 ), message AS (
     INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)
     SELECT organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
-           {_PROPERTIES.format(task="draft", body="draft", traceparent="draft.traceparent")},
+           {_OF_DRAFT},
            {_BODY.format(body="draft")}
     FROM draft JOIN claimed USING (task_id)
+    RETURNING outbox_id, topic, key, properties, body
 )
-SELECT * FROM task
+SELECT task.*, outbox_id, topic, properties, body FROM task JOIN message ON key = task_id
 """
 
 _TASKS_OF_KEYS = f"""
@@ -119,8 +142,9 @@ FROM json_populate_recordset(NULL::tasks.tasks, %(changed)s::json) AS changed
 WHERE task.task_id = changed.task_id
 """
 
-# What `_LOCK` and `_WRITE` do, for tasks that nobody changed since they were read: else it fails,
-# by a division by zero, and has done nothing. Locks are taken in the order of `_LOCK`.
+# What `_LOCK` and `_WRITE` do, for tasks that nobody changed since they were read, if the clock is
+# about what it was taken for: else it fails, by a division by zero, and has done nothing. Locks are
+# taken in the order of `_LOCK`.
 _WRITE_UNCHANGED = f"""
 WITH held AS MATERIALIZED (
     SELECT task.task_id
@@ -140,7 +164,11 @@ WITH held AS MATERIALIZED (
     WHERE task.task_id = changed.task_id
     RETURNING task.task_id
 )
-SELECT 1 / (count(*) = cardinality(%(changed_ids)s::uuid[]))::int FROM written
+SELECT 1 / (written.count = cardinality(%(changed_ids)s::uuid[])
+            AND clock.now BETWEEN %(now)s - interval '1 second' AND %(now)s + interval '1 second'
+           )::int,
+       pg_current_xact_id()::xid::text, clock.now
+FROM (SELECT count(*) FROM written) AS written, (SELECT clock_timestamp()) AS clock(now)
 """
 
 _READ = f"""
@@ -151,7 +179,7 @@ FROM tasks.tasks AS task WHERE task_id = ANY(%s::uuid[])
 _PUBLISH_AGAIN = f"""
 INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)
 SELECT task.organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
-       {_PROPERTIES.format(task="task", body="payload", traceparent="NULL::text")},
+       {_PUBLISHED_AGAIN},
        {_BODY.format(body="payload")}
 FROM tasks.tasks AS task
 JOIN (SELECT *, octet_length(body) AS size FROM tasks.payloads) AS payload USING (task_id)
@@ -187,7 +215,7 @@ task AS (
 ), message AS (
     INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)
     SELECT organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
-           {_PROPERTIES.format(task="task", body="payload", traceparent="NULL::text")},
+           {_OF_REPLAY},
            {_BODY.format(body="payload")}
     FROM task JOIN payload USING (task_id)
 )
@@ -271,11 +299,54 @@ class _ReadBatch:
         ]
 
 
+class _RecentTasks:
+    """What tasks were when this process saw them last, and the clock of the database.
+
+    Whoever changes a task is likely to have seen it: reading it again would cost as much as
+    writing it. That it is still so is checked by the writing.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: OrderedDict[str, tuple[Task, str]] = OrderedDict()
+        self._ahead: timedelta | None = None
+
+    def note(self, task: Task, version: str) -> None:
+        """A task as it was read or written; one that has ended will not be changed."""
+        if task.has_ended:
+            self._tasks.pop(task.task_id, None)
+            return
+        self._tasks[task.task_id] = task, version
+        self._tasks.move_to_end(task.task_id)
+        if len(self._tasks) > _RECENT_COUNT:
+            self._tasks.popitem(last=False)
+
+    def note_clock(self, now: datetime) -> None:
+        """What the clock of the database said just now."""
+        self._ahead = now - _monotonic()
+
+    def batch(self, task_ids: Collection[str]) -> _ReadBatch | None:
+        """The tasks as they are likely to be; None unless all of them are known."""
+        found = {task_id: self._tasks[task_id] for task_id in task_ids if task_id in self._tasks}
+        if self._ahead is None or len(found) < len(task_ids):
+            return None
+        return _ReadBatch(
+            {task_id: task for task_id, (task, _) in found.items()},
+            _monotonic() + self._ahead,
+            {task_id: version for task_id, (_, version) in found.items()},
+        )
+
+    def forget(self, task_ids: Collection[str]) -> None:
+        """They are not what they were."""
+        for task_id in task_ids:
+            self._tasks.pop(task_id, None)
+
+
 class PostgresTaskStore:
     """The TaskStore in PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._recent = _RecentTasks()
 
     async def submit(self, submissions: Sequence[Submission]) -> list[Submitted]:
         # A statement can claim a key only once: the rest of the same key finds it taken.
@@ -283,17 +354,18 @@ class PostgresTaskStore:
         async with self._database.statements() as connection:
             created = await self._insert(connection, [*drafts.values()])
             known = {
-                key: Submitted(created[draft.task_id], draft.fingerprint, created=True)
+                key: Submitted(*created[draft.task_id])
                 for key, draft in drafts.items()
                 if draft.task_id in created
             }
             if taken := [key for key in drafts if key not in known]:
                 known |= await self._tasks_of_keys(connection, taken)
         return [
-            replace(found, created=found.created and submission is drafts[key])
+            known[key]
+            if submission is drafts[key]
+            else replace(known[key], created=False, message=None)
             for submission in submissions
             for key in [_key_of(submission)]
-            for found in [known[key]]
         ]
 
     async def change(
@@ -301,12 +373,18 @@ class PostgresTaskStore:
     ) -> tuple[Decided, list[Task]]:
         wanted = [*set(task_ids)]
         async with self._database.statements() as connection:
-            # Two round trips; seldom is a task changed by somebody else between them.
-            found = _batch(await _rows(connection, _READ, [wanted]))
+            # Seldom is a task changed by somebody else meanwhile.
+            if (known := self._recent.batch(wanted)) is not None:
+                decided = decide(known)
+                if await self._written_unchanged(connection, known):
+                    return decided, [*known.changed.values()]
+                self._recent.forget(wanted)
+            found = self._noted(await _rows(connection, _READ, [wanted]))
             decided = decide(found)
             if await self._written_unchanged(connection, found):
                 return decided, [*found.changed.values()]
         async with self._database.transaction() as connection:
+            self._recent.forget(wanted)
             locked = _batch(await _rows(connection, _LOCK, [wanted]))
             decided = decide(locked)
             if locked.changed:
@@ -413,6 +491,13 @@ class PostgresTaskStore:
             )
         return [row["task_id"] for row in rows]
 
+    async def remove_published(self, outbox_ids: Sequence[int]) -> None:
+        """Deletes the outbox rows of messages that the broker has."""
+        async with self._database.statements() as connection:
+            await connection.execute(
+                "DELETE FROM tasks.outbox WHERE outbox_id = ANY(%s)", [[*outbox_ids]]
+            )
+
     async def expire_idempotency_keys(self) -> int:
         async with self._database.statements() as connection:
             deleted = await connection.execute(
@@ -424,7 +509,7 @@ class PostgresTaskStore:
 
     async def _insert(
         self, connection: Connection, drafts: Sequence[Submission]
-    ) -> dict[str, Task]:
+    ) -> dict[str, tuple[Task, bytes, bool, QueueMessage]]:
         rows = await _rows(
             connection,
             _SUBMIT,
@@ -435,7 +520,16 @@ class PostgresTaskStore:
                 "queue_body_bytes": QUEUE_BODY_BYTES,
             },
         )
-        return {row["task_id"]: _task(row) for row in rows}
+        tasks, by_id = self._noted(rows).loaded, {draft.task_id: draft for draft in drafts}
+        return {
+            row["task_id"]: (
+                tasks[row["task_id"]],
+                by_id[row["task_id"]].fingerprint,
+                True,
+                _message(row, by_id[row["task_id"]].payload),
+            )
+            for row in rows
+        }
 
     async def _tasks_of_keys(
         self, connection: Connection, keys: Iterable[tuple[str, str]]
@@ -455,13 +549,31 @@ class PostgresTaskStore:
         if found.published_again():
             return False
         changed_ids = [*found.changed]
-        versions = [found.versions[task_id] for task_id in changed_ids]
-        parameters = {**_written(found), "changed_ids": changed_ids, "versions": versions}
+        parameters = {
+            **_written(found),
+            "changed_ids": changed_ids,
+            "versions": [found.versions[task_id] for task_id in changed_ids],
+            "now": found.now,
+        }
         try:
-            await connection.execute(_WRITE_UNCHANGED.encode(), parameters)
+            cursor = await connection.execute(_WRITE_UNCHANGED.encode(), parameters)
         except (errors.DivisionByZero, errors.UniqueViolation):
             return False
+        row = await cursor.fetchone()
+        assert row is not None
+        _, version, now = row
+        self._recent.note_clock(now)
+        for task in found.changed.values():
+            self._recent.note(task, version)
         return True
+
+    def _noted(self, rows: Sequence[DictRow]) -> _ReadBatch:
+        batch = _batch(rows)
+        for task_id, task in batch.loaded.items():
+            self._recent.note(task, batch.versions[task_id])
+        if rows:
+            self._recent.note_clock(batch.now)
+        return batch
 
     async def _write(self, connection: Connection, locked: _ReadBatch) -> None:
         await connection.execute(_WRITE.encode(), _written(locked))
@@ -521,6 +633,16 @@ def _batch(rows: Sequence[DictRow]) -> _ReadBatch:
         now,
         {row["task_id"]: row["version"] for row in rows if "version" in row},
     )
+
+
+def _monotonic() -> datetime:
+    """A clock that nobody sets, from an arbitrary beginning."""
+    return _BEGINNING + timedelta(seconds=time.monotonic())
+
+
+def _message(row: Mapping[str, Any], payload: Body) -> QueueMessage:
+    body = payload.data if row["body"] is None else row["body"]
+    return QueueMessage(row["outbox_id"], row["topic"], row["task_id"], row["properties"], body)
 
 
 def _json(value: object) -> str:

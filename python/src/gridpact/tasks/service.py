@@ -22,6 +22,7 @@ from gridpact.tasks.ports import (
     Batch,
     Events,
     PackedInput,
+    Queue,
     Request,
     Sites,
     Submission,
@@ -39,11 +40,12 @@ class TaskService:
     """The use cases of gridpact.tasks.v1.TasksService."""
 
     def __init__(
-        self, store: TaskStore, contract: TaskContract, sites: Sites, events: Events
+        self, store: TaskStore, contract: TaskContract, sites: Sites, queue: Queue, events: Events
     ) -> None:
         self._store = store
         self._contract = contract
         self._sites = sites
+        self._queue = queue
         self._events = events
         self._submissions: GroupCommit[Submission, Submitted] = GroupCommit(
             self._submit_and_tell,
@@ -172,6 +174,7 @@ class TaskService:
 
     async def _submit_and_tell(self, submissions: Sequence[Submission]) -> list[Submitted]:
         submitted = await self._store.submit(submissions)
+        self._queue.publish([it.message for it in submitted if it.created and it.message])
         self._events.publish([each.task for each in submitted if each.created])
         return submitted
 
