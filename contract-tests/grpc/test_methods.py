@@ -364,7 +364,7 @@ def open_attempts(world: World) -> tuple[Json, Json]:
     }
     unknown = {"task_id": UNKNOWN_ID, "bridge_id": "test"}
     refused = {"task_id": UNKNOWN_ID, "refusal": {"reason": "NOT_FOUND"}}
-    return {"attempts": [known, unknown]}, {"attempts": [opened, refused]}
+    return {"attempts": [known, unknown]}, {"attempts": [opened, refused], "now": ANY}
 
 
 @case(DELIVERY, "FetchPayload", "service")
@@ -400,7 +400,15 @@ def complete_attempts(world: World) -> tuple[Json, Json]:
         "succeeded": {"encoding": "ENCODING_IDENTITY", "result": base64_of(PROBE_RESULT)},
     }
     ended = {"task_id": lease["task_id"], "refusal": {}, "task_ended": True}
-    return {"attempts": [attempt]}, {"attempts": [ended]}
+    unopened = {"task_id": world.task()["task_id"], "fencing_token": 1}
+    early = {**attempt, "lease": unopened, "early_start": {"bridge_id": "test", "elapsed_ms": 2.5}}
+    stale = {**early, "lease": world.lease(), "early_start": {"bridge_id": "another"}}
+    answers = [
+        ended,
+        {**ended, "task_id": unopened["task_id"]},
+        {"task_id": stale["lease"]["task_id"], "refusal": {"reason": "LEASE_STALE"}},
+    ]
+    return {"attempts": [attempt, early, stale]}, {"attempts": answers, "now": ANY}
 
 
 @case(DELIVERY, "ReplayTasks", "service")
@@ -546,6 +554,34 @@ def test_a_field_of_the_wrong_type_is_one_it_does_not_know(world: World) -> None
             "service",
             {"attempts": [{"lease": {"task_id": UNKNOWN_ID}}]},
             {"attempts[0].outcome": "required"},
+        ),
+        (
+            f"{DELIVERY}/CompleteAttempts",
+            "service",
+            {
+                "attempts": [
+                    {
+                        "lease": {"task_id": UNKNOWN_ID, "fencing_token": 2},
+                        "cancelled": {},
+                        "early_start": {"bridge_id": "test"},
+                    }
+                ]
+            },
+            {"attempts[0].lease.fencing_token": "const"},
+        ),
+        (
+            f"{DELIVERY}/CompleteAttempts",
+            "service",
+            {
+                "attempts": [
+                    {
+                        "lease": {"task_id": UNKNOWN_ID, "fencing_token": 1},
+                        "cancelled": {},
+                        "early_start": {"bridge_id": "test", "elapsed_ms": -1},
+                    }
+                ]
+            },
+            {"attempts[0].early_start.elapsed_ms": "range"},
         ),
     ],
 )
