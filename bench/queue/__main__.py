@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import platform
 import sys
 import tempfile
@@ -27,6 +28,8 @@ from gridpact.platform.error import PlatformError
 # statements, and RocketMQ's virtual machine, which compiles what it runs often.
 WARM_UP_BURST = 2000
 WARM_UP_PACED = 50
+# Of the paced figures: tasks that follow each other as soon as the result of the last one is known.
+_WITHOUT_A_PAUSE = "without_a_pause"
 
 
 def main() -> int:
@@ -98,6 +101,7 @@ class Figures:
             "tasks_per_s_of_rounds": [round(each, 1) for each in self.rates],
             **entries.pop("client"),
             "paced_per_s": rate,
+            "without_a_pause": entries.pop(_WITHOUT_A_PAUSE),
             **{f"entering_by_{name}": one for name, one in entries.items()},
             "submitted": sum(each.submitted for each in self.books),
             "lost": sum(each.lost for each in self.books),
@@ -173,6 +177,8 @@ def _turn(system: System, figures: Figures, arguments: argparse.Namespace) -> No
     for entry, client in entries.items():
         ms = _paced(client, books, arguments.paced, arguments.rate)
         figures.ms.setdefault(entry, []).extend(ms)
+    ms = _paced(system.client, books, arguments.paced, math.inf)
+    figures.ms.setdefault(_WITHOUT_A_PAUSE, []).extend(ms)
     stored = system.stored()
     if stored is not None:
         books.compare(stored)
@@ -205,6 +211,8 @@ def _show(report: dict[str, Any], output: Path) -> None:
     for name, one in report["systems"].items():
         shown = (one["tasks_per_s"], one["p50_ms"], one["p99_ms"], one["lost"], one["doubled"])
         table.add_row(name, *map(str, shown))
+        quick = one["without_a_pause"]
+        table.add_row("  without a pause", "", str(quick["p50_ms"]), str(quick["p99_ms"]))
         if "entering_by_rest" in one:
             rest = one["entering_by_rest"]
             table.add_row("  entering by REST", "", str(rest["p50_ms"]), str(rest["p99_ms"]))

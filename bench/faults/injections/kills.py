@@ -26,9 +26,9 @@ _LEASE_S = 8.0
 
 
 async def services_between_commit_and_publish(scene: Scene) -> None:
-    """1: the relay stands still, so that the task is committed and not published."""
+    """1: the broker stands still, so that the task is committed and not published."""
     stage = scene.stage
-    with stage.frozen("relay"):
+    with stage.frozen(stage.broker_process):
         task_id = await scene.witness()
         waiting = await stage.rows("SELECT count(*) FROM tasks.outbox")
         await until(lambda: stage.is_in_outbox(task_id), "the task waits in the outbox")
@@ -157,7 +157,7 @@ async def broker_killed(scene: Scene) -> None:
     """9: a committed task waits in the outbox, others are on the queue or held."""
     stage = scene.stage
     held = await scene.witness_at_work(hold_ms=1500)
-    with stage.frozen("relay"):
+    with stage.frozen(stage.broker_process):
         task_id = await scene.witness()
         await until(lambda: stage.is_in_outbox(task_id), "the task waits in the outbox")
         killed = stage.kill(stage.broker_process)
