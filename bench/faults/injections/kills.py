@@ -80,7 +80,8 @@ async def service_in_a_call(scene: Scene) -> None:
         wish.key,
         wish.key,
     )
-    scene.require(counts == [(0, 0)], f"half a task was left behind: {counts}")
+    # The statement that has waited may still be committed, as nobody tells it that its caller died.
+    scene.require(counts in ([(0, 0)], [(1, 1)]), f"half a task was left behind: {counts}")
     await scene.users.submit(wish)
 
 

@@ -108,6 +108,16 @@ class FleetMachine(RuleBasedStateMachine):
 TestFleet = FleetMachine.TestCase
 
 
+def test_one_quick_task_does_not_make_a_kind_quick() -> None:
+    fleet, node = fleet_with(FleetNode("a", "python", 1))
+    fleet.worked(node, "probe", 0.1)
+    assert not fleet.is_quick(node, "probe")
+    known_to_take(fleet, node, "probe", 0.1)
+    assert fleet.is_quick(node, "probe")
+    fleet.worked(node, "probe", 200.0)
+    assert not fleet.is_quick(node, "probe")
+
+
 class TestAhead:
     """What nodes with a queue are sent before a worker is free."""
 
@@ -118,7 +128,7 @@ class TestAhead:
 
     def test_is_as_much_as_the_workers_are_done_with_in_time(self) -> None:
         fleet, node = fleet_with(FleetNode("a", "python", 2, queue=100))
-        fleet.worked(node, "probe", AHEAD_MS / 4)
+        known_to_take(fleet, node, "probe", AHEAD_MS / 4.1)
         assert fleet.free_count("auto", "probe") == 2 + 8
         taken = 0
         while fleet.take("auto", "probe") is not None:
@@ -130,14 +140,14 @@ class TestAhead:
 
     def test_is_at_most_the_queue(self) -> None:
         fleet, node = fleet_with(FleetNode("a", "python", 2, queue=3))
-        fleet.worked(node, "probe", 0.0)
+        known_to_take(fleet, node, "probe", 0.0)
         assert [fleet.take("auto", "probe") for _ in range(6)] == [node] * 5 + [None]
 
     def test_is_nothing_behind_a_task_of_a_slow_kind(self) -> None:
         kinds = ("probe", "dispatch")
         fleet, node = fleet_with(FleetNode("a", "python", 1, kinds, queue=8))
-        fleet.worked(node, "probe", 0.1)
-        fleet.worked(node, "dispatch", 10 * AHEAD_MS)
+        known_to_take(fleet, node, "probe", 0.1)
+        known_to_take(fleet, node, "dispatch", 10 * AHEAD_MS)
         assert fleet.take("auto", "dispatch") is node
         assert fleet.take("auto", "probe") is None
         fleet.release(node, "dispatch")
@@ -147,7 +157,7 @@ class TestAhead:
         fleet, quick = fleet_with(FleetNode("a", "python", 1, queue=8))
         idle = FleetNode("b", "python", 2)
         fleet.join(idle)
-        fleet.worked(quick, "probe", 0.1)
+        known_to_take(fleet, quick, "probe", 0.1)
         taken = [fleet.take("auto", "probe") for _ in range(4)]
         assert (taken.count(idle), taken.count(quick)) == (2, 2)
         assert taken[3] is quick
@@ -157,3 +167,9 @@ def fleet_with(node: FleetNode) -> tuple[Fleet, FleetNode]:
     fleet = Fleet()
     fleet.join(node)
     return fleet, node
+
+
+def known_to_take(fleet: Fleet, node: FleetNode, kind: str, ms: float) -> None:
+    """The node has worked on so many tasks of the kind that nothing else is remembered."""
+    for _ in range(200):
+        fleet.worked(node, kind, ms)

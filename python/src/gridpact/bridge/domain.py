@@ -342,7 +342,8 @@ class Fleet:
     def worked(self, node: Node, kind: str, solve_ms: float) -> None:
         """A worker of the node took so long for a task."""
         if node in self._placed:
-            before_ms = self._pace_ms.get((node, kind), solve_ms)
+            # One quick task does not make a kind quick: what was not known counts as too long.
+            before_ms = self._pace(node, kind)
             self._pace_ms[node, kind] = before_ms + (solve_ms - before_ms) * _NEWEST_SHARE
 
     def is_quick(self, node: Node, kind: str) -> bool:
