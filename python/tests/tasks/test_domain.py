@@ -114,6 +114,22 @@ class TaskLife(RuleBasedStateMachine):
             self.accepted.add(outcome.result.data)
         self.become(task)
 
+    @rule(bridge_id=st.sampled_from(["bridge", "other"]))
+    def open_early_attempt(self, bridge_id: str) -> None:
+        before = self.task
+        task, refusal = before.open_early_attempt(self.now, POLICY, bridge_id)
+        if refusal is None:
+            if before.attempt_count == 0:
+                self.tokens.append(1)
+            else:
+                assert self.holder is not None
+                assert (self.holder[0], before.bridge_id) == (1, bridge_id)
+            assert task.lease_end_time is not None
+            self.holder = 1, task.lease_end_time
+        elif before.attempt_count > 0:
+            assert task is before
+        self.become(task)
+
     @rule(
         start=st.builds(
             EarlyStart,
@@ -215,6 +231,20 @@ class TestOpenAttempt:
         assert refusal is not None
         assert refusal.reason == "TASK_TERMINAL"
         assert task.state is TaskState.CANCELLED
+
+
+class TestOpenEarlyAttempt:
+    def test_may_be_repeated_by_its_bridge_alone(self) -> None:
+        opened, refusal = queued_task().open_early_attempt(START, POLICY, "bridge")
+        assert refusal is None
+        again, refusal = opened.open_early_attempt(START + SECOND, POLICY, "bridge")
+        assert (again.fencing_token, refusal) == (1, None)
+        same, refusal = opened.open_early_attempt(START + SECOND, POLICY, "other")
+        assert (same, refusal) == (opened, Refusal("LEASE_STALE"))
+
+    def test_is_refused_for_a_task_that_has_ended(self) -> None:
+        done, _ = running_task().end_attempt(1, end(), START, POLICY)
+        assert done.open_early_attempt(START, POLICY, "b") == (done, Refusal("TASK_TERMINAL"))
 
 
 class TestEndEarlyAttempt:

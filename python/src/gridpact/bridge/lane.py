@@ -46,7 +46,17 @@ BATCH_COUNT = 256
 
 @dataclass(eq=False)
 class Held:
-    """A delivery that is ours."""
+    """A delivery that is ours, on its way through these:
+
+    - *waiting* in its lane: no place at a node (``node`` None, not placed);
+    - *placed*: a node has room for it; then an attempt, opened, or early;
+    - *sent* (``sent_s``), then *accepted* by a worker, or *recalled* before, which is waiting again
+      as the same attempt (``opened`` stays);
+    - *settled*: ``outcome`` is there, and the place is free; only the owner and the queue have to
+      hear of it.
+
+    A cancel may be sent once, and a verdict be given, from when there is an attempt.
+    """
 
     lane: Lane
     delivery: Delivery

@@ -103,9 +103,8 @@ class Delivery:
             task = batch.get(opening.task_id)
             if task is None:
                 return Answer(opening.task_id, None, Refusal("NOT_FOUND"))
-            if opening.begun_early and task.attempt_count > 0:
-                return Answer(task.task_id, task, Refusal("LEASE_STALE"), batch.now)
-            opened, refusal = task.open_attempt(batch.now, self.policy, opening.bridge_id)
+            begin = task.open_early_attempt if opening.begun_early else task.open_attempt
+            opened, refusal = begin(batch.now, self.policy, opening.bridge_id)
             batch.put(opened)
             return Answer(task.task_id, opened, refusal, batch.now)
 

@@ -289,6 +289,17 @@ class Task:
             solve_ms=end.solve_ms,
         ), None
 
+    def open_early_attempt(
+        self, now: datetime, policy: Policy, bridge_id: str
+    ) -> tuple[Task, Refusal | None]:
+        """Opens the first attempt, which a worker has already; for its bridge, once more."""
+        if self.is_current(1) and self.bridge_id == bridge_id:
+            # It was committed, and the answer was lost.
+            return self.renew_lease(1, now, policy)
+        if self.attempt_count > 0 and not self.has_ended:
+            return self, Refusal("LEASE_STALE")
+        return self.open_attempt(now, policy, bridge_id)
+
     def end_early_attempt(
         self, start: EarlyStart, end: AttemptEnd, now: datetime, policy: Policy
     ) -> tuple[Task, Refusal | None]:

@@ -438,7 +438,7 @@ class OpenAttempt(betterproto2.Message):
     begun_early: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
     """
     The attempt was begun early (EarlyStart) and is not done yet. Refused with LEASE_STALE where the task has had
-    another one.
+    another one; may be repeated by the same bridge.
     """
 
 
