@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from gridpact.compute.dispatch import dispatch
 from gridpact.contracts.channels import LIMITS
+from gridpact.contracts.errors import Reason
 from gridpact.contracts.messages import DispatchInput, DispatchResult
+from gridpact.kit.errors import GridpactError
 from gridpact.kit.wire import build, decode, encode
 from tests.compute.cases import LINEAR, PLAIN, Json, Wish, problems
 from tests.compute.inspector import inspect
@@ -270,7 +272,13 @@ def test_time_limit_gives_a_plan_or_says_so() -> None:
         options={"time_limit_s": 1.0, "relative_gap": 0.0},
     )
     wanted = build(DispatchInput, problem)
-    result = dispatch(wanted, silent)
+    try:
+        result = dispatch(wanted, silent)
+    except GridpactError as error:
+        # A machine too busy to find any.
+        if error.reason is Reason.TASK_TIMEOUT:
+            return
+        raise
     assert inspect(wanted, result).faults == []
     assert result.status in ("OPTIMAL", "TIME_LIMIT")
     assert (result.status == "TIME_LIMIT") == (result.relative_gap > 0.0)

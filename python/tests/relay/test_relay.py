@@ -199,6 +199,14 @@ class TestPublishBatch:
             assert [message.body for message in messages] == [b"old"]
         assert await outbox_count(connection) == 1
 
+    async def test_takes_what_was_committed_before_the_clock_was_set_back(
+        self, database_url: str, connection: Connection, topic: str
+    ) -> None:
+        await add_messages(connection, topic, [b"body"])
+        await connection.execute("UPDATE tasks.outbox SET created_time = now() + interval '1 hour'")
+        async with outbox_of(database_url) as outbox, outbox.batch(256, 100) as messages:
+            assert [message.body for message in messages] == [b"body"]
+
     async def test_takes_no_more_bytes_than_asked_but_always_a_message(
         self, database_url: str, connection: Connection, topic: str
     ) -> None:

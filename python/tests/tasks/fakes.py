@@ -198,7 +198,11 @@ class MemoryTaskStore:
             peer.attempt_count > 0 and peer.queued_time - task.queued_time >= policy.republish_delay
             for peer in peers
         )
-        idle = not any(peer.state is TaskState.RUNNING for peer in self.tasks.values())
+        idle = not any(
+            peer.state is TaskState.RUNNING
+            or (peer.started_time and self.now - policy.republish_delay <= peer.started_time)
+            for peer in self.tasks.values()
+        )
         waited = task.republish(self.now, policy) != task
         return waited and (overtaken or idle) and task.task_id not in self.outbox
 

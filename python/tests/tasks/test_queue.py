@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+from redis.exceptions import ResponseError
+
 from gridpact.broker.port import BrokerUnavailable, Consumer, Message, MessageId
 from gridpact.kit.background import running
 from gridpact.tasks import queue
@@ -21,7 +24,7 @@ class RecordingBroker:
     def __init__(self) -> None:
         self.open = asyncio.Event()
         self.open.set()
-        self.fails = False
+        self.error: Exception | None = None
         self.calls: list[list[str]] = []
         self.called = asyncio.Semaphore(0)
 
@@ -29,8 +32,8 @@ class RecordingBroker:
         self.calls.append([message.key for message in messages])
         self.called.release()
         await self.open.wait()
-        if self.fails:
-            raise BrokerUnavailable("for the test")
+        if self.error is not None:
+            raise self.error
         return [MessageId(message.key) for message in messages]
 
     def consumer(self, topic: str) -> Consumer:
@@ -93,9 +96,12 @@ async def test_publishes_together_what_came_meanwhile() -> None:
         await outbox.until_removed(1, 2, 3)
 
 
-async def test_leaves_everything_to_the_relay_while_the_broker_is_away() -> None:
+@pytest.mark.parametrize("error", [BrokerUnavailable("for the test"), ResponseError("WRONGTYPE")])
+async def test_leaves_everything_to_the_relay_while_the_broker_does_not_work(
+    error: Exception,
+) -> None:
     broker, outbox = RecordingBroker(), Outbox()
-    broker.fails = True
+    broker.error = error
     broker.open.clear()
     async with queue_on(broker, outbox) as queue:
         queue.publish([message(1)])

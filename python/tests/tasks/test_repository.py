@@ -17,7 +17,7 @@ from gridpact.kit.database import Database
 from gridpact.kit.identifiers import new_identifier
 from gridpact.kit.wire import build
 from gridpact.tasks import repository
-from gridpact.tasks.domain import Body, Encoding, Refusal, Task
+from gridpact.tasks.domain import Body, EarlyStart, Encoding, Refusal, Task
 from gridpact.tasks.ports import Batch, QueueMessage
 from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, submission
 from tests.tasks.stores import PostgresUnderTest
@@ -163,6 +163,23 @@ class TestRecentTasks:
         assert [task.attempt_count for task in seen] == [0, 1]
         assert (changed.attempt_count, changed.cancel_requested) == (1, True)
 
+    async def test_a_refusal_is_decided_on_what_is_stored(
+        self, postgres_store: PostgresUnderTest, database: Database
+    ) -> None:
+        """What is only refused is not written, and so would not be compared."""
+        [submitted] = await postgres_store.submit([submission()])
+        task_id, other = submitted.task.task_id, PostgresUnderTest(database)
+        await open_first(other, task_id)
+
+        def finish(batch: Batch) -> Refusal | None:
+            [task] = batch.tasks
+            ended, refusal = task.end_attempt(1, end(), batch.now, POLICY)
+            batch.put(ended)
+            return refusal
+
+        refusal, [changed] = await postgres_store.change([task_id], finish)
+        assert (refusal, changed.state) == (None, "SUCCEEDED")
+
     async def test_are_not_read_again_otherwise(self, postgres_store: PostgresUnderTest) -> None:
         [submitted] = await postgres_store.submit([submission()])
         task_id, asked = submitted.task.task_id, 0
@@ -196,6 +213,27 @@ class TestRecentTasks:
         assert [
             round((now - submitted.task.submitted_time) / timedelta(hours=1)) for now in clocks
         ] == [1, 0]
+
+
+async def test_takes_no_backlog_of_quick_tasks_for_lost(
+    postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+) -> None:
+    """They are never RUNNING: what was begun lately shows that the queue moves."""
+    drafts = [submission() for _ in range(2)]
+    await postgres_store.submit(drafts)
+    await postgres_store.empty_outbox()
+    await sql.execute("UPDATE tasks.tasks SET queued_time = queued_time - interval '1 minute'")
+    policy = replace(POLICY, republish_delay=timedelta(seconds=30))
+    assert sorted(await postgres_store.due(policy, 10)) == sorted(it.task_id for it in drafts)
+
+    def begin_and_end(batch: Batch) -> None:
+        [task] = batch.tasks
+        start = EarlyStart("bridge", timedelta(0))
+        ended, _ = task.end_early_attempt(start, end(), batch.now, POLICY)
+        batch.put(ended, PROBE_RESULT)
+
+    await postgres_store.change([drafts[0].task_id], begin_and_end)
+    assert await postgres_store.due(policy, 10) == []
 
 
 class TestIdempotencyKeys:

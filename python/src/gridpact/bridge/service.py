@@ -14,8 +14,8 @@ worker has taken goes to another node, as the same attempt, when its node is los
 while another worker is idle.
 
 **Early.** The first attempt of a task of a quick kind begins before it is opened, and is opened and
-ended by one commit; 50 ms later it is opened if it is not done. What goes wrong until then wastes
-the time of a worker and nothing else: the owner takes an end only if there was no other attempt.
+ended by one commit; 50 ms later it is opened if it is not done. The owner takes such an end only if
+there was no other attempt: else the time of a worker was wasted, and nothing else has happened.
 
 Nothing here grows without bound: deliveries at nodes are as many as those take, those that
 wait as many as said above. Bodies and outcomes that wait, as while the owner is away, stop the
@@ -85,6 +85,8 @@ _RECALL_INTERVAL_S = 0.5
 _EARLY_S = 0.05
 # While so much waits for the owner to commit it, nothing begins early: the owner may be away.
 _EARLY_BYTES = 1024 * 1024
+# What the contract can say of one whose owner was away.
+_LONGEST_EARLY_MS = 86_400_000.0
 _RETURNED_COUNT = 10_000
 # Under load, so that a transaction is about many.
 _COMPLETING_PAUSE_S = 0.01
@@ -314,6 +316,7 @@ class Bridge:
         """One attempt, from its place at a node to the disposal of its message."""
         if early is not None:
             held.opened, held.is_early = early, True
+            held.opened_s = asyncio.get_running_loop().time()
         else:
             refused = await self._open(held)
             if refused is not None:
@@ -321,7 +324,6 @@ class Bridge:
                 await self._let_go(held, refused)
                 return
         assert held.opened is not None
-        held.opened_s = asyncio.get_running_loop().time()
         self._begin_to_send(held, held.opened)
         if early is not None:
             await self._open_late(held)
@@ -347,6 +349,7 @@ class Bridge:
         if isinstance(answer, Refused):
             return after_refused_opening(answer)
         held.opened = answer
+        held.opened_s = asyncio.get_running_loop().time()
         return None
 
     async def _open_late(self, held: Held) -> None:
@@ -371,7 +374,8 @@ class Bridge:
         """Brings the outcome to the owner; gives what is to be done with the message."""
         assert held.opened is not None
         engine, version = (node.engine, node.engine_version) if node is not None else ("", "")
-        elapsed_ms = (asyncio.get_running_loop().time() - held.opened_s) * 1000
+        elapsed_s = asyncio.get_running_loop().time() - held.opened_s
+        elapsed_ms = min(elapsed_s * 1000, _LONGEST_EARLY_MS)
         ending = Ending(
             held.opened.lease, engine, version, outcome, elapsed_ms if held.is_early else None
         )

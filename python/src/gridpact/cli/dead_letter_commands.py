@@ -36,6 +36,9 @@ FAILURE, USAGE = 1, 2
 # What is shown of a body: a year of series is nothing to look at.
 _SHOWN_CHARACTERS = 2000
 _SHOWN_BYTES = 128
+# The columns beside the id, with some words of the error.
+_OTHERS_WIDTH = 60
+_UNBOUNDED = 10_000
 
 Answer = TypeVar("Answer")
 
@@ -84,7 +87,10 @@ def list_letters(
     for letter in found[:limit]:
         died = letter.letter.dead_time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
         table.add_row(letter.name, died, str(letter.letter.attempts), escape(letter.cause))
-    console.print(table, soft_wrap=not console.is_terminal)
+    # What has to be copied is never cut: ids of RocketMQ are long, and a terminal can wrap them.
+    width = console.width if console.is_terminal else _UNBOUNDED
+    longest = max((len(letter.name) for letter in found[:limit]), default=0)
+    console.print(table, width=max(width, longest + _OTHERS_WIDTH), crop=False)
     if len(found) > limit:
         Console(stderr=True).print(f"there are more than {limit}: --limit shows them")
 
@@ -140,8 +146,8 @@ def replay_letters(
 ) -> None:
     """Give dead letters another chance.
 
-    A task that FAILED is submitted once more as a new task, which names it (replay_of); replaying
-    it again gives the same one. Every other message goes back to its topic.
+    A task that FAILED is submitted once more as a new task, which names it (replay_of); it gets one
+    replay, even if the command died half-way. Every other message goes back to its topic.
     """
     if bool(ids) == all_ or (topic is not None and not all_):
         show_error(Console(stderr=True), "replay takes ids, or --all, perhaps with --topic")

@@ -22,7 +22,10 @@ _TAKE = """
     WITH oldest AS MATERIALIZED (
         SELECT outbox_id, topic, key, properties, body,
                CASE WHEN body IS NULL THEN key::uuid END AS task_id
-        FROM tasks.outbox WHERE created_time <= clock_timestamp() - %(least_age)s::interval
+        FROM tasks.outbox
+        -- Younger than no time at all is what was committed before the clock was set back.
+        WHERE created_time NOT BETWEEN clock_timestamp() - %(least_age)s::interval
+                                   AND clock_timestamp()
         ORDER BY outbox_id LIMIT %(max_count)s
         FOR UPDATE SKIP LOCKED
     ), sized AS MATERIALIZED (

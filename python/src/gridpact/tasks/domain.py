@@ -137,7 +137,7 @@ class AttemptEnd:
 
 @dataclass(frozen=True, slots=True)
 class EarlyStart:
-    """An attempt that a worker got before it was opened, ``elapsed`` ago."""
+    """An attempt that a worker got before it was opened; it began ``elapsed`` ago."""
 
     bridge_id: str
     elapsed: timedelta

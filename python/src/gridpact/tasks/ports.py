@@ -196,8 +196,8 @@ class TaskStore(Protocol):
 
         A QUEUED task seems lost when it has waited for `Policy.republish_delay` and either a task
         of the same topic that was published that much later was delivered before it, or nothing is
-        running at all. A queue that is merely long gives no such sign, so that overload does not
-        make it longer.
+        running at all, and nothing was begun for as long. A queue that is merely long gives no such
+        sign, so that overload does not make it longer.
         """
         ...
 

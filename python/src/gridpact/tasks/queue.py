@@ -1,7 +1,7 @@
-"""The way of a new task to the broker that does not lead through the relay.
+"""How a new task reaches the broker without the relay.
 
-The relay finds everything that is committed, but it has to look for it in the database first. Who
-has just committed a message has it at hand, and is twice as fast.
+The relay finds everything that is committed, but it has to look for it in the database first.
+Whoever has just committed a message still has it in hand, and is faster.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from gridpact.broker.port import Broker, BrokerUnavailable, Message
+from gridpact.broker.port import Broker, Message
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.log import Log
 from gridpact.tasks.ports import QueueMessage
@@ -23,7 +23,7 @@ WAITING_MAX = 1024
 PUBLISHING_S = 0.5
 # How long a broker that did not answer is left alone.
 _PAUSE_S = 1.0
-# Rows of what is published are removed together.
+# Outbox rows of published messages are deleted in batches.
 _REMOVING_INTERVAL_S = 0.05
 
 
@@ -73,9 +73,11 @@ class BrokerQueue:
                     await self._broker.publish(
                         [Message(it.topic, it.body, it.key, it.properties) for it in fresh]
                     )
-                except BrokerUnavailable as error:
-                    # Whether it has them is not known; the relay publishes them in any case.
-                    log.warning("left-to-relay", count=count, cause=str(error))
+                except Exception as error:
+                    # Whether it has them is not known; the relay publishes them in any case. What
+                    # no waiting mends, it stumbles over too: no other service ends with the broker.
+                    left_count = count + len(self._waiting)
+                    log.warning("left-to-relay", count=left_count, cause=repr(error))
                     self._waiting.clear()
                     self._paused_until_s = clock() + _PAUSE_S
                 else:

@@ -143,8 +143,8 @@ WHERE task.task_id = changed.task_id
 """
 
 # What `_LOCK` and `_WRITE` do, for tasks that nobody changed since they were read, if the clock is
-# about what it was taken for: else it fails, by a division by zero, and has done nothing. Locks are
-# taken in the order of `_LOCK`.
+# about what it was taken for: else it writes nothing and says so. Locks are taken in the order of
+# `_LOCK`.
 _WRITE_UNCHANGED = f"""
 WITH held AS MATERIALIZED (
     SELECT task.task_id
@@ -153,22 +153,23 @@ WITH held AS MATERIALIZED (
         USING (task_id)
     WHERE task.xmin::text = found.version
     ORDER BY task.task_id FOR UPDATE OF task
+), judged AS MATERIALIZED (
+    SELECT held.count = cardinality(%(changed_ids)s::uuid[])
+           AND clock.now BETWEEN %(now)s - interval '1 second' AND %(now)s + interval '1 second'
+           AS is_unchanged, clock.now
+    FROM (SELECT count(*) FROM held) AS held, (SELECT clock_timestamp()) AS clock(now)
 ), stored AS (
     INSERT INTO tasks.results (task_id, organisation_id, encoding, body)
-    SELECT * FROM unnest(%(task_ids)s::uuid[], %(organisation_ids)s::uuid[],
-                         %(encodings)s::text[], %(bodies)b::bytea[])
+    SELECT result.* FROM judged,
+        unnest(%(task_ids)s::uuid[], %(organisation_ids)s::uuid[],
+               %(encodings)s::text[], %(bodies)b::bytea[]) AS result
+    WHERE is_unchanged
 ), written AS (
     UPDATE tasks.tasks AS task SET {_ASSIGNMENTS}
-    FROM json_populate_recordset(NULL::tasks.tasks, %(changed)s::json) AS changed
-    JOIN held USING (task_id)
-    WHERE task.task_id = changed.task_id
-    RETURNING task.task_id
+    FROM judged, json_populate_recordset(NULL::tasks.tasks, %(changed)s::json) AS changed
+    WHERE is_unchanged AND task.task_id = changed.task_id
 )
-SELECT 1 / (written.count = cardinality(%(changed_ids)s::uuid[])
-            AND clock.now BETWEEN %(now)s - interval '1 second' AND %(now)s + interval '1 second'
-           )::int,
-       pg_current_xact_id()::xid::text, clock.now
-FROM (SELECT count(*) FROM written) AS written, (SELECT clock_timestamp()) AS clock(now)
+SELECT is_unchanged, pg_current_xact_id()::xid::text, now FROM judged
 """
 
 _READ = f"""
@@ -231,7 +232,17 @@ SELECT {_COLUMNS} FROM tasks.tasks AS task WHERE replay_of = ANY(%s::uuid[])
 """
 
 _DUE = """
-WITH clock AS (SELECT clock_timestamp() AS now)
+WITH clock AS (SELECT clock_timestamp() AS now), delivered AS MATERIALIZED (
+    SELECT engine_choice, kind, newest.queued_time AS newest, newest.started_time
+    FROM unnest(%(engine_choices)s::text[]) AS engine_choices(engine_choice),
+         unnest(%(kinds)s::text[]) AS kinds(kind)
+         LEFT JOIN LATERAL (
+             SELECT queued_time, started_time FROM tasks.tasks AS task
+             WHERE task.engine_choice = engine_choices.engine_choice AND task.kind = kinds.kind
+               AND attempt_count > 0
+             ORDER BY queued_time DESC LIMIT 1
+         ) AS newest ON true
+)
 (SELECT task_id::text FROM tasks.tasks, clock
  WHERE state IN ('QUEUED', 'RUNNING') AND timeout_time <= now
  LIMIT %(limit)s)
@@ -244,15 +255,10 @@ UNION
 UNION
 (SELECT waiting.task_id::text
  FROM clock,
-      unnest(%(engine_choices)s::text[]) AS engine_choices(engine_choice),
-      unnest(%(kinds)s::text[]) AS kinds(kind),
-      LATERAL (SELECT max(queued_time) AS newest FROM tasks.tasks AS delivered
-               WHERE delivered.engine_choice = engine_choices.engine_choice
-                 AND delivered.kind = kinds.kind AND attempt_count > 0
-              ) AS delivered,
+      delivered,
       LATERAL (SELECT * FROM tasks.tasks AS task
-               WHERE state = 'QUEUED' AND task.engine_choice = engine_choices.engine_choice
-                 AND task.kind = kinds.kind
+               WHERE state = 'QUEUED' AND task.engine_choice = delivered.engine_choice
+                 AND task.kind = delivered.kind
                  AND queued_time <= now - %(republish_delay)s::interval
                ORDER BY queued_time LIMIT %(limit)s
               ) AS waiting
@@ -260,8 +266,11 @@ UNION
            %(republish_delay)s::interval * power(2, least(publish_count - 1, 16)),
            %(republish_delay_max)s::interval)
    AND (queued_time <= newest - %(republish_delay)s::interval
-        OR NOT EXISTS (SELECT FROM tasks.tasks WHERE state = 'RUNNING'))
-   -- What the relay has not published yet is not lost.
+        OR NOT EXISTS (SELECT FROM tasks.tasks WHERE state = 'RUNNING')
+           -- Quick tasks are never RUNNING.
+           AND NOT EXISTS (SELECT FROM delivered
+                           WHERE started_time BETWEEN now - %(republish_delay)s::interval AND now))
+   -- What is still in the outbox is not lost.
    AND NOT EXISTS (SELECT FROM tasks.outbox WHERE key = waiting.task_id::text))
 LIMIT %(limit)s
 """
@@ -376,7 +385,10 @@ class PostgresTaskStore:
             # Seldom is a task changed by somebody else meanwhile.
             if (known := self._recent.batch(wanted)) is not None:
                 decided = decide(known)
-                if await self._written_unchanged(connection, known):
+                # Only what is written is compared: a refusal needs to have looked.
+                if len(known.changed) == len(wanted) and await self._written_unchanged(
+                    connection, known
+                ):
                     return decided, [*known.changed.values()]
                 self._recent.forget(wanted)
             found = self._noted(await _rows(connection, _READ, [wanted]))
@@ -557,11 +569,13 @@ class PostgresTaskStore:
         }
         try:
             cursor = await connection.execute(_WRITE_UNCHANGED.encode(), parameters)
-        except (errors.DivisionByZero, errors.UniqueViolation):
+        except errors.UniqueViolation:
             return False
         row = await cursor.fetchone()
         assert row is not None
-        _, version, now = row
+        is_unchanged, version, now = row
+        if not is_unchanged:
+            return False
         self._recent.note_clock(now)
         for task in found.changed.values():
             self._recent.note(task, version)

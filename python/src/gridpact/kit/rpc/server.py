@@ -91,7 +91,9 @@ class _Server(Server):
     def close(self) -> None:
         super().close()
         for protocol in self._protocols:
-            protocol.processor.close("server closed")
+            # One that was accepted in this very moment has none yet.
+            if (processor := getattr(protocol, "processor", None)) is not None:
+                processor.close("server closed")
 
 
 class _Calls:

@@ -1,4 +1,4 @@
-"""Nobody waits for new rows of the outbox: who commits a message publishes it."""
+"""Nobody waits for new rows of the outbox: whoever commits a message publishes it."""
 
 from alembic import op
 
