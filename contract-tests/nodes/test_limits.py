@@ -9,7 +9,7 @@ import psutil
 import pytest
 from msgspec import UNSET
 
-from gridpact.contracts.messages import Progress
+from gridpact.contracts.messages import Progress, Result
 from tests.heavy import long_linear, long_search
 from tests.nodes import Node, error_of, result_of
 
@@ -47,11 +47,16 @@ def test_deadline_is_kept_by_the_node(node: Node, wanted: dict[str, Any]) -> Non
     with node.bridge() as bridge:
         asked = time.monotonic()
         bridge.ask("dispatch", wanted, remaining_ms=1_000)
-        error = error_of(bridge.answer())
+        answer = bridge.answer()
         assert time.monotonic() - asked < 1.0 + SOON_S
-        assert (error.reason, error.retryable) == ("TASK_TIMEOUT", False)
-        assert "1 s" in error.message
-        assert "timeout_s" in error.message
+        if isinstance(answer, Result):
+            # A quick machine has found a plan by then, and brings it in time.
+            assert result_of("dispatch", answer).status == "TIME_LIMIT"
+        else:
+            error = error_of(answer)
+            assert (error.reason, error.retryable) == ("TASK_TIMEOUT", False)
+            assert "1 s" in error.message
+            assert "timeout_s" in error.message
         bridge.ask("probe", {})
         result_of("probe", bridge.answer())
 

@@ -62,8 +62,7 @@ STORED = """
         (SELECT count(*) FROM series.series),
         (SELECT md5(string_agg(v::text, ',' ORDER BY v::text)) FROM series.values v),
         (SELECT count(*) FROM tasks.tasks), (SELECT count(*) FROM tasks.payloads),
-        (SELECT count(*) FROM tasks.results), (SELECT count(*) FROM tasks.idempotency_keys),
-        (SELECT count(DISTINCT key) FROM tasks.outbox)
+        (SELECT count(*) FROM tasks.results), (SELECT count(*) FROM tasks.idempotency_keys)
 """
 
 
