@@ -123,9 +123,7 @@ class Lane:
         self._lock = asyncio.Lock()
         self._acknowledging = GroupCommit(
             self._acknowledge,
-            weight=lambda _: 1,
             max_count=BATCH_COUNT,
-            max_weight=BATCH_COUNT,
             pause_s=_ACKNOWLEDGING_PAUSE_S,
         )
 

@@ -149,9 +149,7 @@ class Bridge:
         self._attempts = asyncio.TaskGroup()
         self._opening = GroupCommit(
             owner.open_attempts,
-            weight=lambda _: 1,
             max_count=BATCH_COUNT,
-            max_weight=BATCH_COUNT,
         )
         self._completing = GroupCommit(
             owner.complete_attempts,

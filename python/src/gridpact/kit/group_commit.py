@@ -16,17 +16,18 @@ class GroupCommit(Generic[Item, Outcome]):
 
     ``commit`` takes a batch, in order of arrival, and gives one outcome an item; when it raises,
     every caller of the batch gets the exception. One commit runs at a time. A batch ends at
-    ``max_count`` items, or when its weights reach ``max_weight``. Between batches of several, so
-    when calls come close together, there are ``pause_s`` in which the next batch grows.
+    ``max_count`` items, or when its weights, if items have any, reach ``max_weight``. Between
+    batches of several, so when calls come close together, there are ``pause_s`` in which the next
+    batch grows.
     """
 
     def __init__(
         self,
         commit: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome]]],
         *,
-        weight: Callable[[Item], int],
         max_count: int,
-        max_weight: int,
+        weight: Callable[[Item], int] = lambda _: 0,
+        max_weight: int = 0,
         pause_s: float = 0.0,
     ) -> None:
         self._commit = commit

@@ -363,7 +363,7 @@ class PostgresTaskStore:
         async with self._database.statements() as connection:
             created = await self._insert(connection, [*drafts.values()])
             known = {
-                key: Submitted(*created[draft.task_id])
+                key: created[draft.task_id]
                 for key, draft in drafts.items()
                 if draft.task_id in created
             }
@@ -521,7 +521,8 @@ class PostgresTaskStore:
 
     async def _insert(
         self, connection: Connection, drafts: Sequence[Submission]
-    ) -> dict[str, tuple[Task, bytes, bool, QueueMessage]]:
+    ) -> dict[str, Submitted]:
+        """What was created, by the id of its task."""
         rows = await _rows(
             connection,
             _SUBMIT,
@@ -534,13 +535,14 @@ class PostgresTaskStore:
         )
         tasks, by_id = self._noted(rows).loaded, {draft.task_id: draft for draft in drafts}
         return {
-            row["task_id"]: (
-                tasks[row["task_id"]],
-                by_id[row["task_id"]].fingerprint,
-                True,
-                _message(row, by_id[row["task_id"]].payload),
+            draft.task_id: Submitted(
+                tasks[draft.task_id],
+                draft.fingerprint,
+                created=True,
+                message=_message(row, draft.payload),
             )
             for row in rows
+            for draft in [by_id[row["task_id"]]]
         }
 
     async def _tasks_of_keys(
