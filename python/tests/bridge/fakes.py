@@ -173,7 +173,8 @@ class FakeTask:
 class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
     """The owner of tasks on a real gRPC socket, reduced to what the bridge sees of it.
 
-    Unknown tasks are QUEUED. The test sets `refuse_opening[task_id]`, `dead_letter_errors[task_id]`
+    Unknown tasks are QUEUED. The test sets `refuse_opening[task_id]` (with
+    `retry_after_ms`), `dead_letter_errors[task_id]`
     (a refusal says it, and the next attempt that is handed back is the last), `unavailable_count`
     (so many calls fail), `payloads` for claims, `now` (without it nothing begins early), and holds
     back commits by clearing `may_commit`.
@@ -182,6 +183,7 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
     def __init__(self) -> None:
         self.tasks: dict[str, FakeTask] = {}
         self.refuse_opening: dict[str, str] = {}
+        self.retry_after_ms = 200
         self.dead_letter_errors: dict[str, str] = {}
         self.unavailable_count = 0
         self.remaining_ms = 60_000
@@ -245,7 +247,7 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
         task_id = item.task_id
         reason = self.refuse_opening.get(task_id)
         if reason is not None:
-            refusal = v1.Refusal(reason=reason, retry_after_ms=200)
+            refusal = v1.Refusal(reason=reason, retry_after_ms=self.retry_after_ms)
             error = self.dead_letter_errors.get(task_id, "")
             return v1.OpenedAttempt(task_id=task_id, refusal=refusal, dead_letter_error=error)
         task = self.task(task_id)
@@ -315,6 +317,12 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
     def _complete(self, item: v1.CompleteAttempt) -> v1.CompletedAttempt:
         assert item.lease is not None
         task = self.task(item.lease.task_id)
+        reason = self.refuse_opening.get(item.lease.task_id)
+        if item.early_start is not None and reason is not None:
+            return v1.CompletedAttempt(
+                task_id=item.lease.task_id,
+                refusal=v1.Refusal(reason=reason, retry_after_ms=self.retry_after_ms),
+            )
         if item.early_start is not None and task.state == "QUEUED":
             if task.attempts > 0:
                 refusal = v1.Refusal(reason="LEASE_STALE")

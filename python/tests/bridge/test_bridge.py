@@ -250,6 +250,25 @@ class TestEarlyStart:
         (ending,) = owner.task(task_id).endings
         assert ending.early_start is None
 
+    async def test_opens_before_it_sends_again_what_was_not_committed_yet(
+        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    ) -> None:
+        """Its message came before its task, and so did its result."""
+        async with bridge(redis_server, owner, node):
+            task_id = await publish_quick(broker, owner, node)
+            owner.refuse_opening[task_id] = "NOT_FOUND"
+            early = await node.next_task()
+            await node.say(result_of(early))
+            await owner.until(lambda: owner.calls["open"] >= 1)
+            del owner.refuse_opening[task_id]
+            again = await node.next_task()
+            assert (early.fencing_token, again.fencing_token) == (1, 1)
+            await node.say(result_of(again))
+            await owner.until_ended(task_id)
+            await until_acknowledged(broker)
+        (ending,) = owner.task(task_id).endings
+        assert ending.early_start is None
+
     async def test_counts_an_attempt_whose_worker_died(
         self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
     ) -> None:
@@ -352,15 +371,23 @@ class TestDelivery:
     ) -> None:
         (task_id,) = await publish(broker)
         owner.refuse_opening[task_id] = reason
+        owner.retry_after_ms = 0
         async with bridge(redis_server, owner, node):
             await until_acknowledged(broker)
         assert node.told.empty()
 
-    async def test_tries_again_when_the_lease_of_another_has_ended(
-        self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
+    @pytest.mark.parametrize("reason", ["LEASE_HELD", "NOT_FOUND"])
+    async def test_tries_again_what_can_be_opened_later(
+        self,
+        redis_server: RedisServer,
+        broker: Broker,
+        owner: FakeOwner,
+        node: FakeNode,
+        reason: str,
     ) -> None:
+        """When the lease of another has ended, or the task is committed at last."""
         (task_id,) = await publish(broker)
-        owner.refuse_opening[task_id] = "LEASE_HELD"
+        owner.refuse_opening[task_id] = reason
         async with bridge(redis_server, owner, node):
             await owner.until(lambda: owner.calls["open"] >= 2)
             del owner.refuse_opening[task_id]

@@ -26,7 +26,7 @@ WAIT = timedelta(seconds=3)
 @pytest.mark.parametrize(
     ("reason", "disposal"),
     [
-        ("NOT_FOUND", Acknowledge()),
+        ("NOT_FOUND", Return(WAIT)),
         ("TASK_TERMINAL", Acknowledge()),
         ("ATTEMPTS_EXHAUSTED", Acknowledge()),
         ("TASK_TIMEOUT", Acknowledge()),
@@ -35,6 +35,10 @@ WAIT = timedelta(seconds=3)
 )
 def test_message_of_a_task_that_cannot_be_opened(reason: str, disposal: Disposal) -> None:
     assert after_refused_opening(Refused(reason, WAIT)) == disposal
+
+
+def test_message_of_a_task_that_will_never_be_there() -> None:
+    assert after_refused_opening(Refused("NOT_FOUND")) == Acknowledge()
 
 
 @pytest.mark.parametrize("reason", ["TASK_TERMINAL", "ATTEMPTS_EXHAUSTED"])

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from gridpact.kit.identifiers import new_identifier
+from gridpact.tasks.contract import GeneratedContract
 from gridpact.tasks.domain import (
     AttemptEnd,
     Body,
@@ -64,20 +65,38 @@ def end(outcome: Outcome | None = None) -> AttemptEnd:
 
 
 def submission(
-    *, organisation_id: str | None = None, key: str | None = None, timeout_s: float = 3600
+    *,
+    organisation_id: str | None = None,
+    key: str | None = None,
+    timeout_s: float = 3600,
+    engine_choice: str = "auto",
+    payload: Body | None = None,
+    affinity_key: str | None = None,
+    traceparent: str | None = None,
 ) -> Submission:
+    task_id, timeout = new_identifier(), timedelta(seconds=timeout_s)
+    payload = payload or Body(Encoding.IDENTITY, PROBE_INPUT)
     return Submission(
-        task_id=new_identifier(),
+        task_id=task_id,
         organisation_id=organisation_id or new_identifier(),
         idempotency_key=key or new_identifier(),
         fingerprint=hashlib.sha256(b"request").digest(),
         kind="probe",
-        engine_choice="auto",
+        engine_choice=engine_choice,
         site_id=None,
         label="Rehearsal",
-        timeout=timedelta(seconds=timeout_s),
-        payload=Body(Encoding.IDENTITY, PROBE_INPUT),
-        traceparent=None,
+        timeout=timeout,
+        payload=payload,
+        message=GeneratedContract().first_message(
+            task_id,
+            "probe",
+            engine_choice,
+            payload,
+            affinity_key=affinity_key,
+            traceparent=traceparent,
+            timeout_time=START + timeout,
+        ),
+        affinity_key=affinity_key,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -58,8 +58,17 @@ class MemoryTaskStore:
         self.keys: dict[tuple[str, str], tuple[str, bytes, datetime]] = {}
         self.outbox: list[str] = []
 
-    async def submit(self, submissions: Sequence[Submission]) -> list[Submitted]:
+    def clock(self) -> datetime | None:
+        return self.now
+
+    async def submit(
+        self,
+        submissions: Sequence[Submission],
+        begins: Callable[[], Awaitable[None]] | None = None,
+    ) -> list[Submitted]:
         self._tick()
+        if begins is not None:
+            await begins()
         return [self._submit(submission) for submission in submissions]
 
     def _submit(self, submission: Submission) -> Submitted:
@@ -83,15 +92,8 @@ class MemoryTaskStore:
         self.affinity_keys[task.task_id] = submission.affinity_key
         self.keys[key] = task.task_id, submission.fingerprint, self.now
         self.outbox.append(task.task_id)
-        topic = f"compute-tasks-{task.engine_choice}-{task.kind}"
-        message = QueueMessage(
-            len(self.outbox),
-            topic,
-            task.task_id,
-            {"task_id": task.task_id},
-            submission.payload.data,
-        )
-        return Submitted(task, submission.fingerprint, created=True, message=message)
+        outbox_id = len(self.outbox)
+        return Submitted(task, submission.fingerprint, created=True, outbox_id=outbox_id)
 
     async def change(
         self, task_ids: Sequence[str], decide: Callable[[Batch], Decided]
@@ -216,13 +218,20 @@ class MemoryTaskStore:
 
 
 class RecordedQueue:
-    """A Queue that only writes down."""
+    """A Queue that only writes down: what is to be published, and the rows of what is stored."""
 
     def __init__(self) -> None:
         self.messages: list[QueueMessage] = []
+        self.outbox_ids: dict[str, int] = {}
+        self.unsettled: set[str] = set()
 
-    def publish(self, messages: Sequence[QueueMessage]) -> None:
+    async def publish(self, messages: Sequence[QueueMessage]) -> None:
         self.messages += messages
+        self.unsettled |= {message.key for message in messages}
+
+    def settle(self, messages: Sequence[QueueMessage], outbox_ids: Mapping[str, int]) -> None:
+        self.unsettled -= {message.key for message in messages}
+        self.outbox_ids |= outbox_ids
 
 
 class RecordedEvents:

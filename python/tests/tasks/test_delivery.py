@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -21,6 +23,7 @@ from gridpact.tasks.delivery import PART_BYTES, Answer, Delivery, Ending, Lease,
 from gridpact.tasks.domain import (
     Body,
     Cancelled,
+    EarlyStart,
     Encoding,
     Failed,
     Failure,
@@ -116,6 +119,34 @@ class TestOpenAttempts:
         assert answers[2].now is not None
         left = opened.timeout_time - answers[2].now
         assert timedelta(minutes=59) < left <= timedelta(hours=1)
+
+    @pytest.mark.parametrize(
+        ("age", "least", "most"),
+        [
+            (timedelta(0), timedelta(milliseconds=50), timedelta(seconds=10)),
+            (timedelta(seconds=20), timedelta(seconds=20), timedelta(seconds=30)),
+            (timedelta(hours=1), timedelta(0), timedelta(0)),
+            (None, timedelta(0), timedelta(0)),
+        ],
+    )
+    async def test_says_how_long_to_wait_for_a_task_that_may_yet_be_committed(
+        self, bridge: Bridge, age: timedelta | None, least: timedelta, most: timedelta
+    ) -> None:
+        """A message comes before its task; ids tell how old they are. Later and later, so that
+        one that was never committed is not asked for often."""
+        made_ms = int((time.time() - age.total_seconds()) * 1000) if age is not None else 0
+        task_id = f"{made_ms >> 16:08x}-{made_ms & 0xFFFF:04x}-7000-8000-000000000000"
+        if age is None:
+            task_id = str(uuid4())
+        start = EarlyStart("bridge", timedelta(0))
+        answers = [
+            *await bridge.delivery.open_attempts([Opening(task_id, "bridge")]),
+            *await bridge.delivery.complete_attempts([Ending(task_id, 1, end(), start)]),
+        ]
+        assert reasons(answers) == ["NOT_FOUND", "NOT_FOUND"]
+        for answer in answers:
+            assert answer.refusal is not None
+            assert least <= answer.refusal.retry_after <= most
 
     async def test_opens_what_was_begun_early_unless_there_was_another_attempt(
         self, bridge: Bridge

@@ -72,25 +72,60 @@ async def queue_on(broker: RecordingBroker, outbox: Outbox) -> AsyncIterator[Bro
 
 
 def message(number: int) -> QueueMessage:
-    return QueueMessage(number, "compute-tasks-auto-probe", f"task-{number}", {}, b"body")
+    return QueueMessage("compute-tasks-auto-probe", f"task-{number}", {}, b"body")
+
+
+def stored(*numbers: int) -> dict[str, int]:
+    return {f"task-{number}": number for number in numbers}
 
 
 async def test_publishes_and_removes() -> None:
     broker, outbox = RecordingBroker(), Outbox()
     async with queue_on(broker, outbox) as queue:
-        queue.publish([message(1), message(2)])
+        messages = [message(1), message(2)]
+        await queue.publish(messages)
         assert await broker.next_call() == ["task-1", "task-2"]
+        queue.settle(messages, stored(1, 2))
         await outbox.until_removed(1, 2)
+
+
+async def test_removes_nothing_before_the_broker_has_it() -> None:
+    broker, outbox = RecordingBroker(), Outbox()
+    broker.open.clear()
+    async with queue_on(broker, outbox) as queue:
+        messages = [message(1), message(2)]
+        await queue.publish(messages)
+        await broker.next_call()
+        queue.settle(messages, stored(1, 2))
+        await asyncio.sleep(0)
+        assert outbox.removed == []
+        broker.open.set()
+        await outbox.until_removed(1, 2)
+
+
+async def test_publishes_nothing_that_is_known_not_to_be_stored() -> None:
+    broker, outbox = RecordingBroker(), Outbox()
+    broker.open.clear()
+    async with queue_on(broker, outbox) as queue:
+        await queue.publish([message(1)])
+        await broker.next_call()
+        messages = [message(2), message(3)]
+        await queue.publish(messages)
+        queue.settle([message(1), *messages], stored(3))
+        broker.open.set()
+        assert await broker.next_call() == ["task-3"]
+        await outbox.until_removed(3)
 
 
 async def test_publishes_together_what_came_meanwhile() -> None:
     broker, outbox = RecordingBroker(), Outbox()
     broker.open.clear()
     async with queue_on(broker, outbox) as queue:
-        queue.publish([message(1)])
+        await queue.publish([message(1)])
         assert await broker.next_call() == ["task-1"]
-        queue.publish([message(2)])
-        queue.publish([message(3)])
+        await queue.publish([message(2)])
+        await queue.publish([message(3)])
+        queue.settle([message(number) for number in (1, 2, 3)], stored(1, 2, 3))
         broker.open.set()
         assert await broker.next_call() == ["task-2", "task-3"]
         await outbox.until_removed(1, 2, 3)
@@ -104,15 +139,16 @@ async def test_leaves_everything_to_the_relay_while_the_broker_does_not_work(
     broker.error = error
     broker.open.clear()
     async with queue_on(broker, outbox) as queue:
-        queue.publish([message(1)])
+        await queue.publish([message(1)])
         assert await broker.next_call() == ["task-1"]
-        queue.publish([message(2)])
+        await queue.publish([message(2)])
         broker.open.set()
         # Only when it has failed does it take nothing more.
         async with asyncio.timeout(SOON_S):
             while not queue.is_paused:  # noqa: ASYNC110
                 await asyncio.sleep(0)
-        queue.publish([message(3)])
+        await queue.publish([message(3)])
+        queue.settle([message(number) for number in (1, 2, 3)], stored(1, 2, 3))
         await asyncio.sleep(0)
     assert broker.calls == [["task-1"]]
     assert outbox.removed == []
@@ -120,26 +156,32 @@ async def test_leaves_everything_to_the_relay_while_the_broker_does_not_work(
 
 async def test_leaves_to_the_relay_what_waited_for_too_long() -> None:
     broker, outbox = RecordingBroker(), Outbox()
+    broker.open.clear()
     async with queue_on(broker, outbox) as waiting:
-        waiting.publish([message(1)])
+        await waiting.publish([message(1)])
+        await broker.next_call()
+        await waiting.publish([message(2)])
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         # The loop stands still, as under a load that is too much for it.
         while loop.time() < began_s + queue.PUBLISHING_S:
             pass
-        await asyncio.sleep(0)
-        waiting.publish([message(2)])
-        assert await broker.next_call() == ["task-2"]
-        await outbox.until_removed(2)
+        await waiting.publish([message(3)])
+        waiting.settle([message(number) for number in (1, 2, 3)], stored(1, 2, 3))
+        broker.open.set()
+        assert await broker.next_call() == ["task-3"]
+        await outbox.until_removed(1, 3)
 
 
 async def test_holds_no_more_than_so_many() -> None:
     broker, outbox = RecordingBroker(), Outbox()
     broker.open.clear()
     async with queue_on(broker, outbox) as waiting:
-        waiting.publish([message(0)])
+        await waiting.publish([message(0)])
         await broker.next_call()
-        for number in range(2 * queue.WAITING_MAX):
-            waiting.publish([message(1 + number)])
+        numbers = range(1 + 2 * queue.WAITING_MAX)
+        for number in numbers[1:]:
+            await waiting.publish([message(number)])
+        waiting.settle([message(number) for number in numbers], stored(*numbers))
         broker.open.set()
         await outbox.until_removed(*range(1 + queue.WAITING_MAX))

@@ -12,13 +12,11 @@ import psycopg
 import pytest
 
 from gridpact.contracts.channels import QUEUE_BODY_BYTES
-from gridpact.contracts.messages import ComputeTaskHeaders
 from gridpact.kit.database import Database
 from gridpact.kit.identifiers import new_identifier
-from gridpact.kit.wire import build
 from gridpact.tasks import repository
 from gridpact.tasks.domain import Body, EarlyStart, Encoding, Refusal, Task
-from gridpact.tasks.ports import Batch, QueueMessage
+from gridpact.tasks.ports import Batch
 from tests.tasks.examples import POLICY, PROBE_INPUT, PROBE_RESULT, end, submission
 from tests.tasks.stores import PostgresUnderTest
 
@@ -54,10 +52,6 @@ async def open_first(store: PostgresUnderTest, task_id: str) -> None:
     await store.change([task_id], decide)
 
 
-def epoch_ms(time: datetime) -> str:
-    return str(round(time.timestamp() * 1000))
-
-
 async def republish(store: PostgresUnderTest, task_id: str) -> None:
     def decide(batch: Batch) -> None:
         [task] = batch.tasks
@@ -71,30 +65,19 @@ class TestOutbox:
         self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
     ) -> None:
         traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-        draft = replace(
-            submission(), engine_choice="julia", traceparent=traceparent, affinity_key="site:1"
-        )
+        draft = submission(engine_choice="julia", traceparent=traceparent, affinity_key="site:1")
         submitted = await postgres_store.submit([draft, replace(draft)])
-        properties = {
-            "task_id": draft.task_id,
-            "kind": "probe",
-            "encoding": "identity",
-            "affinity_key": "site:1",
-            "traceparent": traceparent,
-            "timeout_epoch_ms": epoch_ms(submitted[0].task.timeout_time),
-        }
-        topic = "compute-tasks-julia-probe"
         [row] = await rows(sql, "SELECT outbox_id, topic, key, properties, body FROM tasks.outbox")
-        assert row == (row[0], topic, draft.task_id, properties, None)
-        message = QueueMessage(row[0], topic, draft.task_id, properties, PROBE_INPUT)
-        assert [each.message for each in submitted if each.created] == [message]
+        message = draft.message
+        assert row == (row[0], message.topic, draft.task_id, message.properties, None)
+        assert [each.outbox_id for each in submitted if each.created] == [row[0]]
         payloads = await rows(sql, "SELECT task_id::text, encoding, body FROM tasks.payloads")
         assert payloads == [(draft.task_id, "identity", PROBE_INPUT)]
 
     async def test_gets_the_message_again_when_a_task_is_published_again(
         self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
     ) -> None:
-        draft = replace(submission(), payload=Body(Encoding.ZSTD, b"frame"), affinity_key="a")
+        draft = submission(payload=Body(Encoding.ZSTD, b"frame"), affinity_key="a")
         await postgres_store.submit([draft])
         [(topic, key, properties)] = await rows(
             sql, "SELECT topic, key, properties FROM tasks.outbox"
@@ -111,9 +94,9 @@ class TestOutbox:
         self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
     ) -> None:
         submitted = await postgres_store.submit([submission() for _ in range(3)])
-        first, second, third = [each.message for each in submitted if each.message]
-        await postgres_store.remove_published([first.outbox_id, third.outbox_id])
-        assert await rows(sql, "SELECT key FROM tasks.outbox") == [(second.key,)]
+        first, second, third = [each.outbox_id for each in submitted if each.outbox_id]
+        await postgres_store.remove_published([first, third])
+        assert await rows(sql, "SELECT outbox_id FROM tasks.outbox") == [(second,)]
 
     @pytest.mark.parametrize(
         ("size", "properties", "body"),
@@ -131,16 +114,12 @@ class TestOutbox:
         properties: dict[str, str],
         body: bytes | None,
     ) -> None:
-        draft = replace(submission(), payload=Body(Encoding.ZSTD, bytes(size)))
-        [submitted] = await postgres_store.submit([draft])
+        draft = submission(payload=Body(Encoding.ZSTD, bytes(size)))
+        await postgres_store.submit([draft])
         await republish(postgres_store, draft.task_id)
         always = {"task_id": draft.task_id, "kind": "probe", "encoding": "zstd"} | properties
-        early = {"timeout_epoch_ms": epoch_ms(submitted.task.timeout_time)}
         messages = await rows(sql, "SELECT properties, body FROM tasks.outbox ORDER BY outbox_id")
-        assert messages == [(always | early, body), (always, body)]
-        assert submitted.message is not None
-        assert submitted.message.body == body or bytes(size)
-        build(ComputeTaskHeaders, messages[0][0])
+        assert messages == [(draft.message.properties, body), (always, body)]
 
 
 class TestRecentTasks:
@@ -213,6 +192,36 @@ class TestRecentTasks:
         assert [
             round((now - submitted.task.submitted_time) / timedelta(hours=1)) for now in clocks
         ] == [1, 0]
+
+
+class TestBeingSubmitted:
+    """A task whose message is out before it is stored."""
+
+    async def test_is_waited_for_by_who_changes_it(self, postgres_store: PostgresUnderTest) -> None:
+        draft, changing = submission(), asyncio.Event()
+
+        async def change() -> tuple[Task | None, list[Task]]:
+            changing.set()
+            return await postgres_store.change([draft.task_id], lambda it: it.get(draft.task_id))
+
+        async with asyncio.TaskGroup() as group:
+            found: list[asyncio.Task[tuple[Task | None, list[Task]]]] = []
+
+            async def begins() -> None:
+                found.append(group.create_task(change()))
+                await changing.wait()
+
+            [submitted] = await postgres_store.submit([draft], begins)
+        assert found[0].result() == (submitted.task, [])
+
+    async def test_is_not_there_when_it_could_not_be_stored(
+        self, postgres_store: PostgresUnderTest
+    ) -> None:
+        draft = replace(submission(), kind="x" * 200)
+        with pytest.raises(psycopg.Error):
+            await postgres_store.submit([draft])
+        found, _ = await postgres_store.change([draft.task_id], lambda it: it.get(draft.task_id))
+        assert found is None
 
 
 async def test_takes_no_backlog_of_quick_tasks_for_lost(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -75,13 +76,30 @@ class TestSubmit:
         assert tasks.events.tasks == [submitted.task]
         assert tasks.store.payloads[submitted.task.task_id].data == PROBE_INPUT
 
-    async def test_publishes_each_task_once(self, tasks: Tasks) -> None:
+    async def test_publishes_what_it_stores(self, tasks: Tasks) -> None:
+        """It may publish more: that has no task, and no effect."""
         wanted = [request("key-1"), request("key-2"), request("key-1")]
         first, second, _ = await tasks.service.submit_all(OWNER, wanted)
         await tasks.service.submit(OWNER, request("key-2"))
         assert isinstance(first, Submitted)
         assert isinstance(second, Submitted)
-        assert tasks.queue.messages == [first.message, second.message]
+        stored = {each.task.task_id: each.outbox_id for each in (first, second)}
+        assert tasks.queue.outbox_ids == stored
+        assert {message.key for message in tasks.queue.messages} >= {*stored}
+        assert not tasks.queue.unsettled
+
+    async def test_settles_what_it_could_not_store(
+        self, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def fail(submissions: object, begins: Callable[[], Awaitable[None]]) -> None:
+            await begins()
+            raise GridpactError(Reason.UNAVAILABLE, "for the test")
+
+        monkeypatch.setattr(tasks.store, "submit", fail)
+        with pytest.raises(GridpactError, match="for the test"):
+            await tasks.submit()
+        assert len(tasks.queue.messages) == 1
+        assert (tasks.queue.outbox_ids, tasks.queue.unsettled) == ({}, set())
 
     async def test_gives_tasks_that_build_on_one_model_one_key(self, tasks: Tasks) -> None:
         """Within one organisation and kind, by what the input names, else by the site."""

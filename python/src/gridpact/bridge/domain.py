@@ -191,6 +191,9 @@ def after_refused_opening(refused: Refused) -> Disposal:
         return Return(AT_ONCE)
     if refused.dead_letter_error:
         return Bury(refused.dead_letter_error)
+    if refused.reason == "NOT_FOUND" and refused.retry_after:
+        # Perhaps its task is not committed yet.
+        return Return(refused.retry_after)
     # NOT_FOUND, TASK_TERMINAL, ATTEMPTS_EXHAUSTED, TASK_TIMEOUT: there is nothing left to do.
     return Acknowledge()
 

@@ -10,10 +10,15 @@
 -- receipts holds "attempt token group" of every message that was ever delivered.
 -- bell is a stream of one entry, added whenever something may have become visible earlier than a
 -- waiting consumer was told.
+-- waiters holds of every consumer that found nothing "until room invisible token": until when it
+-- waits, and how it takes messages. While there is one, the cursor stands at the end of the stream:
+-- what is published is delivered to its mailbox, a stream, which saves it from asking.
 
-local stream, cursor, hidden, receipts, dead, notes, bell, groups =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local stream, cursor, hidden, receipts, dead, notes, bell, waiters, mailboxes, groups =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local DEAD_LETTER_LIMIT = 10000
+-- A mailbox outlives what is in it: later the messages are visible again.
+local MAILBOX_MARGIN = 1000
 -- What one take may carry, and how many entries it reads at a time: bounds on memory.
 local TAKE_BYTES = 8 * 1024 * 1024
 local READ_COUNT = 8
@@ -84,26 +89,75 @@ local function held(id, token)
   return attempt, group, visible_at
 end
 
+-- The cursor passes the message; true when it may be delivered.
+local function passes(id, fields)
+  return not is_delayed(fields) and enter_group(group_of(fields), id)
+end
+
+local function deliver(id, attempt, fields, invisible, token)
+  redis.call('ZADD', hidden, now + invisible, id)
+  redis.call('HSET', receipts, id, attempt .. ' ' .. token .. ' ' .. group_of(fields))
+end
+
+-- Who has the least time left.
+local function next_waiter()
+  local waiter
+  local all = redis.call('HGETALL', waiters)
+  for i = 1, #all, 2 do
+    local until_, room, invisible, token = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%x+)$')
+    until_ = tonumber(until_)
+    if until_ <= now then
+      redis.call('HDEL', waiters, all[i])
+    elseif not waiter or until_ < waiter.until_ then
+      waiter = { name = all[i], until_ = until_, room = tonumber(room),
+        invisible = tonumber(invisible), token = token }
+    end
+  end
+  return waiter
+end
+
+-- Who has been sent something does not wait any more.
+local function post(waiter, id, fields)
+  local mailbox = mailboxes .. waiter.name
+  redis.call('HDEL', waiters, waiter.name)
+  deliver(id, 1, fields, waiter.invisible, waiter.token)
+  redis.call('XADD', mailbox, '*', 'id', id, 'token', waiter.token, unpack(fields))
+  redis.call('PEXPIRE', mailbox, waiter.invisible + MAILBOX_MARGIN)
+end
+
 local call = {}
 
 function call.publish()
-  local ids = {}
+  local ids, last, waiter, posted = {}, nil, next_waiter(), 0
   for i = 2, #ARGV, 5 do
     local body, key, properties, group, delay = unpack(ARGV, i, i + 4)
-    local id = redis.call('XADD', stream, '*', 'body', body, 'key', key,
-      'properties', properties, 'group', group, 'delay', delay)
-    if delay ~= '0' then redis.call('ZADD', hidden, now + delay, id) end
+    local fields = { 'body', body, 'key', key, 'properties', properties, 'group', group,
+      'delay', delay }
+    local id = redis.call('XADD', stream, '*', unpack(fields))
+    if is_delayed(fields) then redis.call('ZADD', hidden, now + delay, id) end
+    if waiter then
+      last = id
+      if passes(id, fields) then
+        post(waiter, id, fields)
+        posted = posted + 1
+        waiter.room = waiter.room - 1
+        if waiter.room == 0 then waiter = next_waiter() end
+      end
+    end
     ids[#ids + 1] = id
   end
-  ring()
+  if last then redis.call('SET', cursor, last) end
+  if posted < #ids then ring() end
   return ids
 end
 
 -- Replies the newest ring of the bell, the milliseconds until a message becomes visible by itself
--- (-1: none will) and what was taken: id, attempt, fields.
+-- (-1: none will) and what was taken: id, attempt, fields. If it is nothing, the consumer waits:
+-- for as many milliseconds as it says, with its mailbox.
 function call.take()
-  local max_count, invisible, max_attempts, token =
-    tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+  local max_count, invisible, max_attempts, token, wait, name =
+    tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6]), ARGV[7]
+  local seen = ARGV[8]
   local taken, bytes = {}, 0
 
   local function room()
@@ -111,10 +165,19 @@ function call.take()
   end
 
   local function hand_out(id, attempt, fields)
-    redis.call('ZADD', hidden, now + invisible, id)
-    redis.call('HSET', receipts, id, attempt .. ' ' .. token .. ' ' .. group_of(fields))
+    deliver(id, attempt, fields, invisible, token)
     taken[#taken + 1] = { id, attempt, fields }
     bytes = bytes + #body_of(fields)
+  end
+
+  -- What came into the mailbox when nobody looked into it any more.
+  redis.call('HDEL', waiters, name)
+  local missed = redis.call('XRANGE', mailboxes .. name, '(' .. seen, '+')
+  redis.call('DEL', mailboxes .. name)
+  for _, entry in ipairs(missed) do
+    local id, its_token, fields = entry[2][2], entry[2][4], { unpack(entry[2], 5) }
+    local attempt = held(id, its_token)
+    if attempt then hand_out(id, attempt, fields) end
   end
 
   -- First what became visible again, so that no message is overtaken for ever.
@@ -141,13 +204,15 @@ function call.take()
     for _, entry in ipairs(entries) do
       local id, fields = entry[1], entry[2]
       last = id
-      if not is_delayed(fields) and enter_group(group_of(fields), id) then
-        hand_out(id, 1, fields)
-      end
+      if passes(id, fields) then hand_out(id, 1, fields) end
     end
   end
   if last ~= first then redis.call('SET', cursor, last) end
 
+  if #taken == 0 and wait > 0 then
+    redis.call('HSET', waiters, name, string.format('%.0f %d %d %s',
+      now + wait, max_count, invisible, token))
+  end
   local soonest = redis.call('ZRANGE', hidden, 0, 0, 'WITHSCORES')[2]
   local rung = redis.call('XREVRANGE', bell, '+', '-', 'COUNT', 1)[1]
   return { rung and rung[1] or '0-0', soonest and math.max(0, soonest - now) or -1, taken }

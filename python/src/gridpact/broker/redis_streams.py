@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any, TypeVar, cast
@@ -48,7 +49,21 @@ _LONGEST_WAIT = timedelta(seconds=5)
 # How long Redis may take to answer what is not a wait.
 _ANSWER_DURATION = timedelta(seconds=5)
 
-_KEY_NAMES = ("stream", "cursor", "hidden", "receipts", "dead", "notes", "bell", "group:")
+# Before the first entry of a stream.
+_NOTHING = b"0-0"
+
+_KEY_NAMES = (
+    "stream",
+    "cursor",
+    "hidden",
+    "receipts",
+    "dead",
+    "notes",
+    "bell",
+    "waiters",
+    "mailbox:",
+    "group:",
+)
 
 
 class RedisStreamsBroker:
@@ -94,14 +109,34 @@ class RedisStreamsBroker:
         keys = [_key(topic, name) for name in _KEY_NAMES]
         return await _answered(self._script(keys, (name, *arguments)), _ANSWER_DURATION)
 
-    async def hear(self, topic: str, last_ring: bytes, wait_duration: timedelta) -> None:
-        """Returns when the bell of the topic rings after `last_ring`, or `wait_duration` ended."""
+    async def hear(
+        self, topic: str, last_ring: bytes, mailbox: _Mailbox, wait_duration: timedelta
+    ) -> list[Delivery]:
+        """Returns when the bell of the topic rings after `last_ring`, or with what comes into the
+        mailbox, or when `wait_duration` has ended."""
         # Redis takes 0 for "for ever".
         milliseconds = max(1, _milliseconds(wait_duration))
-        await _answered(
-            self._redis.xread({_key(topic, "bell"): last_ring}, block=milliseconds),  # pyright: ignore[reportUnknownMemberType]
+        box = _key(topic, f"mailbox:{mailbox.name}")
+        reply = await _answered(
+            self._redis.xread(  # pyright: ignore[reportUnknownMemberType]
+                {_key(topic, "bell"): last_ring, box: mailbox.seen}, block=milliseconds
+            ),
             wait_duration + _ANSWER_DURATION,
         )
+        streams = dict(cast(list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]], reply))
+        posted = streams.get(box.encode(), [])
+        if posted:
+            mailbox.seen = posted[-1][0]
+        return [_posted(entry) for _, entry in posted]
+
+
+@dataclass(slots=True)
+class _Mailbox:
+    """Where a consumer that waits is sent messages; `seen` is the last entry that it has read since
+    the mailbox was empty."""
+
+    name: str = field(default_factory=lambda: _new_token())
+    seen: bytes = _NOTHING
 
 
 class RedisStreamsConsumer:
@@ -111,22 +146,44 @@ class RedisStreamsConsumer:
         self._broker = broker
         self._topic = topic
         self._max_attempts = max_attempts
+        # Of calls that have ended. Whoever uses one again finds what it was sent too late.
+        self._mailboxes: list[_Mailbox] = []
 
     async def receive(
         self, max_count: int, invisible_duration: timedelta, wait_duration: timedelta
     ) -> list[Delivery]:
         if max_count < 1 or invisible_duration < timedelta(milliseconds=1):
             raise ValueError("receive takes at least one message, for at least a millisecond")
+        mailbox = self._mailboxes.pop() if self._mailboxes else _Mailbox()
+        try:
+            return await self._receive(mailbox, max_count, invisible_duration, wait_duration)
+        except asyncio.CancelledError:
+            await self._hand_back(self._call_take(mailbox, 0, invisible_duration))
+            raise
+        finally:
+            self._mailboxes.append(mailbox)
+
+    async def _receive(
+        self,
+        mailbox: _Mailbox,
+        max_count: int,
+        invisible_duration: timedelta,
+        wait_duration: timedelta,
+    ) -> list[Delivery]:
         loop = asyncio.get_running_loop()
         ends = loop.time() + wait_duration.total_seconds()
         while True:
-            last_ring, until_visible, deliveries = await self._take(max_count, invisible_duration)
-            remaining = timedelta(seconds=ends - loop.time())
-            if deliveries or remaining <= timedelta(0):
-                return deliveries
-            await self._broker.hear(
-                self._topic, last_ring, min(remaining, until_visible, _LONGEST_WAIT)
+            remaining = timedelta(seconds=max(0.0, ends - loop.time()))
+            last_ring, until_visible, deliveries = await self._take(
+                mailbox, max_count, invisible_duration, remaining
             )
+            if deliveries or not remaining:
+                return deliveries
+            posted = await self._broker.hear(
+                self._topic, last_ring, mailbox, min(remaining, until_visible, _LONGEST_WAIT)
+            )
+            if posted:
+                return posted
 
     async def acknowledge(self, receipts: Sequence[Receipt]) -> list[ReceiptExpired | None]:
         outcomes: list[ReceiptExpired | None] = []
@@ -200,43 +257,63 @@ class RedisStreamsConsumer:
         )
 
     async def _take(
-        self, max_count: int, invisible_duration: timedelta
+        self,
+        mailbox: _Mailbox,
+        max_count: int,
+        invisible_duration: timedelta,
+        wait_duration: timedelta,
     ) -> tuple[bytes, timedelta, list[Delivery]]:
         """One look at the queue: the newest ring, how long until a message shows by itself (at
         most _LONGEST_WAIT), and what was taken."""
-        token = _new_token()
-        call = asyncio.ensure_future(
-            self._broker.call(
+        call = self._call_take(mailbox, max_count, invisible_duration, wait_duration)
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await self._hand_back(call)
+            raise
+
+    def _call_take(
+        self,
+        mailbox: _Mailbox,
+        max_count: int,
+        invisible_duration: timedelta,
+        wait_duration: timedelta = timedelta(0),
+    ) -> asyncio.Future[tuple[bytes, timedelta, list[Delivery]]]:
+        """See _take; goes on when its caller is cancelled."""
+
+        async def take() -> tuple[bytes, timedelta, list[Delivery]]:
+            token = _new_token()
+            reply = await self._broker.call(
                 self._topic,
                 "take",
                 min(max_count, _CALL_MESSAGE_COUNT),
                 _milliseconds(invisible_duration),
                 self._max_attempts,
                 token,
+                _milliseconds(wait_duration),
+                mailbox.name,
+                mailbox.seen,
             )
-        )
-        try:
-            reply = await asyncio.shield(call)
-        except asyncio.CancelledError:
-            await self._hand_back(call, token)
-            raise
-        last_ring, until_visible, taken = cast(
-            tuple[bytes, int, list[tuple[bytes, int, list[bytes]]]], reply
-        )
-        return (
-            last_ring,
-            timedelta(milliseconds=until_visible) if until_visible >= 0 else _LONGEST_WAIT,
-            [_delivery(id, attempt, fields, token) for id, attempt, fields in taken],
-        )
+            # It is empty now, and its entries are numbered anew.
+            mailbox.seen = _NOTHING
+            last_ring, until_visible, taken = cast(
+                tuple[bytes, int, list[tuple[bytes, int, list[bytes]]]], reply
+            )
+            return (
+                last_ring,
+                timedelta(milliseconds=until_visible) if until_visible >= 0 else _LONGEST_WAIT,
+                [_delivery(id, attempt, fields, token) for id, attempt, fields in taken],
+            )
 
-    async def _hand_back(self, call: asyncio.Future[object], token: str) -> None:
+        return asyncio.ensure_future(take())
+
+    async def _hand_back(
+        self, call: asyncio.Future[tuple[bytes, timedelta, list[Delivery]]]
+    ) -> None:
         # With the broker gone the messages show again when their invisibility ends.
         with contextlib.suppress(BrokerUnavailable):
-            _, _, taken = cast(
-                tuple[object, object, list[tuple[bytes, object, object]]], await call
-            )
-            receipts = [_receipt(id.decode(), token) for id, _, _ in taken]
-            await self.change_invisibility(receipts, timedelta(0))
+            _, _, deliveries = await call
+            await self.change_invisibility([it.receipt for it in deliveries], timedelta(0))
 
 
 class _Note(msgspec.Struct):
@@ -276,6 +353,12 @@ def _delivery(id: bytes, attempt: int, fields: list[bytes], token: str) -> Deliv
     name = id.decode()
     body, key, properties, group = _read_fields(fields)
     return Delivery(MessageId(name), body, key, properties, group, attempt, _receipt(name, token))
+
+
+def _posted(entry: Mapping[bytes, bytes]) -> Delivery:
+    id, token, *_ = entry.values()
+    fields = [part for item in [*entry.items()][2:] for part in item]
+    return _delivery(id, 1, fields, token.decode())
 
 
 def _dead_letter(

@@ -54,9 +54,11 @@ MAX_ATTEMPTS = 5
 
 # Compute tasks waiting for a worker, at least once and in no particular order. Every kind has a
 # topic of its own, so that no kind waits behind another. A message that is not acknowledged comes
-# back when its invisibility ends; after `max_attempts` deliveries it is a dead letter. In RocketMQ,
-# topics have `queues_per_broker` queues and each is consumed by a group of its own, `group` and the
-# address joined by a hyphen, because RocketMQ keeps one place for the dead letters of a group.
+# back when its invisibility ends; after `max_attempts` deliveries it is a dead letter. A message
+# may come before its task is committed, or of a task that never will be: the owner of tasks says so
+# (`OpenAttempts`). In RocketMQ, topics have `queues_per_broker` queues and each is consumed by a
+# group of its own, `group` and the address joined by a hyphen, because RocketMQ keeps one place for
+# the dead letters of a group.
 QUEUE_ADDRESS = "compute-tasks-{engine}-{kind}"
 QUEUE_ENGINES = ("auto", "julia", "python")
 QUEUE_GROUP = "bridge"

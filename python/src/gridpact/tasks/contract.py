@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 
 from msgspec import UNSET
 
@@ -11,6 +12,8 @@ from gridpact.contracts.channels import (
     BODY_BYTES,
     KINDS,
     LIMITS,
+    QUEUE_ADDRESS,
+    QUEUE_BODY_BYTES,
     QUEUE_ENGINES,
     ZSTD_THRESHOLD_BYTES,
 )
@@ -19,7 +22,7 @@ from gridpact.kit.shapes import Field, Numeric, Record, Text
 from gridpact.kit.violation import ContractError, Violation
 from gridpact.kit.wire import Message, decode
 from gridpact.tasks.domain import Body, Encoding
-from gridpact.tasks.ports import PackedInput, Request
+from gridpact.tasks.ports import PackedInput, QueueMessage, Request
 
 _REQUEST = Record(
     (
@@ -33,6 +36,9 @@ _REQUEST = Record(
         Field("timeout_s", Numeric(above=0, maximum=86400)),
     )
 )
+
+# An empty map.
+_BODY_OF_CLAIM = b"\x80"
 
 
 class GeneratedContract:
@@ -56,6 +62,35 @@ class GeneratedContract:
             words = f"it has {len(body.data)} bytes when packed, at most {BODY_BYTES} are taken"
             raise ContractError("MESSAGE_TOO_LARGE", words)
         return PackedInput(body, hashlib.sha256(data).digest(), _affinity_of(kind, wanted))
+
+    def first_message(
+        self,
+        task_id: str,
+        kind: str,
+        engine_choice: str,
+        payload: Body,
+        *,
+        affinity_key: str | None,
+        traceparent: str | None,
+        timeout_time: datetime | None,
+    ) -> QueueMessage:
+        size = len(payload.data)
+        is_claim = size > QUEUE_BODY_BYTES
+        properties = {
+            "task_id": task_id,
+            "kind": kind,
+            "encoding": payload.encoding.value,
+            "affinity_key": affinity_key,
+            "traceparent": traceparent,
+            "claim_bytes": str(size) if is_claim else None,
+            "timeout_epoch_ms": timeout_time and str(int(timeout_time.timestamp() * 1000)),
+        }
+        return QueueMessage(
+            topic=QUEUE_ADDRESS.format(engine=engine_choice, kind=kind),
+            key=task_id,
+            properties={name: value for name, value in properties.items() if value is not None},
+            body=_BODY_OF_CLAIM if is_claim else payload.data,
+        )
 
     def fault_of_result(self, kind: str, body: Body) -> str | None:
         if len(body.data) > BODY_BYTES:

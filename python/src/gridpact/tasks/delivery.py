@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from gridpact.contracts.errors import Reason
 from gridpact.kit.errors import GridpactError, not_found
-from gridpact.kit.identifiers import is_identifier, new_identifier
+from gridpact.kit.identifiers import age_of, is_identifier, new_identifier
 from gridpact.kit.log import Log
 from gridpact.kit.uninterrupted import uninterrupted
 from gridpact.kit.violation import Violation
@@ -30,6 +30,10 @@ log = Log(__name__)
 
 # As contracts/proto/gridpact/tasks/v1/delivery.proto says.
 PART_BYTES = 1024 * 1024
+
+# Longer than a commit takes at most, with all that waits for its turn before it.
+_COMMIT_MAX = timedelta(minutes=1)
+_FIRST_RETRY = timedelta(milliseconds=50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class Delivery:
         def open_attempt(batch: Batch, opening: Opening) -> Answer:
             task = batch.get(opening.task_id)
             if task is None:
-                return Answer(opening.task_id, None, Refusal("NOT_FOUND"))
+                return Answer(opening.task_id, None, _not_found(opening.task_id))
             begin = task.open_early_attempt if opening.begun_early else task.open_attempt
             opened, refusal = begin(batch.now, self.policy, opening.bridge_id)
             batch.put(opened)
@@ -161,10 +165,11 @@ class Delivery:
         """Ends attempts; a result is stored only when it keeps to its kind's schema."""
 
         def complete(batch: Batch, ending: Ending) -> Answer:
-            task = batch.get(ending.task_id)
+            task, early = batch.get(ending.task_id), ending.early_start
             if task is None:
-                return Answer(ending.task_id, None, Refusal("LEASE_STALE"))
-            end, early = ending.end, ending.early_start
+                refusal = Refusal("LEASE_STALE") if early is None else _not_found(ending.task_id)
+                return Answer(ending.task_id, None, refusal)
+            end = ending.end
             if task.is_current(ending.fencing_token) or early is not None:
                 end = self._with_checked_result(task, end)
             if early is not None:
@@ -220,6 +225,14 @@ class Delivery:
         log.error("result-refused", task_id=task.task_id, engine=end.engine, fault=fault)
         words = f"the engine's result breaks its contract: {fault}"
         return replace(end, outcome=Failed(Failure("INTERNAL", words[:4096])))
+
+
+def _not_found(task_id: str) -> Refusal:
+    # Messages are published while their tasks are committed, perhaps by another process.
+    age = age_of(task_id)
+    if age is None or age > _COMMIT_MAX:
+        return Refusal("NOT_FOUND")
+    return Refusal("NOT_FOUND", max(age, _FIRST_RETRY))
 
 
 def _of_replay(task_id: str, replayed: Replayed | None) -> Answer:

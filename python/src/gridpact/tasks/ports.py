@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -27,12 +27,23 @@ class Request:
     timeout_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """What the queue is to carry for a task; ``key`` is its id."""
+
+    topic: str
+    key: str
+    properties: Mapping[str, str]
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A task to be stored, its input checked and packed.
 
     ``task_id`` is what the task is called unless the key names one already; ``fingerprint`` is the
-    SHA-256 of the request; tasks with the same ``affinity_key`` build on the same model.
+    SHA-256 of the request; ``message`` is what the queue is to carry; tasks with the same
+    ``affinity_key`` build on the same model.
     """
 
     task_id: str
@@ -45,8 +56,8 @@ class Submission:
     label: str | None
     timeout: timedelta
     payload: Body
+    message: QueueMessage
     affinity_key: str | None = None
-    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +83,16 @@ class PayloadPart:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueMessage:
-    """What the queue is to carry for a task, and the outbox row that keeps it until it does."""
-
-    outbox_id: int
-    topic: str
-    key: str
-    properties: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Submitted:
     """The task that an idempotency key names, and the fingerprint of the request that made it.
 
-    ``message`` is in the outbox, of a task that this call created.
+    ``outbox_id`` is the row that keeps the message of a task that this call created.
     """
 
     task: Task
     fingerprint: bytes
     created: bool
-    message: QueueMessage | None = None
+    outbox_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +134,23 @@ class Batch(Protocol):
 class TaskStore(Protocol):
     """The truth about tasks. Every method is one transaction."""
 
-    async def submit(self, submissions: Sequence[Submission]) -> list[Submitted]:
-        """Stores task, payload, idempotency key and outbox row of each submission.
+    def clock(self) -> datetime | None:
+        """What the clock of the store says now, give or take what a statement takes; None until
+        it was read."""
+        ...
 
-        What is put into the outbox, here and in ``change``, is a claim where the payload is too
-        large for the queue (asyncapi.yaml, Claims).
+    async def submit(
+        self,
+        submissions: Sequence[Submission],
+        begins: Callable[[], Awaitable[None]] | None = None,
+    ) -> list[Submitted]:
+        """Stores task, payload, idempotency key and outbox row of each submission.
 
         A submission whose key was used within 24 hours stores nothing and gives the task of that
         key; of several with the same new key in one call, one is stored.
+
+        ``begins`` is awaited once, when there is nothing left to do but to commit. From then on
+        ``change`` of one of these tasks waits until it is known whether they are stored.
         """
         ...
 
@@ -153,7 +162,8 @@ class TaskStore(Protocol):
         It is asked again when somebody else has changed one of them meanwhile: only what it says
         last counts.
 
-        A task that was published again (its ``publish_count`` grew) gets an outbox row. Gives what
+        A task that was published again (its ``publish_count`` grew) gets an outbox row, with a
+        claim where the payload is too large for the queue (asyncapi.yaml, Claims). Gives what
         ``decide`` gave and the tasks that changed.
         """
         ...
@@ -220,6 +230,23 @@ class TaskContract(Protocol):
         """
         ...
 
+    def first_message(
+        self,
+        task_id: str,
+        kind: str,
+        engine_choice: str,
+        payload: Body,
+        *,
+        affinity_key: str | None,
+        traceparent: str | None,
+        timeout_time: datetime | None,
+    ) -> QueueMessage:
+        """The queue message of a new task: a claim where its payload is too large for the queue.
+
+        Its first attempt may begin early, unless nobody knows its timeout.
+        """
+        ...
+
     def fault_of_result(self, kind: str, body: Body) -> str | None:
         """What is wrong with the bytes of a result; None when nothing is."""
         ...
@@ -234,13 +261,23 @@ class Sites(Protocol):
 
 
 class Queue(Protocol):
-    """The way to the broker that waits for nobody."""
+    """The way to the broker that waits for nobody.
 
-    def publish(self, messages: Sequence[QueueMessage]) -> None:
-        """Publishes committed messages and removes their outbox rows.
+    Never fails: what does not get there at once stays in the outbox, where the relay finds it.
+    """
 
-        Never fails and never waits: what does not get there at once stays in the outbox, where the
-        relay finds it.
+    async def publish(self, messages: Sequence[QueueMessage]) -> None:
+        """Publishes messages while their tasks are committed; returns when they are on their way.
+
+        ``settle`` must follow.
+        """
+        ...
+
+    def settle(self, messages: Sequence[QueueMessage], outbox_ids: Mapping[str, int]) -> None:
+        """The commit is over: of what was stored, the outbox rows by the messages' keys.
+
+        The rows of published messages are removed. What was not stored is not published any more,
+        unless it has been.
         """
         ...
 

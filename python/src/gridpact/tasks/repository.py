@@ -7,9 +7,11 @@ document, bodies as one array of bytes.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -22,7 +24,7 @@ from gridpact.contracts.channels import KINDS, QUEUE_BODY_BYTES, QUEUE_ENGINES
 from gridpact.kit.database import Connection, Database
 from gridpact.kit.pages import Cursor
 from gridpact.tasks.domain import Body, Encoding, Policy, Task, TaskState
-from gridpact.tasks.ports import Batch, PayloadPart, QueueMessage, Replayed, Submission, Submitted
+from gridpact.tasks.ports import Batch, PayloadPart, Replayed, Submission, Submitted
 
 Decided = TypeVar("Decided")
 
@@ -47,41 +49,29 @@ _ASSIGNMENTS = ", ".join(
     f"{column.name} = changed.{column.name}" for column in fields(Task) if column.name not in _FIXED
 )
 
+# Of a message that is not written by whoever submits its task: GeneratedContract.first_message.
 _PROPERTIES = """jsonb_strip_nulls(jsonb_build_object(
-    'task_id', {task}.task_id, 'kind', {task}.kind, 'encoding', {body}.encoding,
-    'affinity_key', {body}.affinity_key, 'traceparent', {traceparent},
-    'claim_bytes', CASE WHEN {body}.size > %(queue_body_bytes)s THEN {body}.size::text END,
+    'task_id', task.task_id, 'kind', task.kind, 'encoding', payload.encoding,
+    'affinity_key', payload.affinity_key,
+    'claim_bytes', CASE WHEN payload.size > %(queue_body_bytes)s THEN payload.size::text END,
     'timeout_epoch_ms', (extract(epoch FROM {timeout_time}) * 1000)::bigint::text))"""
 
-_OF_DRAFT = _PROPERTIES.format(
-    task="draft",
-    body="draft",
-    traceparent="draft.traceparent",
-    timeout_time="(now + timeout_s * interval '1 second')",
-)
-_OF_REPLAY = _PROPERTIES.format(
-    task="task", body="payload", traceparent="NULL::text", timeout_time="task.timeout_time"
-)
-# No attempt begins early because of a message that is not the first.
-_PUBLISHED_AGAIN = _PROPERTIES.format(
-    task="task", body="payload", traceparent="NULL::text", timeout_time="NULL::timestamptz"
-)
-
 # The body of a claim is an empty map. Without a body, the message gets the payload's.
-_BODY = r"CASE WHEN {body}.size > %(queue_body_bytes)s THEN '\x80'::bytea END"
+_BODY = r"CASE WHEN payload.size > %(queue_body_bytes)s THEN '\x80'::bytea END"
 
 # One statement is one transaction. A key that another transaction holds is waited for; the order
 # keeps two batches from waiting for each other.
 _SUBMIT = f"""
 WITH draft AS MATERIALIZED (
-    SELECT *, octet_length(body) AS size FROM ROWS FROM (
+    SELECT * FROM ROWS FROM (
         json_to_recordset(%(drafts)s::json) AS (
             task_id uuid, organisation_id uuid, idempotency_key text, fingerprint text,
             kind text, engine_choice text, site_id uuid, label text, timeout_s float8,
-            encoding text, affinity_key text, traceparent text),
-        unnest(%(bodies)b::bytea[])
+            encoding text, affinity_key text, topic text, properties jsonb),
+        unnest(%(bodies)b::bytea[], %(message_bodies)b::bytea[])
     ) AS draft(task_id, organisation_id, idempotency_key, fingerprint, kind, engine_choice,
-               site_id, label, timeout_s, encoding, affinity_key, traceparent, body),
+               site_id, label, timeout_s, encoding, affinity_key, topic, properties, body,
+               message_body),
     clock_timestamp() AS now
 ), claimed AS (
     INSERT INTO tasks.idempotency_keys AS held
@@ -107,13 +97,11 @@ WITH draft AS MATERIALIZED (
     FROM draft JOIN claimed USING (task_id)
 ), message AS (
     INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)
-    SELECT organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
-           {_OF_DRAFT},
-           {_BODY.format(body="draft")}
+    SELECT organisation_id, topic, task_id::text, properties, message_body
     FROM draft JOIN claimed USING (task_id)
-    RETURNING outbox_id, topic, key, properties, body
+    RETURNING outbox_id, key
 )
-SELECT task.*, outbox_id, topic, properties, body FROM task JOIN message ON key = task_id
+SELECT task.*, outbox_id FROM task JOIN message ON key = task_id
 """
 
 _TASKS_OF_KEYS = f"""
@@ -180,8 +168,9 @@ FROM tasks.tasks AS task WHERE task_id = ANY(%s::uuid[])
 _PUBLISH_AGAIN = f"""
 INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)
 SELECT task.organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
-       {_PUBLISHED_AGAIN},
-       {_BODY.format(body="payload")}
+       -- No attempt begins early because of a message that is not the first.
+       {_PROPERTIES.format(timeout_time="NULL::timestamptz")},
+       {_BODY}
 FROM tasks.tasks AS task
 JOIN (SELECT *, octet_length(body) AS size FROM tasks.payloads) AS payload USING (task_id)
 WHERE task_id = ANY(%(task_ids)s::uuid[])
@@ -216,8 +205,8 @@ task AS (
 ), message AS (
     INSERT INTO tasks.outbox (organisation_id, topic, key, properties, body)
     SELECT organisation_id, 'compute-tasks-' || engine_choice || '-' || kind, task_id::text,
-           {_OF_REPLAY},
-           {_BODY.format(body="payload")}
+           {_PROPERTIES.format(timeout_time="task.timeout_time")},
+           {_BODY}
     FROM task JOIN payload USING (task_id)
 )
 SELECT task_id::text FROM task
@@ -333,14 +322,19 @@ class _RecentTasks:
         """What the clock of the database said just now."""
         self._ahead = now - _monotonic()
 
+    def clock(self) -> datetime | None:
+        """What the clock of the database says now, as far as that is known."""
+        return None if self._ahead is None else _monotonic() + self._ahead
+
     def batch(self, task_ids: Collection[str]) -> _ReadBatch | None:
         """The tasks as they are likely to be; None unless all of them are known."""
         found = {task_id: self._tasks[task_id] for task_id in task_ids if task_id in self._tasks}
-        if self._ahead is None or len(found) < len(task_ids):
+        now = self.clock()
+        if now is None or len(found) < len(task_ids):
             return None
         return _ReadBatch(
             {task_id: task for task_id, (task, _) in found.items()},
-            _monotonic() + self._ahead,
+            now,
             {task_id: version for task_id, (_, version) in found.items()},
         )
 
@@ -356,12 +350,24 @@ class PostgresTaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._recent = _RecentTasks()
+        # Tasks whose insertion is under way, with its end.
+        self._submitting: dict[str, asyncio.Future[None]] = {}
 
-    async def submit(self, submissions: Sequence[Submission]) -> list[Submitted]:
+    def clock(self) -> datetime | None:
+        return self._recent.clock()
+
+    async def submit(
+        self,
+        submissions: Sequence[Submission],
+        begins: Callable[[], Awaitable[None]] | None = None,
+    ) -> list[Submitted]:
         # A statement can claim a key only once: the rest of the same key finds it taken.
         drafts = {_key_of(submission): submission for submission in reversed(submissions)}
         async with self._database.statements() as connection:
-            created = await self._insert(connection, [*drafts.values()])
+            with self._being_submitted([submission.task_id for submission in submissions]):
+                if begins is not None:
+                    await begins()
+                created = await self._insert(connection, [*drafts.values()])
             known = {
                 key: created[draft.task_id]
                 for key, draft in drafts.items()
@@ -372,15 +378,31 @@ class PostgresTaskStore:
         return [
             known[key]
             if submission is drafts[key]
-            else replace(known[key], created=False, message=None)
+            else replace(known[key], created=False, outbox_id=None)
             for submission in submissions
             for key in [_key_of(submission)]
         ]
+
+    @contextmanager
+    def _being_submitted(self, task_ids: Collection[str]) -> Iterator[None]:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._submitting |= dict.fromkeys(task_ids, over)
+        try:
+            yield
+        finally:
+            for task_id in task_ids:
+                self._submitting.pop(task_id, None)
+            over.set_result(None)
+
+    async def _until_submitted(self, task_ids: Collection[str]) -> None:
+        while waiting := {self._submitting[it] for it in task_ids if it in self._submitting}:
+            await asyncio.wait(waiting)
 
     async def change(
         self, task_ids: Sequence[str], decide: Callable[[Batch], Decided]
     ) -> tuple[Decided, list[Task]]:
         wanted = [*set(task_ids)]
+        await self._until_submitted(wanted)
         async with self._database.statements() as connection:
             # Seldom is a task changed by somebody else meanwhile.
             if (known := self._recent.batch(wanted)) is not None:
@@ -529,8 +551,12 @@ class PostgresTaskStore:
             {
                 "drafts": _json([_draft(draft) for draft in drafts]),
                 "bodies": [draft.payload.data for draft in drafts],
+                # The relay finds what the payload is in the payload.
+                "message_bodies": [
+                    None if draft.message.body == draft.payload.data else draft.message.body
+                    for draft in drafts
+                ],
                 "idempotency_duration": IDEMPOTENCY_DURATION,
-                "queue_body_bytes": QUEUE_BODY_BYTES,
             },
         )
         tasks, by_id = self._noted(rows).loaded, {draft.task_id: draft for draft in drafts}
@@ -539,7 +565,7 @@ class PostgresTaskStore:
                 tasks[draft.task_id],
                 draft.fingerprint,
                 created=True,
-                message=_message(row, draft.payload),
+                outbox_id=row["outbox_id"],
             )
             for row in rows
             for draft in [by_id[row["task_id"]]]
@@ -637,7 +663,8 @@ def _draft(submission: Submission) -> dict[str, Any]:
         "timeout_s": submission.timeout.total_seconds(),
         "encoding": submission.payload.encoding,
         "affinity_key": submission.affinity_key,
-        "traceparent": submission.traceparent,
+        "topic": submission.message.topic,
+        "properties": submission.message.properties,
     }
 
 
@@ -654,11 +681,6 @@ def _batch(rows: Sequence[DictRow]) -> _ReadBatch:
 def _monotonic() -> datetime:
     """A clock that nobody sets, from an arbitrary beginning."""
     return _BEGINNING + timedelta(seconds=time.monotonic())
-
-
-def _message(row: Mapping[str, Any], payload: Body) -> QueueMessage:
-    body = payload.data if row["body"] is None else row["body"]
-    return QueueMessage(row["outbox_id"], row["topic"], row["task_id"], row["properties"], body)
 
 
 def _json(value: object) -> str:

@@ -156,8 +156,13 @@ class TaskService:
         if request.site_id is not None:
             await self._sites.require(request.site_id)
         same = replace(request, input=Body(Encoding.IDENTITY, packed.digest))
+        task_id = new_identifier()
+        affinity_key = _affinity_key(organisation_id, request, packed)
+        # The clock knows nothing shorter, and a task must not end as it begins.
+        timeout = max(timedelta(seconds=request.timeout_s), timedelta.resolution)
+        now = self._store.clock()
         return Submission(
-            task_id=new_identifier(),
+            task_id=task_id,
             organisation_id=organisation_id,
             idempotency_key=request.idempotency_key,
             fingerprint=hashlib.sha256(msgspec.msgpack.encode(same)).digest(),
@@ -165,16 +170,32 @@ class TaskService:
             engine_choice=request.engine_choice,
             site_id=request.site_id,
             label=request.label,
-            # The clock knows nothing shorter, and a task must not end as it begins.
-            timeout=max(timedelta(seconds=request.timeout_s), timedelta.resolution),
+            timeout=timeout,
             payload=packed.payload,
-            affinity_key=_affinity_key(organisation_id, request, packed),
-            traceparent=traceparent(),
+            message=self._contract.first_message(
+                task_id,
+                request.kind,
+                request.engine_choice,
+                packed.payload,
+                affinity_key=affinity_key,
+                traceparent=traceparent(),
+                timeout_time=None if now is None else now + timeout,
+            ),
+            affinity_key=affinity_key,
         )
 
     async def _submit_and_tell(self, submissions: Sequence[Submission]) -> list[Submitted]:
-        submitted = await self._store.submit(submissions)
-        self._queue.publish([it.message for it in submitted if it.created and it.message])
+        messages = [each.message for each in submissions]
+        outbox_ids: dict[str, int] = {}
+        try:
+            submitted = await self._store.submit(submissions, lambda: self._queue.publish(messages))
+            outbox_ids = {
+                each.task.task_id: each.outbox_id
+                for each in submitted
+                if each.outbox_id is not None
+            }
+        finally:
+            self._queue.settle(messages, outbox_ids)
         self._events.publish([each.task for each in submitted if each.created])
         return submitted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import uuid4
@@ -103,14 +103,34 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 4), some=GROUPS, delay_minutes=st.sampled_from([0, 0, 2]))
     def publish(self, count: int, some: str, delay_minutes: int) -> None:
-        group = some if self.ordered else None
-        delay_minutes = 0 if group else delay_minutes
-        delay = timedelta(minutes=delay_minutes)
+        delay_minutes = 0 if self.ordered else delay_minutes
+        self.runner.run(self._publish(count, some, delay_minutes))
+
+    @precondition(lambda self: not dict(self.model.visible()))
+    @rule(count=st.integers(1, 4), some=GROUPS, max_count=st.integers(1, 3), minutes=MINUTES)
+    def publish_to_who_waits(self, count: int, some: str, max_count: int, minutes: int) -> None:
+        async def receive() -> list[Delivery]:
+            hidden, soon = timedelta(minutes=minutes), timedelta(seconds=10)
+            receiving = asyncio.create_task(self.consumer.receive(max_count, hidden, soon))
+            # Long enough for it to wait, as a rule; if not, it takes what is published.
+            await self.consumer.backlog()
+            await self._publish(count, some, 0)
+            return await receiving
+
+        # A group that is held up by what is invisible shows nothing.
+        held_up = self.ordered and any(it.group == some for it in self.model.messages.values())
+        if not held_up:
+            deliveries = self.runner.run(receive())
+            assert deliveries
+            self._hold(deliveries, minutes)
+
+    async def _publish(self, count: int, some: str, delay_minutes: int) -> None:
+        group, delay = some if self.ordered else None, timedelta(minutes=delay_minutes)
         batch = [
             Message(self.topic, f"{self.model.published + i}".encode(), "k", {}, group, delay)
             for i in range(count)
         ]
-        for message_id in self.runner.run(self.broker.publish(batch)):
+        for message_id in await self.broker.publish(batch):
             self.model.messages[message_id] = ModelMessage(
                 self.model.published, group, delay_minutes
             )
@@ -120,6 +140,12 @@ class BrokerMachine(RuleBasedStateMachine):
     def receive(self, max_count: int, minutes: int) -> None:
         deliveries = self.runner.run(self._receive(max_count, minutes))
         self._bury(everything=len(deliveries) < max_count)
+        visible = self._hold(deliveries, minutes)
+        if len(deliveries) < max_count:
+            assert not visible, "left a visible message lying"
+
+    def _hold(self, deliveries: Sequence[Delivery], minutes: int) -> dict[MessageId, ModelMessage]:
+        """Notes what was received; gives what was not, though it was visible."""
         visible = dict(self.model.visible())
         for delivery in deliveries:
             message = visible.pop(delivery.message_id)
@@ -131,8 +157,7 @@ class BrokerMachine(RuleBasedStateMachine):
             message.receipt = delivery.receipt
             message.delivery = delivery
             message.invisible_minutes = minutes
-        if len(deliveries) < max_count:
-            assert not visible, "left a visible message lying"
+        return visible
 
     async def _receive(self, max_count: int, minutes: int) -> list[Delivery]:
         """A broker may give less than it has at once; then it gives the rest when asked again."""

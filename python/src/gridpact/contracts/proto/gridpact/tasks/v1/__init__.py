@@ -887,8 +887,8 @@ class DeliveryServiceStub(betterproto2_grpclib.ServiceStub):
         """
         OpenAttempts takes the lease of each task for one delivery and makes the task RUNNING. The fencing
         token grows with every attempt of a task; only its newest holder may report or complete.
-        Refusals: NOT_FOUND and TASK_TERMINAL (acknowledge the message), LEASE_HELD (leave the message
-        invisible for retry_after_ms), ATTEMPTS_EXHAUSTED and TASK_TIMEOUT (the task became FAILED:
+        Refusals: NOT_FOUND and TASK_TERMINAL (acknowledge the message), LEASE_HELD, and NOT_FOUND while the task may
+        yet be committed (leave the message invisible for retry_after_ms), ATTEMPTS_EXHAUSTED and TASK_TIMEOUT (the task became FAILED:
         acknowledge). With a dead_letter_error the message becomes a dead letter instead.
         """
 
@@ -1169,8 +1169,8 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
         """
         OpenAttempts takes the lease of each task for one delivery and makes the task RUNNING. The fencing
         token grows with every attempt of a task; only its newest holder may report or complete.
-        Refusals: NOT_FOUND and TASK_TERMINAL (acknowledge the message), LEASE_HELD (leave the message
-        invisible for retry_after_ms), ATTEMPTS_EXHAUSTED and TASK_TIMEOUT (the task became FAILED:
+        Refusals: NOT_FOUND and TASK_TERMINAL (acknowledge the message), LEASE_HELD, and NOT_FOUND while the task may
+        yet be committed (leave the message invisible for retry_after_ms), ATTEMPTS_EXHAUSTED and TASK_TIMEOUT (the task became FAILED:
         acknowledge). With a dead_letter_error the message becomes a dead letter instead.
         """
 
