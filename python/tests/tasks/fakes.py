@@ -57,9 +57,13 @@ class MemoryTaskStore:
         self.results: dict[str, Body] = {}
         self.keys: dict[tuple[str, str], tuple[str, bytes, datetime]] = {}
         self.outbox: list[str] = []
+        self.turned_down: set[str] = set()
 
     def clock(self) -> datetime | None:
         return self.now
+
+    def has_turned_down(self, task_id: str) -> bool:
+        return task_id in self.turned_down
 
     async def submit(
         self,

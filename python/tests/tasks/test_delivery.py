@@ -29,6 +29,7 @@ from gridpact.tasks.domain import (
     Failure,
     HandedBack,
     Progress,
+    Refusal,
     Succeeded,
     Task,
     TaskState,
@@ -124,7 +125,8 @@ class TestOpenAttempts:
         ("age", "least", "most"),
         [
             (timedelta(0), timedelta(milliseconds=50), timedelta(seconds=10)),
-            (timedelta(seconds=20), timedelta(seconds=20), timedelta(seconds=30)),
+            (timedelta(seconds=2), timedelta(seconds=2), timedelta(seconds=5)),
+            (timedelta(seconds=20), timedelta(seconds=5), timedelta(seconds=5)),
             (timedelta(hours=1), timedelta(0), timedelta(0)),
             (None, timedelta(0), timedelta(0)),
         ],
@@ -147,6 +149,12 @@ class TestOpenAttempts:
         for answer in answers:
             assert answer.refusal is not None
             assert least <= answer.refusal.retry_after <= most
+
+    async def test_knows_what_will_never_be_there(self, bridge: Bridge) -> None:
+        task_id = new_identifier()
+        bridge.store.turned_down.add(task_id)
+        [answer] = await bridge.delivery.open_attempts([Opening(task_id, "bridge")])
+        assert answer.refusal == Refusal("NOT_FOUND")
 
     async def test_opens_what_was_begun_early_unless_there_was_another_attempt(
         self, bridge: Bridge

@@ -13,6 +13,7 @@ import pytest
 
 from gridpact.contracts.channels import QUEUE_BODY_BYTES
 from gridpact.kit.database import Database
+from gridpact.kit.errors import GridpactError
 from gridpact.kit.identifiers import new_identifier
 from gridpact.tasks import repository
 from gridpact.tasks.domain import Body, EarlyStart, Encoding, Refusal, Task
@@ -222,6 +223,33 @@ class TestBeingSubmitted:
             await postgres_store.submit([draft])
         found, _ = await postgres_store.change([draft.task_id], lambda it: it.get(draft.task_id))
         assert found is None
+        assert postgres_store.has_turned_down(draft.task_id)
+
+    async def test_will_never_be_there_when_its_key_names_another(
+        self, postgres_store: PostgresUnderTest
+    ) -> None:
+        first, second = (submission(key="same") for _ in range(2))
+        second = replace(second, organisation_id=first.organisation_id)
+        third = replace(submission(key="same"), organisation_id=first.organisation_id)
+        await postgres_store.submit([first, second])
+        await postgres_store.submit([third])
+        turned_down = [postgres_store.has_turned_down(it.task_id) for it in (first, second, third)]
+        assert turned_down == [False, True, True]
+
+    async def test_may_be_there_when_the_server_ended_meanwhile(
+        self, postgres_store: PostgresUnderTest, sql: psycopg.AsyncConnection
+    ) -> None:
+        draft = submission()
+
+        async def begins() -> None:
+            await sql.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+        with pytest.raises(GridpactError):
+            await postgres_store.submit([draft], begins)
+        assert not postgres_store.has_turned_down(draft.task_id)
 
 
 async def test_takes_no_backlog_of_quick_tasks_for_lost(

@@ -31,9 +31,11 @@ log = Log(__name__)
 # As contracts/proto/gridpact/tasks/v1/delivery.proto says.
 PART_BYTES = 1024 * 1024
 
-# Longer than a commit takes at most, with all that waits for its turn before it.
-_COMMIT_MAX = timedelta(minutes=1)
+# A statement has 20 s (kit.database), and may wait for its turn before.
+_COMMIT_MAX = timedelta(seconds=30)
+# How soon it is worth asking again for a task that may be committed meanwhile.
 _FIRST_RETRY = timedelta(milliseconds=50)
+_LAST_RETRY = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Delivery:
         def open_attempt(batch: Batch, opening: Opening) -> Answer:
             task = batch.get(opening.task_id)
             if task is None:
-                return Answer(opening.task_id, None, _not_found(opening.task_id))
+                return Answer(opening.task_id, None, self._not_found(opening.task_id))
             begin = task.open_early_attempt if opening.begun_early else task.open_attempt
             opened, refusal = begin(batch.now, self.policy, opening.bridge_id)
             batch.put(opened)
@@ -167,7 +169,8 @@ class Delivery:
         def complete(batch: Batch, ending: Ending) -> Answer:
             task, early = batch.get(ending.task_id), ending.early_start
             if task is None:
-                refusal = Refusal("LEASE_STALE") if early is None else _not_found(ending.task_id)
+                stale = Refusal("LEASE_STALE")
+                refusal = stale if early is None else self._not_found(ending.task_id)
                 return Answer(ending.task_id, None, refusal)
             end = ending.end
             if task.is_current(ending.fencing_token) or early is not None:
@@ -216,6 +219,13 @@ class Delivery:
         # A bridge that dies hangs up, perhaps just after the commit.
         return await uninterrupted(commit_and_tell())
 
+    def _not_found(self, task_id: str) -> Refusal:
+        # Messages are published while their tasks are committed, perhaps by another process.
+        age = age_of(task_id)
+        if age is None or age > _COMMIT_MAX or self._store.has_turned_down(task_id):
+            return Refusal("NOT_FOUND")
+        return Refusal("NOT_FOUND", min(max(age, _FIRST_RETRY), _LAST_RETRY))
+
     def _with_checked_result(self, task: Task, end: AttemptEnd) -> AttemptEnd:
         if not isinstance(end.outcome, Succeeded):
             return end
@@ -225,14 +235,6 @@ class Delivery:
         log.error("result-refused", task_id=task.task_id, engine=end.engine, fault=fault)
         words = f"the engine's result breaks its contract: {fault}"
         return replace(end, outcome=Failed(Failure("INTERNAL", words[:4096])))
-
-
-def _not_found(task_id: str) -> Refusal:
-    # Messages are published while their tasks are committed, perhaps by another process.
-    age = age_of(task_id)
-    if age is None or age > _COMMIT_MAX:
-        return Refusal("NOT_FOUND")
-    return Refusal("NOT_FOUND", max(age, _FIRST_RETRY))
 
 
 def _of_replay(task_id: str, replayed: Replayed | None) -> Answer:

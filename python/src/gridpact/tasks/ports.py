@@ -154,6 +154,11 @@ class TaskStore(Protocol):
         """
         ...
 
+    def has_turned_down(self, task_id: str) -> bool:
+        """Whether it is known that there will never be a task of this id: its submission failed,
+        or gave the task of its key."""
+        ...
+
     async def change(
         self, task_ids: Sequence[str], decide: Callable[[Batch], Decided]
     ) -> tuple[Decided, list[Task]]:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
+import psycopg
 from psycopg import errors
 from psycopg.rows import DictRow, dict_row
 
@@ -34,6 +35,8 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Tasks that wait or run: about 2 KiB each.
 _RECENT_COUNT = 10_000
+
+_TURNED_DOWN_COUNT = 10_000
 
 _IDENTIFIERS = ("task_id", "organisation_id", "site_id", "replay_of")
 
@@ -344,6 +347,21 @@ class _RecentTasks:
             self._tasks.pop(task_id, None)
 
 
+class _TurnedDown:
+    """The last tasks that this process did not store, and never will."""
+
+    def __init__(self) -> None:
+        self._task_ids: OrderedDict[str, None] = OrderedDict()
+
+    def note(self, task_ids: Iterable[str]) -> None:
+        self._task_ids |= dict.fromkeys(task_ids)
+        while len(self._task_ids) > _TURNED_DOWN_COUNT:
+            self._task_ids.popitem(last=False)
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._task_ids
+
+
 class PostgresTaskStore:
     """The TaskStore in PostgreSQL."""
 
@@ -352,9 +370,13 @@ class PostgresTaskStore:
         self._recent = _RecentTasks()
         # Tasks whose insertion is under way, with its end.
         self._submitting: dict[str, asyncio.Future[None]] = {}
+        self._turned_down = _TurnedDown()
 
     def clock(self) -> datetime | None:
         return self._recent.clock()
+
+    def has_turned_down(self, task_id: str) -> bool:
+        return task_id in self._turned_down
 
     async def submit(
         self,
@@ -364,10 +386,12 @@ class PostgresTaskStore:
         # A statement can claim a key only once: the rest of the same key finds it taken.
         drafts = {_key_of(submission): submission for submission in reversed(submissions)}
         async with self._database.statements() as connection:
-            with self._being_submitted([submission.task_id for submission in submissions]):
+            task_ids = [submission.task_id for submission in submissions]
+            with self._being_submitted(task_ids):
                 if begins is not None:
                     await begins()
                 created = await self._insert(connection, [*drafts.values()])
+                self._turned_down.note([it for it in task_ids if it not in created])
             known = {
                 key: created[draft.task_id]
                 for key, draft in drafts.items()
@@ -389,6 +413,12 @@ class PostgresTaskStore:
         self._submitting |= dict.fromkeys(task_ids, over)
         try:
             yield
+        except psycopg.Error as error:
+            # An error of the statement undoes it; what a server says that ends, or did not say, may
+            # be about a commit that was made.
+            if error.sqlstate is not None and not error.sqlstate.startswith("57P"):
+                self._turned_down.note(task_ids)
+            raise
         finally:
             for task_id in task_ids:
                 self._submitting.pop(task_id, None)
