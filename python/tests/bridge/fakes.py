@@ -303,16 +303,17 @@ class FakeOwner(v1.DeliveryServiceBase, IdentityServiceBase):
         return v1.ReportProgressResponse()
 
     async def complete_attempts(
-        self, message: v1.CompleteAttemptsRequest
-    ) -> v1.CompleteAttemptsResponse:
-        await self._begin("complete")
-        self.commit_waits.set()
-        await self.may_commit.wait()
-        answer = v1.CompleteAttemptsResponse(
-            attempts=[self._complete(item) for item in message.attempts], now=self.now
-        )
-        await self._end()
-        return answer
+        self, messages: AsyncIterator[v1.CompleteAttemptsRequest]
+    ) -> AsyncIterator[v1.CompleteAttemptsResponse]:
+        async for message in messages:
+            await self._begin("complete")
+            self.commit_waits.set()
+            await self.may_commit.wait()
+            answer = v1.CompleteAttemptsResponse(
+                attempts=[self._complete(item) for item in message.attempts], now=self.now
+            )
+            await self._end()
+            yield answer
 
     def _complete(self, item: v1.CompleteAttempt) -> v1.CompletedAttempt:
         assert item.lease is not None

@@ -39,6 +39,7 @@ from gridpact.contracts.proto.gridpact.series.v1 import (
 from gridpact.contracts.proto.gridpact.tasks.v1 import (
     CompleteAttempt,
     CompleteAttemptsRequest,
+    CompleteAttemptsResponse,
     DeliveryServiceStub,
     Encoding,
     GetTaskRequest,
@@ -232,15 +233,19 @@ async def test_a_task_goes_from_submission_to_its_result(connected: Client) -> N
         solve_ms=1.25,
         succeeded=Succeeded(encoding=Encoding.IDENTITY, result=result),
     )
-    [ended] = (
-        await connected.delivery.complete_attempts(CompleteAttemptsRequest(attempts=[ending]))
-    ).attempts
+    [ended] = (await complete(connected, ending)).attempts
     assert ended.task_ended
     reply = await connected.tasks.get_task_result(GetTaskResultRequest(task_id=task_id))
     assert reply.task is not None
     assert (reply.result, reply.task.engine, reply.task.solve_ms) == (result, "julia", 1.25)
     listed = await connected.tasks.list_tasks(ListTasksRequest(state=TaskState.SUCCEEDED))
     assert listed.tasks == [reply.task]
+
+
+async def complete(connected: Client, ending: CompleteAttempt) -> CompleteAttemptsResponse:
+    requests = [CompleteAttemptsRequest(attempts=[ending])]
+    [answer] = [each async for each in connected.delivery.complete_attempts(requests)]
+    return answer
 
 
 async def test_a_site_that_is_not_there_is_not_found_by_any_service(connected: Client) -> None:
@@ -278,7 +283,7 @@ async def test_a_batch_has_1_to_256_items(connected: Client, count: int) -> None
 async def test_an_attempt_ends_one_way_or_not_at_all(connected: Client) -> None:
     ending = CompleteAttempt(lease=Lease(task_id="x", fencing_token=1))
     with pytest.raises(GridpactError) as refused:
-        await connected.delivery.complete_attempts(CompleteAttemptsRequest(attempts=[ending]))
+        await complete(connected, ending)
     assert [found.field for found in refused.value.violations] == ["attempts[0].outcome"]
 
 

@@ -23,7 +23,7 @@ from gridpact.bridge.domain import (
 from gridpact.contracts.errors import REASONS, Reason
 from gridpact.contracts.proto.gridpact.tasks import v1
 from gridpact.kit.errors import GridpactError
-from gridpact.kit.rpc.client import RpcChannel
+from gridpact.kit.rpc.client import Conversation, RpcChannel
 
 _ENCODINGS = {"identity": v1.Encoding.IDENTITY, "zstd": v1.Encoding.ZSTD}
 
@@ -33,6 +33,12 @@ class GrpcTaskOwner:
 
     def __init__(self, channel: RpcChannel, bridge_id: str) -> None:
         self._delivery = v1.DeliveryServiceStub(channel)
+        self._completing = Conversation(
+            channel,
+            "/gridpact.tasks.v1.DeliveryService/CompleteAttempts",
+            v1.CompleteAttemptsRequest,
+            v1.CompleteAttemptsResponse,
+        )
         self._bridge_id = bridge_id
         # How far the owner's clock, in seconds since 1970, is ahead of our monotonic one.
         self._ahead_s: float | None = None
@@ -114,7 +120,7 @@ class GrpcTaskOwner:
         )
 
     async def complete_attempts(self, endings: Sequence[Ending]) -> Sequence[Completed | Refused]:
-        answer = await self._delivery.complete_attempts(
+        answer = await self._completing.ask(
             v1.CompleteAttemptsRequest(
                 attempts=[_complete(ending, self._bridge_id) for ending in endings]
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -140,7 +140,15 @@ class DeliveryRpc(DeliveryServiceBase):
         await self._delivery.report_progress(reports)
         return ReportProgressResponse()
 
-    async def complete_attempts(self, message: CompleteAttemptsRequest) -> CompleteAttemptsResponse:
+    async def complete_attempts(
+        self, messages: AsyncIterator[CompleteAttemptsRequest]
+    ) -> AsyncIterator[CompleteAttemptsResponse]:
+        async for message in messages:
+            yield await self._complete_attempts(message)
+
+    async def _complete_attempts(
+        self, message: CompleteAttemptsRequest
+    ) -> CompleteAttemptsResponse:
         check_count("attempts", message.attempts)
         endings: list[Ending] = []
         for i, item in enumerate(message.attempts):

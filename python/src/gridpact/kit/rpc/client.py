@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from grpclib.client import Channel, Stream
 from grpclib.config import Configuration
+from grpclib.const import Cardinality
 from grpclib.events import SendRequest, listen
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.metadata import Deadline
 from grpclib.protocol import H2Protocol
+from h2.exceptions import StreamClosedError
 from multidict import MultiDict
 
 from gridpact.contracts.errors import Reason
@@ -26,6 +30,9 @@ from gridpact.kit.settings import Address
 from gridpact.kit.trace import traceparent
 
 log = Log(__name__)
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
 
 DEFAULT_DEADLINE_S = 10.0
 
@@ -68,7 +75,7 @@ class RpcChannel(Channel):
             ),
         )
         self._credentials = credentials
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
         listen(self, SendRequest, self._complete)
 
     def request(  # pyright: ignore[reportIncompatibleMethodOverride]  # its generics say no more
@@ -84,7 +91,7 @@ class RpcChannel(Channel):
     ) -> Stream[Any, Any]:
         """The call of a stub, with the default deadline where it has none."""
         if timeout is None and deadline is None:
-            timeout = self._deadline_s
+            timeout = self.deadline_s
         if timeout is not None:
             ends = Deadline.from_timeout(timeout)
             deadline = ends if deadline is None else min(ends, deadline)
@@ -113,6 +120,55 @@ class RpcChannel(Channel):
             token = await self._credentials()
             if token is not None:
                 event.metadata["authorization"] = f"Bearer {token}"
+
+
+class Conversation(Generic[Request, Answer]):
+    """A streaming call that is left open, so that many requests share what a call costs.
+
+    The service answers every request once, in order. A call serves for half of its deadline, and
+    not after a failure. ``ask`` raises what a call of its own would.
+    """
+
+    def __init__(
+        self, channel: RpcChannel, path: str, asked: type[Request], answered: type[Answer]
+    ) -> None:
+        self._channel = channel
+        self._method = (path, Cardinality.STREAM_STREAM, asked, answered)
+        self._stream: Stream[Request, Answer] | None = None
+        self._ends_s = 0.0
+        self._turn = asyncio.Lock()
+
+    async def ask(self, request: Request) -> Answer:
+        """The answer to one request."""
+        async with self._turn:
+            stream = await self._current()
+            try:
+                await stream.send_message(request)
+                answer = await stream.recv_message()
+                if answer is None:
+                    raise StreamTerminatedError("no answer")
+            except BaseException as error:
+                self._stream = None
+                if isinstance(error, StreamClosedError):
+                    error = StreamTerminatedError("closed")
+                # What the service says of it is more than that it has ended.
+                await stream.__aexit__(type(error), error, error.__traceback__)
+                raise
+            return answer
+
+    async def _current(self) -> Stream[Request, Answer]:
+        now_s = asyncio.get_running_loop().time()
+        if self._stream is not None and now_s < self._ends_s:
+            return self._stream
+        if self._stream is not None:
+            old, self._stream = self._stream, None
+            with suppress(GridpactError, StreamClosedError):
+                async with old:
+                    await old.end()
+        stream = self._channel.request(*self._method)
+        self._stream = await stream.__aenter__()
+        self._ends_s = now_s + self._channel.deadline_s / 2
+        return self._stream
 
 
 class _Call(Stream[Any, Any]):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -106,10 +106,15 @@ class _Calls:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
+        # Streams of calls that have been answered so far, and wait for another request.
+        self._between_requests: set[Any] = set()
 
     async def drained(self, seconds: float) -> None:
-        """Takes no new call and waits for those under way, at most this long."""
+        """Takes no new call, and no more of one, and waits for what is under way, at most this
+        long."""
         self._draining = True
+        for stream in self._between_requests:
+            stream.buffer.eof()
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -130,7 +135,7 @@ class _Calls:
             try:
                 await self._authorise(_text(metadata.get("authorization")), access)
                 async with asyncio.timeout(None if given_time else DEFAULT_DEADLINE_S):
-                    await method(cast("Stream[Any, Any]", _Checked(stream)))
+                    await method(cast("Stream[Any, Any]", _Checked(stream, self)))
             except Exception as error:
                 raise _as_grpc(error, name) from error
             finally:
@@ -139,6 +144,17 @@ class _Calls:
                     self._idle.set()
 
         event.method_func = call
+
+    @contextmanager
+    def between_requests(self, stream: Any) -> Iterator[None]:
+        """The call has been answered so far; when the server ends, there is no other request."""
+        if self._draining:
+            stream.buffer.eof()
+        self._between_requests.add(stream)
+        try:
+            yield
+        finally:
+            self._between_requests.discard(stream)
 
     async def _authorise(self, authorization: str | None, access: Access) -> None:
         if self._draining:
@@ -159,12 +175,16 @@ class _Checked(StreamIterator[Any]):
     it and the message, hence the look inside.
     """
 
-    def __init__(self, stream: Stream[Any, Any]) -> None:
+    def __init__(self, stream: Stream[Any, Any], calls: _Calls) -> None:
         self._stream = stream
+        self._calls = calls
+        self._has_received = False
 
     async def recv_message(self) -> Any:
         inner: Any = self._stream
-        prefix = await inner._stream.recv_data(5)
+        with self._calls.between_requests(inner._stream) if self._has_received else nullcontext():
+            prefix = await inner._stream.recv_data(5)
+        self._has_received = True
         if not prefix:
             return None
         compressed, size = struct.unpack(">?I", prefix)

@@ -55,6 +55,7 @@ __all__ = (
 )
 
 import datetime
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -969,28 +970,32 @@ class DeliveryServiceStub(betterproto2_grpclib.ServiceStub):
 
     async def complete_attempts(
         self,
-        message: "CompleteAttemptsRequest",
+        messages: "AsyncIterable[CompleteAttemptsRequest] | Iterable[CompleteAttemptsRequest]",
         *,
         timeout: "float | None" = None,
         deadline: "Deadline | None" = None,
         metadata: "MetadataLike | None" = None,
-    ) -> "CompleteAttemptsResponse":
+    ) -> "AsyncIterator[CompleteAttemptsResponse]":
         """
         CompleteAttempts ends attempts: with a result, with a final failure, as cancelled, or by handing the
         task back (it is QUEUED again, its message stays in the queue). Refusals: LEASE_STALE, TASK_TERMINAL.
         Completing twice with the same fencing token and outcome is accepted once more and changes nothing.
         An attempt that was begun early is opened and ended at once; refusals are those of OpenAttempts too, and
         LEASE_STALE where the task has had another attempt.
+        Each request of the stream is answered by one response, in order, when it is committed; one that fails ends the
+        stream. Whoever has more to complete soon leaves it open, as every task waits for this call.
         """
 
-        return await self._unary_unary(
+        async for response in self._stream_stream(
             "/gridpact.tasks.v1.DeliveryService/CompleteAttempts",
-            message,
+            messages,
+            CompleteAttemptsRequest,
             CompleteAttemptsResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
-        )
+        ):
+            yield response
 
     async def replay_tasks(
         self,
@@ -1201,17 +1206,20 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def complete_attempts(
-        self, message: "CompleteAttemptsRequest"
-    ) -> "CompleteAttemptsResponse":
+        self, messages: "AsyncIterator[CompleteAttemptsRequest]"
+    ) -> "AsyncIterator[CompleteAttemptsResponse]":
         """
         CompleteAttempts ends attempts: with a result, with a final failure, as cancelled, or by handing the
         task back (it is QUEUED again, its message stays in the queue). Refusals: LEASE_STALE, TASK_TERMINAL.
         Completing twice with the same fencing token and outcome is accepted once more and changes nothing.
         An attempt that was begun early is opened and ended at once; refusals are those of OpenAttempts too, and
         LEASE_STALE where the task has had another attempt.
+        Each request of the stream is answered by one response, in order, when it is committed; one that fails ends the
+        stream. Whoever has more to complete soon leaves it open, as every task waits for this call.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
+        yield CompleteAttemptsResponse()
 
     async def replay_tasks(self, message: "ReplayTasksRequest") -> "ReplayTasksResponse":
         """
@@ -1257,10 +1265,12 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
     async def __rpc_complete_attempts(
         self, stream: "grpclib.server.Stream[CompleteAttemptsRequest, CompleteAttemptsResponse]"
     ) -> None:
-        request = await stream.recv_message()
-        assert request is not None
-        response = await self.complete_attempts(request)
-        await stream.send_message(response)
+        request = stream.__aiter__()
+        await self._call_rpc_handler_server_stream(
+            self.complete_attempts,
+            stream,
+            request,
+        )
 
     async def __rpc_replay_tasks(
         self, stream: "grpclib.server.Stream[ReplayTasksRequest, ReplayTasksResponse]"
@@ -1298,7 +1308,7 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
             ),
             "/gridpact.tasks.v1.DeliveryService/CompleteAttempts": grpclib.const.Handler(
                 self.__rpc_complete_attempts,
-                grpclib.const.Cardinality.UNARY_UNARY,
+                grpclib.const.Cardinality.STREAM_STREAM,
                 CompleteAttemptsRequest,
                 CompleteAttemptsResponse,
             ),
