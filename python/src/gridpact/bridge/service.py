@@ -135,6 +135,7 @@ class Bridge:
         # Of each kind, how many have a worker.
         self._at_work: Counter[str] = Counter()
         self._room_changed = asyncio.Event()
+        self._nodes_changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
         self._held: dict[str, Held] = {}
@@ -192,6 +193,7 @@ class Bridge:
         """
         self._stopping.set()
         self._room_changed.set()
+        self._nodes_changed.set()
         at_work = [held.outcome for held in self._held.values() if held.opened is not None]
         if at_work:
             await asyncio.wait(at_work, timeout=grace_s)
@@ -208,7 +210,9 @@ class Bridge:
         while not self._stopping.is_set():
             max_count = self._wanted_count(lane)
             if max_count <= 0:
-                await self._until_room_changes()
+                # Where there are no workers, it is not for tasks that end to change that.
+                capacity = self._fleet.capacity(lane.rules.choice, lane.rules.kind)
+                await _until_set(self._room_changed if capacity else self._nodes_changed)
                 continue
             try:
                 deliveries = await self._persistently("receive", partial(lane.receive, max_count))
@@ -258,7 +262,8 @@ class Bridge:
     def _place(self) -> None:
         """Gives free workers to what waits, each lane in its turn."""
         while not self._stopping.is_set():
-            lane = next((lane for lane in self._turns.order() if self._took_worker(lane)), None)
+            takers = (it for it in self._turns.order() if it.waiting and self._took_worker(it))
+            lane = next(takers, None)
             if lane is None:
                 break
             held = lane.waiting.popleft()
@@ -570,7 +575,7 @@ class Bridge:
 
     def joined(self, node: WorkingNode) -> None:
         self._fleet.join(node)
-        self._room_has_changed()
+        self._nodes_have_changed()
 
     def left(self, node: WorkingNode) -> None:
         self._fleet.leave(node)
@@ -581,11 +586,11 @@ class Bridge:
                 self._displace(held)
             else:
                 held.settle(HandedBack("WORKER_LOST", f"node {node.node_id} was lost"))
-        self._room_has_changed()
+        self._nodes_have_changed()
 
     def shared(self, node: WorkingNode, others_count: int) -> None:
         self._fleet.note_others(node, others_count)
-        self._room_has_changed()
+        self._nodes_have_changed()
 
     def accepted(self, lease: Lease) -> None:
         held = self._attempt_of(lease)
@@ -638,6 +643,10 @@ class Bridge:
         self._place()
         self._room_changed.set()
 
+    def _nodes_have_changed(self) -> None:
+        self._room_has_changed()
+        self._nodes_changed.set()
+
     async def _let_go(self, held: Held, disposal: Disposal) -> None:
         # Before anything else: what is handed back may be delivered again at once, to us.
         del self._held[held.header.task_id]
@@ -646,10 +655,6 @@ class Bridge:
             if len(self._returned) > _RETURNED_COUNT:
                 self._returned.popitem(last=False)
         await held.lane.dispose(held, disposal)
-
-    async def _until_room_changes(self) -> None:
-        self._room_changed.clear()
-        await self._room_changed.wait()
 
     async def _persistently(self, what: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
         """The answer of a call that is repeated, with backoff and jitter, until there is one.
@@ -675,6 +680,11 @@ class Bridge:
             await call
         except (GridpactError, BrokerUnavailable) as error:
             log.warning("retried-later", cause=str(error))
+
+
+async def _until_set(event: asyncio.Event) -> None:
+    event.clear()
+    await event.wait()
 
 
 def _is_excused(outcome: Outcome) -> bool:

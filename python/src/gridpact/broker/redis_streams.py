@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, TypeVar, cast
 
@@ -106,8 +107,7 @@ class RedisStreamsBroker:
 
     async def call(self, topic: str, name: str, *arguments: bytes | str | int) -> object:
         """Runs one call of the script on the topic's queue; returns its raw reply."""
-        keys = [_key(topic, name) for name in _KEY_NAMES]
-        return await _answered(self._script(keys, (name, *arguments)), _ANSWER_DURATION)
+        return await _answered(self._script(_keys(topic), (name, *arguments)), _ANSWER_DURATION)
 
     async def hear(
         self, topic: str, last_ring: bytes, mailbox: _Mailbox, wait_duration: timedelta
@@ -326,6 +326,11 @@ class _Note(msgspec.Struct):
 def _key(topic: str, name: str) -> str:
     # The braces keep the keys of a topic on one node of a Redis cluster.
     return f"gridpact:broker:{{{topic}}}:{name}"
+
+
+@lru_cache(maxsize=1024)
+def _keys(topic: str) -> list[str]:
+    return [_key(topic, name) for name in _KEY_NAMES]
 
 
 def _arguments(message: Message) -> tuple[bytes | str | int, ...]:
