@@ -16,7 +16,7 @@ from bench.process import Side
 from bench.queue.systems import Stored, System
 from gridpact.platform.error import PlatformError
 
-ARGUMENTS = Namespace(systems="a,b,c", tasks=10, rounds=2, paced=4, rate=50.0)
+ARGUMENTS = Namespace(systems="a,b,c", tasks=10, rounds=2, singly=4, rate=50.0)
 
 
 @pytest.fixture(autouse=True)
