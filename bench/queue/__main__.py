@@ -27,7 +27,7 @@ from gridpact.platform.error import PlatformError
 # So many tasks run after each start before anything is timed: connections, caches, prepared
 # statements, and RocketMQ's virtual machine, which compiles what it runs often.
 WARM_UP_BURST = 2000
-WARM_UP_PACED = 50
+WARM_UP_SINGLY = 50
 _WITH_PAUSES = "with_pauses"
 
 
@@ -173,7 +173,7 @@ def _turn(system: System, figures: Figures, arguments: argparse.Namespace) -> No
     entries = {"client": system.client, **system.other_clients}
     _burst(system, books, WARM_UP_BURST)
     for client in entries.values():
-        _paced(client, books, WARM_UP_PACED, arguments.rate)
+        _singly(client, books, WARM_UP_SINGLY, arguments.rate)
     settled()
     before = system.cpu_s()
     figures.rates.append(_burst(system, books, arguments.tasks))
@@ -183,9 +183,9 @@ def _turn(system: System, figures: Figures, arguments: argparse.Namespace) -> No
         figures.cpu_s[name] = figures.cpu_s.get(name, 0.0) + used
     figures.burst_count += arguments.tasks
     for entry, client in entries.items():
-        ms = _paced(client, books, arguments.singly, math.inf)
+        ms = _singly(client, books, arguments.singly, math.inf)
         figures.ms.setdefault(entry, []).extend(ms)
-    ms = _paced(system.client, books, arguments.singly, arguments.rate)
+    ms = _singly(system.client, books, arguments.singly, arguments.rate)
     figures.ms.setdefault(_WITH_PAUSES, []).extend(ms)
     stored = system.stored()
     if stored is not None:
@@ -200,8 +200,8 @@ def _burst(system: System, books: Books, count: int) -> float:
     return (count - outcome["lost"]) / outcome["seconds"]
 
 
-def _paced(client: Side, books: Books, count: int, rate: float) -> list[float]:
-    outcome = client.ask("paced", str(count), str(rate))
+def _singly(client: Side, books: Books, count: int, rate: float) -> list[float]:
+    outcome = client.ask("singly", str(count), str(rate))
     books.count(count, outcome)
     return outcome["ms"]
 

@@ -1,6 +1,6 @@
 """Gridpact's client: tasks enter by gRPC, results are pushed by the API's event stream.
 
-Many tasks enter in one ``SubmitTasks``; a paced one by ``SubmitTask``, or by ``POST /v1/tasks``
+Many tasks enter in one ``SubmitTasks``; a single one by ``SubmitTask``, or by ``POST /v1/tasks``
 where the first argument of the process is ``rest``. A result is known when the stream
 ``GET /v1/events`` has told that the task SUCCEEDED: it is checked, stored and committed then.
 """
@@ -59,8 +59,8 @@ class GridpactClient:
     def burst(self, count: int) -> Outcome:
         return self._runner.run(self._burst(count))
 
-    def paced(self, count: int, rate: float) -> Outcome:
-        return self._runner.run(self._paced(count, rate))
+    def singly(self, count: int, rate: float) -> Outcome:
+        return self._runner.run(self._singly(count, rate))
 
     def versions(self) -> Mapping[str, str]:
         return {
@@ -90,7 +90,7 @@ class GridpactClient:
             seconds = time.perf_counter() - began
             return known.outcome(seconds)
 
-    async def _paced(self, count: int, rate: float) -> Outcome:
+    async def _singly(self, count: int, rate: float) -> Outcome:
         ms: list[float] = []
         async with self._connected() as (api, tasks, known):
             pace = Pace(rate)

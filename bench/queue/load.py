@@ -5,7 +5,7 @@ and the system's own client. Requests come as lines of words separated by tabs, 
 of JSON:
 
     burst COUNT         all submitted as fast as the system takes them
-    paced COUNT RATE    one after the other, RATE a second at most: an unloaded system
+    singly COUNT RATE    one after the other, RATE a second at most: an unloaded system
     versions            {NAME: version}
 """
 
@@ -26,7 +26,7 @@ class Outcome:
 
     ``seconds``: from the first submission until the last result was known. ``lost``: tasks without
     a result within the time limit. ``doubled``: results that came, or executions that were, beyond
-    one a task. ``ms``: of paced tasks, each from before its submission until its result was known.
+    one a task. ``ms``: of single tasks, each from before its submission until its result was known.
     """
 
     seconds: float = 0.0
@@ -40,7 +40,7 @@ class Client(Protocol):
 
     def burst(self, count: int) -> Outcome: ...
 
-    def paced(self, count: int, rate: float) -> Outcome: ...
+    def singly(self, count: int, rate: float) -> Outcome: ...
 
     def versions(self) -> Mapping[str, str]: ...
 
@@ -64,7 +64,7 @@ class Executions:
 
 
 class Pace:
-    """The times at which paced tasks are due; a system that is late is not hurried."""
+    """The times at which single tasks are due; a system that is late is not hurried."""
 
     def __init__(self, rate: float) -> None:
         self._interval_s = 1 / rate
@@ -92,8 +92,8 @@ def _answer(client: Client, words: list[str]) -> Mapping[str, Any]:
     match words:
         case ["burst", count]:
             return asdict(client.burst(int(count)))
-        case ["paced", count, rate]:
-            return asdict(client.paced(int(count), float(rate)))
+        case ["singly", count, rate]:
+            return asdict(client.singly(int(count), float(rate)))
         case ["versions"]:
             return client.versions()
         case _:

@@ -55,7 +55,7 @@ class System:
     name: str
     client: Side
     pids: Mapping[str, int]
-    # Clients that enter elsewhere, and are only paced.
+    # Clients that enter elsewhere, and submit tasks singly only.
     other_clients: Mapping[str, Side] = field(default_factory=dict[str, Side])
     platform: RunningPlatform | None = None
 

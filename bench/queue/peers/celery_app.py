@@ -41,7 +41,7 @@ class CeleryClient:
         outcome.seconds = time.perf_counter() - began
         return self._executions.checked(outcome, count)
 
-    def paced(self, count: int, rate: float) -> Outcome:
+    def singly(self, count: int, rate: float) -> Outcome:
         outcome, pace = Outcome(), Pace(rate)
         for _ in range(count):
             time.sleep(pace.wait_s())

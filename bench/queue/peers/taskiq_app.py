@@ -47,8 +47,8 @@ class TaskiqClient:
     def burst(self, count: int) -> Outcome:
         return self._executions.checked(self._runner.run(self._burst(count)), count)
 
-    def paced(self, count: int, rate: float) -> Outcome:
-        return self._executions.checked(self._runner.run(self._paced(count, rate)), count)
+    def singly(self, count: int, rate: float) -> Outcome:
+        return self._executions.checked(self._runner.run(self._singly(count, rate)), count)
 
     def versions(self) -> Mapping[str, str]:
         return {"taskiq": version("taskiq"), "taskiq-redis": version("taskiq-redis")}
@@ -75,7 +75,7 @@ class TaskiqClient:
         outcome.seconds = time.perf_counter() - began
         return outcome
 
-    async def _paced(self, count: int, rate: float) -> Outcome:
+    async def _singly(self, count: int, rate: float) -> Outcome:
         outcome, pace = Outcome(), Pace(rate)
         for _ in range(count):
             await asyncio.sleep(pace.wait_s())

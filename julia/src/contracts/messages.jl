@@ -2125,8 +2125,8 @@ Base.@kwdef struct ComputeTaskHeaders <: Message
     # owner of tasks: its size, packed as `encoding` says.
     claim_bytes::Union{Nothing,String} = nothing
     # Present in the first message of a task only, and says that its first attempt may begin early:
-    # when the task times out, in milliseconds since 1970 by the clock of the owner of tasks
-    # (`OpenAttemptsResponse.now`).
+    # about when the task times out, in milliseconds since 1970 by the clock of the owner of tasks
+    # (`OpenAttemptsResponse.now`), as it was before the task was stored.
     timeout_epoch_ms::Union{Nothing,String} = nothing
 end
 

@@ -35,7 +35,7 @@ class FakeClient:
         if words[0] == "versions":
             return {self.name: "1"}
         self._story.append(f"{self.name} {words[0]}")
-        ms = [1.0] * int(words[1]) if words[0] == "paced" else []
+        ms = [1.0] * int(words[1]) if words[0] == "singly" else []
         return {"seconds": 2.0, "lost": 0, "doubled": 0, "ms": ms}
 
     def pid(self) -> int:
@@ -64,12 +64,12 @@ async def test_each_system_is_alone_while_it_is_measured_and_begins_with_empty_s
 
     report = await queue.measured(ARGUMENTS, systems)
 
-    turns = [("starts", "burst", "paced", "burst", "paced", "paced", "stops")] * 6
+    turns = [("starts", "burst", "singly", "burst", "singly", "singly", "stops")] * 6
     order = zip("abcbca", turns, strict=True)
     assert story == [f"{name} {done}" for name, turn in order for done in turn]
     assert list(report["systems"]) == ["a", "b", "c"]
     assert report["systems"]["a"]["tasks_per_s_of_rounds"] == [5.0, 5.0]
-    warm_up = queue.WARM_UP_BURST + queue.WARM_UP_PACED
+    warm_up = queue.WARM_UP_BURST + queue.WARM_UP_SINGLY
     assert report["systems"]["a"]["submitted"] == 2 * (warm_up + 10 + 2 * 4)
     assert report["versions"].keys() > {"a", "b", "c"}
 

@@ -141,18 +141,22 @@ async def test_a_mailbox_may_be_numbered_anew(queue: Queue) -> None:
 async def test_what_was_sent_and_not_read_is_received_by_the_next_call(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As many as that asks for; the others are there for everybody."""
+
     async def lose(*_: object) -> list[Delivery]:
-        await queue.publish("1")
+        await queue.publish("1", "2", "3")
         raise BrokerUnavailable("the connection is lost")
 
     consumer = queue.consumer()
     with monkeypatch.context() as patched:
         patched.setattr(queue.broker, "hear", lose)
         with pytest.raises(BrokerUnavailable):
-            await consumer.receive(1, LONG, LONG)
+            await consumer.receive(3, LONG, LONG)
     [delivery] = await consumer.receive(1, LONG, NOW)
     assert (bodies([delivery]), delivery.attempt) == (["1"], 1)
     assert await consumer.acknowledge([delivery.receipt]) == [None]
+    others = await queue.consumer().receive(9, LONG, NOW)
+    assert [(each.body, each.attempt) for each in others] == [(b"2", 1), (b"3", 1)]
 
 
 async def test_what_was_sent_to_who_is_gone_comes_back(
@@ -175,6 +179,7 @@ async def test_what_was_sent_to_who_is_gone_comes_back(
     [delivery] = await other.receive(1, LONG, NOW)
     assert (bodies([delivery]), delivery.attempt) == (["1"], 2)
     gone.cancel()
+    await asyncio.wait([gone])
 
 
 async def test_who_waits_hears_of_what_will_be_visible(queue: Queue) -> None:

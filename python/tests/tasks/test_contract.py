@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ import pytest
 import yaml
 
 from gridpact.compute.serve.worker import packed_result
-from gridpact.contracts.channels import BODY_BYTES, KINDS, LIMITS
+from gridpact.contracts.channels import BODY_BYTES, KINDS, LIMITS, QUEUE_BODY_BYTES
 from gridpact.contracts.errors import Reason
-from gridpact.contracts.messages import Result, TaskMessage
+from gridpact.contracts.messages import ComputeTaskHeaders, Result, TaskMessage
 from gridpact.kit.compression import compress
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.identifiers import new_identifier
 from gridpact.kit.violation import ContractError
-from gridpact.kit.wire import Message, encode
+from gridpact.kit.wire import Message, build, encode
 from gridpact.tasks.contract import GeneratedContract
 from gridpact.tasks.domain import Body, Encoding
 
@@ -122,3 +123,54 @@ def test_the_python_engine_sends_a_result_up_to_what_a_message_carries(
         with pytest.raises(GridpactError) as refused:
             packed_result(result)
         assert refused.value.reason is Reason.RESULT_TOO_LARGE
+
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    ("size", "claim", "body"),
+    [
+        (QUEUE_BODY_BYTES, {}, bytes(QUEUE_BODY_BYTES)),
+        (QUEUE_BODY_BYTES + 1, {"claim_bytes": str(QUEUE_BODY_BYTES + 1)}, b"\x80"),
+    ],
+)
+def test_the_first_message_of_a_task_keeps_to_the_contract(
+    size: int, claim: dict[str, str], body: bytes
+) -> None:
+    task_id = new_identifier()
+    message = GeneratedContract().first_message(
+        task_id,
+        "probe",
+        "julia",
+        Body(Encoding.ZSTD, bytes(size)),
+        affinity_key="site:1",
+        traceparent=TRACEPARENT,
+        timeout_time=datetime(2026, 6, 1, tzinfo=UTC),
+    )
+    assert (message.topic, message.key) == ("compute-tasks-julia-probe", task_id)
+    assert message.properties == {
+        "task_id": task_id,
+        "kind": "probe",
+        "encoding": "zstd",
+        "affinity_key": "site:1",
+        "traceparent": TRACEPARENT,
+        "timeout_epoch_ms": "1780272000000",
+        **claim,
+    }
+    assert message.body == body
+    build(ComputeTaskHeaders, dict(message.properties))
+
+
+def test_what_is_not_known_of_a_task_is_not_in_its_message() -> None:
+    message = GeneratedContract().first_message(
+        new_identifier(),
+        "probe",
+        "auto",
+        Body(Encoding.IDENTITY, b"\x80"),
+        affinity_key=None,
+        traceparent=None,
+        timeout_time=None,
+    )
+    assert message.properties.keys() == {"task_id", "kind", "encoding"}
+    build(ComputeTaskHeaders, dict(message.properties))

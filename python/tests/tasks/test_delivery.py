@@ -128,6 +128,7 @@ class TestOpenAttempts:
             (timedelta(seconds=2), timedelta(seconds=2), timedelta(seconds=5)),
             (timedelta(seconds=20), timedelta(seconds=5), timedelta(seconds=5)),
             (timedelta(hours=1), timedelta(0), timedelta(0)),
+            (timedelta(hours=-1), timedelta(0), timedelta(0)),
             (None, timedelta(0), timedelta(0)),
         ],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 from redis.exceptions import ResponseError
@@ -12,6 +13,7 @@ from redis.exceptions import ResponseError
 from gridpact.broker.port import BrokerUnavailable, Consumer, Message, MessageId
 from gridpact.kit.background import running
 from gridpact.tasks import queue
+from gridpact.tasks.domain import UNSTORED_MAX
 from gridpact.tasks.ports import QueueMessage
 from gridpact.tasks.queue import BrokerQueue
 
@@ -115,6 +117,21 @@ async def test_publishes_nothing_that_is_known_not_to_be_stored() -> None:
         broker.open.set()
         assert await broker.next_call() == ["task-3"]
         await outbox.until_removed(3)
+
+
+async def test_leaves_to_the_relay_what_took_long_to_be_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The message may have been taken for one without a task meanwhile."""
+    broker, outbox = RecordingBroker(), Outbox()
+    old = UNSTORED_MAX / 2
+    monkeypatch.setattr(queue, "age_of", lambda key: old if key == "task-1" else timedelta(0))
+    async with queue_on(broker, outbox) as waiting:
+        messages = [message(1), message(2)]
+        await waiting.publish(messages)
+        await broker.next_call()
+        waiting.settle(messages, stored(1, 2))
+        await outbox.until_removed(2)
 
 
 async def test_publishes_together_what_came_meanwhile() -> None:

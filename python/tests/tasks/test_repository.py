@@ -211,6 +211,9 @@ class TestBeingSubmitted:
             async def begins() -> None:
                 found.append(group.create_task(change()))
                 await changing.wait()
+                # As long as it takes to change another one.
+                await postgres_store.change([submission().task_id], lambda _: None)
+                assert not found[0].done()
 
             [submitted] = await postgres_store.submit([draft], begins)
         assert found[0].result() == (submitted.task, [])

@@ -184,16 +184,14 @@ LONGEST_RETRY_DELAY = timedelta(seconds=2)
 
 def after_refused_opening(refused: Refused) -> Disposal:
     """What becomes of a message whose task cannot be attempted now."""
-    if refused.reason == "LEASE_HELD":
+    not_yet = refused.reason == "NOT_FOUND" and refused.retry_after
+    if refused.reason == "LEASE_HELD" or not_yet:
         return Return(refused.retry_after)
     if refused.reason == "LEASE_STALE":
         # Begun early, though it was not the first attempt. Next time it is opened before.
         return Return(AT_ONCE)
     if refused.dead_letter_error:
         return Bury(refused.dead_letter_error)
-    if refused.reason == "NOT_FOUND" and refused.retry_after:
-        # Perhaps its task is not committed yet.
-        return Return(refused.retry_after)
     # NOT_FOUND, TASK_TERMINAL, ATTEMPTS_EXHAUSTED, TASK_TIMEOUT: there is nothing left to do.
     return Acknowledge()
 

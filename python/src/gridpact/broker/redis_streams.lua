@@ -176,8 +176,15 @@ function call.take()
   redis.call('DEL', mailboxes .. name)
   for _, entry in ipairs(missed) do
     local id, its_token, fields = entry[2][2], entry[2][4], { unpack(entry[2], 5) }
-    local attempt = held(id, its_token)
-    if attempt then hand_out(id, attempt, fields) end
+    local attempt, group = held(id, its_token)
+    if attempt and #taken < max_count then
+      hand_out(id, attempt, fields)
+    elseif attempt then
+      -- Nobody has seen it: it was not attempted.
+      redis.call('ZADD', hidden, now, id)
+      redis.call('HSET', receipts, id, attempt - 1 .. ' ' .. its_token .. ' ' .. group)
+      ring()
+    end
   end
 
   -- First what became visible again, so that no message is overtaken for ever.

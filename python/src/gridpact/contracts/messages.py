@@ -2078,8 +2078,8 @@ class ComputeTaskHeaders(Message, frozen=True, kw_only=True):
     # owner of tasks: its size, packed as `encoding` says.
     claim_bytes: str | UnsetType = UNSET
     # Present in the first message of a task only, and says that its first attempt may begin early:
-    # when the task times out, in milliseconds since 1970 by the clock of the owner of tasks
-    # (`OpenAttemptsResponse.now`).
+    # about when the task times out, in milliseconds since 1970 by the clock of the owner of tasks
+    # (`OpenAttemptsResponse.now`), as it was before the task was stored.
     timeout_epoch_ms: str | UnsetType = UNSET
 
     __shape__: ClassVar[Record] = shapes.COMPUTE_TASK_HEADERS

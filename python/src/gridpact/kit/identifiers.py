@@ -17,7 +17,7 @@ def new_identifier() -> str:
 
 
 def age_of(identifier: str) -> timedelta | None:
-    """How long ago ``new_identifier`` made it, by the clock of this machine; not less than zero.
+    """How long ago ``new_identifier`` made it, by the clock of this machine.
 
     None for a text that it cannot have made.
     """
@@ -25,7 +25,7 @@ def age_of(identifier: str) -> timedelta | None:
         return None
     # RFC 9562: the first 48 bits are the milliseconds since 1970.
     made_s = int(identifier[:8] + identifier[9:13], 16) / 1000
-    return timedelta(seconds=max(0.0, time.time() - made_s))
+    return timedelta(seconds=time.time() - made_s)
 
 
 def is_identifier(text: str) -> bool:

@@ -14,6 +14,7 @@ from gridpact.kit.log import Log
 from gridpact.kit.uninterrupted import uninterrupted
 from gridpact.kit.violation import Violation
 from gridpact.tasks.domain import (
+    UNSTORED_MAX,
     AttemptEnd,
     EarlyStart,
     Failed,
@@ -31,8 +32,6 @@ log = Log(__name__)
 # As contracts/proto/gridpact/tasks/v1/delivery.proto says.
 PART_BYTES = 1024 * 1024
 
-# A statement has 20 s (kit.database), and may wait for its turn before.
-_COMMIT_MAX = timedelta(seconds=30)
 # How soon it is worth asking again for a task that may be committed meanwhile.
 _FIRST_RETRY = timedelta(milliseconds=50)
 _LAST_RETRY = timedelta(seconds=5)
@@ -222,7 +221,7 @@ class Delivery:
     def _not_found(self, task_id: str) -> Refusal:
         # Messages are published while their tasks are committed, perhaps by another process.
         age = age_of(task_id)
-        if age is None or age > _COMMIT_MAX or self._store.has_turned_down(task_id):
+        if age is None or abs(age) > UNSTORED_MAX or self._store.has_turned_down(task_id):
             return Refusal("NOT_FOUND")
         return Refusal("NOT_FOUND", min(max(age, _FIRST_RETRY), _LAST_RETRY))
 

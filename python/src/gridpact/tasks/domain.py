@@ -80,6 +80,13 @@ class Failure:
     violations: tuple[Violation, ...] = ()
 
 
+UNSTORED_MAX = timedelta(seconds=30)
+"""A message may come before its task is stored: so long after the task got its id, it may yet be.
+
+Also how far apart the clocks of two processes may be.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why an attempt may not be opened, renewed or ended."""

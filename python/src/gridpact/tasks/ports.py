@@ -272,9 +272,8 @@ class Queue(Protocol):
     """
 
     async def publish(self, messages: Sequence[QueueMessage]) -> None:
-        """Publishes messages while their tasks are committed; returns when they are on their way.
-
-        ``settle`` must follow.
+        """Publishes messages while their tasks are committed; returns soon, as a rule when they are
+        on their way. ``settle`` must follow.
         """
         ...
 

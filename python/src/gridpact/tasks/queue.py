@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 from gridpact.broker.port import Broker, Message
 from gridpact.kit.errors import GridpactError
+from gridpact.kit.identifiers import age_of
 from gridpact.kit.log import Log
+from gridpact.tasks.domain import UNSTORED_MAX
 from gridpact.tasks.ports import QueueMessage
 
 log = Log(__name__)
@@ -37,7 +39,7 @@ class _Publication:
     began_s: float
     is_published: bool = False
     is_settled: bool = False
-    # None where nothing is stored.
+    # None where nothing is stored, or it took long.
     outbox_id: int | None = None
 
 
@@ -81,10 +83,15 @@ class BrokerQueue:
         """See Queue."""
         for message in messages:
             publication = self._unsettled.pop(message.key, None)
-            if publication is not None:
-                publication.is_settled = True
+            if publication is None:
+                continue
+            publication.is_settled = True
+            age = age_of(message.key)
+            # Delivered before its task was stored, the message may have been taken for one without
+            # a task: the relay publishes another.
+            if age is None or age < UNSTORED_MAX / 2:
                 publication.outbox_id = outbox_ids.get(message.key)
-                self._remove_if_over(publication)
+            self._remove_if_over(publication)
 
     async def publish_all(self) -> None:
         """Publishes what waits, until it is cancelled."""

@@ -51,6 +51,7 @@ class Service(DeliveryServiceBase):
     def __init__(self) -> None:
         self.call_count = 0
         self.asked = asyncio.Semaphore(0)
+        self.ended = asyncio.Semaphore(0)
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
@@ -58,15 +59,18 @@ class Service(DeliveryServiceBase):
         self, messages: AsyncIterator[CompleteAttemptsRequest]
     ) -> AsyncIterator[CompleteAttemptsResponse]:
         self.call_count += 1
-        async for message in messages:
-            self.asked.release()
-            await self.may_answer.wait()
-            [attempt] = message.attempts
-            assert attempt.lease is not None
-            name = attempt.lease.task_id
-            if name == "bad":
-                raise GridpactError(Reason.TASK_TIMEOUT, "for the test")
-            yield CompleteAttemptsResponse(attempts=[CompletedAttempt(task_id=name)])
+        try:
+            async for message in messages:
+                self.asked.release()
+                await self.may_answer.wait()
+                [attempt] = message.attempts
+                assert attempt.lease is not None
+                name = attempt.lease.task_id
+                if name == "bad":
+                    raise GridpactError(Reason.TASK_TIMEOUT, "for the test")
+                yield CompleteAttemptsResponse(attempts=[CompletedAttempt(task_id=name)])
+        finally:
+            self.ended.release()
 
 
 @pytest.fixture
@@ -129,6 +133,34 @@ async def test_a_call_is_replaced_before_its_deadline(service: Service, attempts
     attempts._ends_s = 0.0  # pyright: ignore[reportPrivateUsage]
     assert await ask(attempts, "2") == "2"
     assert service.call_count == 2
+
+
+async def test_nothing_is_left_of_a_call_whose_deadline_has_passed(
+    service: Service, address: Address
+) -> None:
+    async with serving(service, address):
+        channel = RpcChannel(address, deadline_s=0.2)
+        attempts = conversation(channel)
+        for number in range(3):
+            assert await ask(attempts, f"{number}") == f"{number}"
+            await asyncio.wait_for(service.ended.acquire(), SOON_S)
+        assert await ask(attempts, "last") == "last"
+        async with asyncio.timeout(SOON_S):
+            while attempts._farewells:  # noqa: ASYNC110  # pyright: ignore[reportPrivateUsage]
+                await asyncio.sleep(0)
+        protocol = channel._protocol  # pyright: ignore[reportPrivateUsage]
+        assert protocol is not None
+        assert len(protocol.processor.streams) == 1
+        channel.close()
+
+
+async def test_the_server_ends_a_call_that_is_left_open_for_too_long(
+    service: Service, attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much time its caller gives it: a token is looked at once a call."""
+    monkeypatch.setattr(server, "DEFAULT_DEADLINE_S", 0.1)
+    assert await ask(attempts, "1") == "1"
+    await asyncio.wait_for(service.ended.acquire(), SOON_S)
 
 
 async def test_who_gives_up_leaves_no_answer_to_the_next(

@@ -16,7 +16,7 @@ from grpclib.events import SendRequest, listen
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.metadata import Deadline
 from grpclib.protocol import H2Protocol
-from h2.exceptions import StreamClosedError
+from h2.exceptions import ProtocolError as H2ProtocolError
 from multidict import MultiDict
 
 from gridpact.contracts.errors import Reason
@@ -125,8 +125,9 @@ class RpcChannel(Channel):
 class Conversation(Generic[Request, Answer]):
     """A streaming call that is left open, so that many requests share what a call costs.
 
-    The service answers every request once, in order. A call serves for half of its deadline, and
-    not after a failure. ``ask`` raises what a call of its own would.
+    The service answers every request once, in order. A call serves for half of its deadline, so
+    that a request has at least the other half, and not after a failure. ``ask`` raises what a call
+    of its own would.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Conversation(Generic[Request, Answer]):
         self._stream: Stream[Request, Answer] | None = None
         self._ends_s = 0.0
         self._turn = asyncio.Lock()
+        self._farewells: set[asyncio.Task[None]] = set()
 
     async def ask(self, request: Request) -> Answer:
         """The answer to one request."""
@@ -149,8 +151,6 @@ class Conversation(Generic[Request, Answer]):
                     raise StreamTerminatedError("no answer")
             except BaseException as error:
                 self._stream = None
-                if isinstance(error, StreamClosedError):
-                    error = StreamTerminatedError("closed")
                 # What the service says of it is more than that it has ended.
                 await stream.__aexit__(type(error), error, error.__traceback__)
                 raise
@@ -161,14 +161,22 @@ class Conversation(Generic[Request, Answer]):
         if self._stream is not None and now_s < self._ends_s:
             return self._stream
         if self._stream is not None:
-            old, self._stream = self._stream, None
-            with suppress(GridpactError, StreamClosedError):
-                async with old:
-                    await old.end()
+            farewell = asyncio.create_task(_end(self._stream))
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+        self._stream = None
         stream = self._channel.request(*self._method)
         self._stream = await stream.__aenter__()
         self._ends_s = now_s + self._channel.deadline_s / 2
         return self._stream
+
+
+async def _end(stream: Stream[Any, Any]) -> None:
+    """Ends a call of which everything is answered: how it ends, nobody has to know."""
+    with suppress(Exception):
+        await stream.end()
+    with suppress(Exception):
+        await stream.__aexit__(None, None, None)
 
 
 class _Call(Stream[Any, Any]):
@@ -201,7 +209,7 @@ def _translated(error: Exception) -> Exception:
             return from_grpc(error)
         case TimeoutError():
             return GridpactError(Reason.DEADLINE_EXCEEDED, "the service took too long")
-        case OSError() | StreamTerminatedError() | ProtocolError():
+        case OSError() | StreamTerminatedError() | ProtocolError() | H2ProtocolError():
             log.warning("service-unreachable", cause=f"{type(error).__name__}: {error}")
             return unavailable("the service does not answer")
         case _:

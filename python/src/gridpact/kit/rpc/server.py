@@ -134,7 +134,10 @@ class _Calls:
             self._idle.clear()
             try:
                 await self._authorise(_text(metadata.get("authorization")), access)
-                async with asyncio.timeout(None if given_time else DEFAULT_DEADLINE_S):
+                # A token is looked at once a call: none may be left open for as long as its
+                # caller likes.
+                is_long = given_time and not stream._cardinality.client_streaming  # pyright: ignore[reportPrivateUsage]
+                async with asyncio.timeout(None if is_long else DEFAULT_DEADLINE_S):
                     await method(cast("Stream[Any, Any]", _Checked(stream, self)))
             except Exception as error:
                 raise _as_grpc(error, name) from error
@@ -193,7 +196,11 @@ class _Checked(StreamIterator[Any]):
         if size > MAX_MESSAGE_BYTES:
             words = f"a message may have {MAX_MESSAGE_BYTES} bytes; this one has {size}"
             raise GridpactError(Reason.MESSAGE_TOO_LARGE, words, limit_bytes=MAX_MESSAGE_BYTES)
-        data = await inner._stream.recv_data(size)
+        try:
+            data = await inner._stream.recv_data(size)
+        except AssertionError as error:
+            # That the server ends was said in the middle of the message.
+            raise unavailable("the service is about to end") from error
         try:
             return inner._codec.decode(data, inner._recv_type)
         except DecodeError as error:

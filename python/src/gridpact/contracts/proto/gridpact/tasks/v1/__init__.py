@@ -537,7 +537,7 @@ class Refusal(betterproto2.Message):
 
     retry_after_ms: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
     """
-    How long to wait before the next try, where the reason is retryable.
+    How long to wait before the next try; 0: there is no use in one.
     """
 
 
@@ -872,8 +872,8 @@ default_message_pool.register_message("gridpact.tasks.v1", "Violation", Violatio
 
 class DeliveryServiceStub(betterproto2_grpclib.ServiceStub):
     """
-    DeliveryService is called by the bridge (role service), and by whoever tends the queue. Every call is a batch, committed together;
-    each item has its own outcome, in the order of the request, and one item's refusal changes nothing for
+    DeliveryService is called by the bridge (role service), and by whoever tends the queue. Every request is a batch,
+    committed together; each item has its own outcome, in the order of the request, and one item's refusal changes nothing for
     the others.
     """
 
@@ -888,9 +888,9 @@ class DeliveryServiceStub(betterproto2_grpclib.ServiceStub):
         """
         OpenAttempts takes the lease of each task for one delivery and makes the task RUNNING. The fencing
         token grows with every attempt of a task; only its newest holder may report or complete.
-        Refusals: NOT_FOUND and TASK_TERMINAL (acknowledge the message), LEASE_HELD, and NOT_FOUND while the task may
-        yet be committed (leave the message invisible for retry_after_ms), ATTEMPTS_EXHAUSTED and TASK_TIMEOUT (the task became FAILED:
-        acknowledge). With a dead_letter_error the message becomes a dead letter instead.
+        Refusals: LEASE_HELD, and NOT_FOUND with retry_after_ms, as the task may yet be committed (leave the message
+        invisible for as long); NOT_FOUND without, TASK_TERMINAL, ATTEMPTS_EXHAUSTED and TASK_TIMEOUT (the task became
+        FAILED): acknowledge the message. With a dead_letter_error it becomes a dead letter instead.
         """
 
         return await self._unary_unary(
@@ -1165,8 +1165,8 @@ from ....google import protobuf as ___google__protobuf__
 
 class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
     """
-    DeliveryService is called by the bridge (role service), and by whoever tends the queue. Every call is a batch, committed together;
-    each item has its own outcome, in the order of the request, and one item's refusal changes nothing for
+    DeliveryService is called by the bridge (role service), and by whoever tends the queue. Every request is a batch,
+    committed together; each item has its own outcome, in the order of the request, and one item's refusal changes nothing for
     the others.
     """
 
@@ -1174,9 +1174,9 @@ class DeliveryServiceBase(betterproto2_grpclib.ServiceBase):
         """
         OpenAttempts takes the lease of each task for one delivery and makes the task RUNNING. The fencing
         token grows with every attempt of a task; only its newest holder may report or complete.
-        Refusals: NOT_FOUND and TASK_TERMINAL (acknowledge the message), LEASE_HELD, and NOT_FOUND while the task may
-        yet be committed (leave the message invisible for retry_after_ms), ATTEMPTS_EXHAUSTED and TASK_TIMEOUT (the task became FAILED:
-        acknowledge). With a dead_letter_error the message becomes a dead letter instead.
+        Refusals: LEASE_HELD, and NOT_FOUND with retry_after_ms, as the task may yet be committed (leave the message
+        invisible for as long); NOT_FOUND without, TASK_TERMINAL, ATTEMPTS_EXHAUSTED and TASK_TIMEOUT (the task became
+        FAILED): acknowledge the message. With a dead_letter_error it becomes a dead letter instead.
         """
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
