@@ -136,8 +136,13 @@ async def test_a_call_is_replaced_before_its_deadline(service: Service, attempts
 
 
 async def test_nothing_is_left_of_a_call_whose_deadline_has_passed(
-    service: Service, address: Address
+    service: Service,
+    address: Address,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """As when this process stood still."""
+    monkeypatch.setattr(Conversation, "_end_idle", lambda *_: None)
     async with serving(service, address):
         channel = RpcChannel(address, deadline_s=0.2)
         attempts = conversation(channel)
@@ -152,6 +157,19 @@ async def test_nothing_is_left_of_a_call_whose_deadline_has_passed(
         assert protocol is not None
         assert len(protocol.processor.streams) == 1
         channel.close()
+    assert [it for it in caplog.records if it.name == "gridpact.kit.rpc.client"] == []
+
+
+async def test_a_call_that_nobody_needs_is_ended_before_its_deadline(
+    service: Service, address: Address, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "grpclib.server")
+    async with serving(service, address):
+        channel = RpcChannel(address, deadline_s=0.2)
+        assert await ask(conversation(channel), "1") == "1"
+        await asyncio.wait_for(service.ended.acquire(), SOON_S)
+        channel.close()
+    assert not caplog.records
 
 
 async def test_the_server_ends_a_call_that_is_left_open_for_too_long(

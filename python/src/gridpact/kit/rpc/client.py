@@ -35,6 +35,7 @@ Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
 DEFAULT_DEADLINE_S = 10.0
+_LOOK_AGAIN_S = 0.1
 
 Credentials = Callable[[], Awaitable[str | None]]
 
@@ -160,23 +161,39 @@ class Conversation(Generic[Request, Answer]):
         now_s = asyncio.get_running_loop().time()
         if self._stream is not None and now_s < self._ends_s:
             return self._stream
+        self._end_call()
+        stream = self._channel.request(*self._method)
+        self._stream = await stream.__aenter__()
+        self._ends_s = now_s + self._channel.deadline_s / 2
+        asyncio.get_running_loop().call_at(self._ends_s, self._end_idle, stream)
+        return self._stream
+
+    def _end_idle(self, stream: Stream[Request, Answer]) -> None:
+        if stream is not self._stream:
+            return
+        if self._turn.locked():
+            asyncio.get_running_loop().call_later(_LOOK_AGAIN_S, self._end_idle, stream)
+        else:
+            self._end_call()
+
+    def _end_call(self) -> None:
         if self._stream is not None:
             farewell = asyncio.create_task(_end(self._stream))
             self._farewells.add(farewell)
             farewell.add_done_callback(self._farewells.discard)
         self._stream = None
-        stream = self._channel.request(*self._method)
-        self._stream = await stream.__aenter__()
-        self._ends_s = now_s + self._channel.deadline_s / 2
-        return self._stream
 
 
 async def _end(stream: Stream[Any, Any]) -> None:
     """Ends a call of which everything is answered: how it ends, nobody has to know."""
-    with suppress(Exception):
+    error: Exception | None = None
+    try:
         await stream.end()
+    except Exception:
+        error = StreamTerminatedError("it has ended already")
     with suppress(Exception):
-        await stream.__aexit__(None, None, None)
+        # Not our own, which tells what has failed.
+        await Stream.__aexit__(stream, error and type(error), error, None)
 
 
 class _Call(Stream[Any, Any]):
