@@ -182,6 +182,18 @@ async def test_what_was_sent_to_who_is_gone_comes_back(
     await asyncio.wait([gone])
 
 
+async def test_who_waits_for_ever_or_in_another_tongue_is_passed_over(
+    queue: Queue, redis_server: RedisServer
+) -> None:
+    """As when the clock was set back, or another version has written it."""
+    far = 4_000_000_000_000
+    waiters = {"1": f"{far} 1 1000 abcdef", "2": "what", "3": "0 1 1000 abcdef"}
+    async with redis.asyncio.Redis.from_url(redis_server.url) as client:
+        await client.hset(f"gridpact:broker:{{{queue.topic}}}:waiters", mapping=waiters)  # pyright: ignore[reportGeneralTypeIssues]
+    await queue.publish("1")
+    assert bodies(await queue.consumer().receive(1, LONG, NOW)) == ["1"]
+
+
 async def test_who_waits_hears_of_what_will_be_visible(queue: Queue) -> None:
     receiving = await queue.waiting(queue.consumer())
     await queue.publish("late", delay=timedelta(milliseconds=20))

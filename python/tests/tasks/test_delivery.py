@@ -124,7 +124,7 @@ class TestOpenAttempts:
     @pytest.mark.parametrize(
         ("age", "least", "most"),
         [
-            (timedelta(0), timedelta(milliseconds=50), timedelta(seconds=10)),
+            (timedelta(0), timedelta(milliseconds=5), timedelta(seconds=5)),
             (timedelta(seconds=2), timedelta(seconds=2), timedelta(seconds=5)),
             (timedelta(seconds=20), timedelta(seconds=5), timedelta(seconds=5)),
             (timedelta(hours=1), timedelta(0), timedelta(0)),

@@ -17,6 +17,8 @@
 local stream, cursor, hidden, receipts, dead, notes, bell, waiters, mailboxes, groups =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local DEAD_LETTER_LIMIT = 10000
+-- Nobody waits for as long without asking again: else the clock was set back.
+local WAIT_LIMIT = 60000
 -- A mailbox outlives what is in it: later the messages are visible again.
 local MAILBOX_MARGIN = 1000
 -- What one take may carry, and how many entries it reads at a time: bounds on memory.
@@ -106,7 +108,7 @@ local function next_waiter()
   for i = 1, #all, 2 do
     local until_, room, invisible, token = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%x+)$')
     until_ = tonumber(until_)
-    if until_ <= now then
+    if not until_ or until_ <= now or until_ > now + WAIT_LIMIT then
       redis.call('HDEL', waiters, all[i])
     elseif not waiter or until_ < waiter.until_ then
       waiter = { name = all[i], until_ = until_, room = tonumber(room),

@@ -37,6 +37,7 @@ from gridpact.broker.port import (
     ReceiptExpired,
     one_line,
 )
+from gridpact.kit.uninterrupted import uninterrupted
 
 Item = TypeVar("Item")
 
@@ -158,7 +159,7 @@ class RedisStreamsConsumer:
         try:
             return await self._receive(mailbox, max_count, invisible_duration, wait_duration)
         except asyncio.CancelledError:
-            await self._hand_back(self._call_take(mailbox, 0, invisible_duration))
+            await uninterrupted(self._hand_back(self._call_take(mailbox, 0, invisible_duration)))
             raise
         finally:
             self._mailboxes.append(mailbox)
@@ -175,7 +176,7 @@ class RedisStreamsConsumer:
         while True:
             remaining = timedelta(seconds=max(0.0, ends - loop.time()))
             last_ring, until_visible, deliveries = await self._take(
-                mailbox, max_count, invisible_duration, remaining
+                mailbox, max_count, invisible_duration, min(remaining, _LONGEST_WAIT)
             )
             if deliveries or not remaining:
                 return deliveries
@@ -269,7 +270,7 @@ class RedisStreamsConsumer:
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
-            await self._hand_back(call)
+            await uninterrupted(self._hand_back(call))
             raise
 
     def _call_take(

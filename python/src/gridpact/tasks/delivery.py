@@ -33,7 +33,7 @@ log = Log(__name__)
 PART_BYTES = 1024 * 1024
 
 # How soon it is worth asking again for a task that may be committed meanwhile.
-_FIRST_RETRY = timedelta(milliseconds=50)
+_FIRST_RETRY = timedelta(milliseconds=5)
 _LAST_RETRY = timedelta(seconds=5)
 
 

@@ -217,6 +217,34 @@ async def test_a_lost_connection_is_unavailable_and_made_again(
         channel.close()
 
 
+async def test_a_server_that_was_replaced_refuses_nothing(
+    service: Service, address: Address
+) -> None:
+    channel = RpcChannel(address)
+    attempts = conversation(channel)
+    for number in range(3):
+        async with serving(service, address):
+            assert await ask(attempts, f"{number}") == f"{number}"
+    channel.close()
+
+
+async def test_a_failure_leaves_no_cancellation_behind(service: Service, address: Address) -> None:
+    """grpclib cancels the task that asks; before Python 3.11.3 no timeout works in it any more."""
+    service.may_answer.clear()
+    async with serving(service, address), Relay(address).running() as relay:
+        channel = RpcChannel(relay.address, deadline_s=0.2)
+        attempts = conversation(channel)
+        request = CompleteAttemptsRequest(attempts=[CompleteAttempt(lease=Lease(task_id="1"))])
+        for fail in (lambda: None, relay.cut):
+            asyncio.get_running_loop().call_later(0.1, fail)
+            with pytest.raises(GridpactError):
+                await attempts.ask(request)
+            task = asyncio.current_task()
+            assert task is not None
+            assert task.cancelling() == 0
+        channel.close()
+
+
 async def test_a_server_that_ends_waits_for_the_answer_and_not_for_the_next_request(
     service: Service, address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:

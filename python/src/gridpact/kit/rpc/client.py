@@ -159,7 +159,7 @@ class Conversation(Generic[Request, Answer]):
 
     async def _current(self) -> Stream[Request, Answer]:
         now_s = asyncio.get_running_loop().time()
-        if self._stream is not None and now_s < self._ends_s:
+        if self._stream is not None and now_s < self._ends_s and _is_open(self._stream):
             return self._stream
         self._end_call()
         stream = self._channel.request(*self._method)
@@ -184,6 +184,12 @@ class Conversation(Generic[Request, Answer]):
         self._stream = None
 
 
+def _is_open(stream: Stream[Any, Any]) -> bool:
+    """Whether it is worth sending something: the other side may have ended it meanwhile."""
+    inner = getattr(stream, "_stream", None)
+    return inner is None or (inner.closable and inner.trailers is None)
+
+
 async def _end(stream: Stream[Any, Any]) -> None:
     """Ends a call of which everything is answered: how it ends, nobody has to know."""
     error: Exception | None = None
@@ -199,7 +205,10 @@ async def _end(stream: Stream[Any, Any]) -> None:
 class _Call(Stream[Any, Any]):
     """A call whose failures are GridpactErrors."""
 
+    _cancelling = 0
+
     async def __aenter__(self) -> _Call:
+        self._cancelling = _current_task().cancelling()
         try:
             await super().__aenter__()
         except TimeoutError as error:
@@ -215,9 +224,26 @@ class _Call(Stream[Any, Any]):
         try:
             await super().__aexit__(exc_type, exc_val, exc_tb)
         except Exception as error:
+            self._take_back_cancel()
             raise _translated(error) from error
         if isinstance(exc_val, Exception):
+            self._take_back_cancel()
             raise _translated(exc_val) from exc_val
+
+    def _take_back_cancel(self) -> None:
+        """Takes back the cancellation by which grpclib has woken the task.
+
+        A task that goes on with it has no timeouts any more: before Python 3.11.3, each would
+        cancel it.
+        """
+        if _current_task().cancelling() > self._cancelling:
+            _current_task().uncancel()
+
+
+def _current_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 def _translated(error: Exception) -> Exception:
