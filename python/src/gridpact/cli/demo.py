@@ -27,6 +27,7 @@ from gridpact.contracts.rest import (
     Site,
     Task,
 )
+from gridpact.platform.error import PlatformError
 from gridpact.platform.options import PlatformOptions
 from gridpact.platform.report import Report
 from gridpact.platform.running import RunningPlatform, find_platform, running_platform
@@ -109,7 +110,11 @@ async def _platform(options: PlatformOptions, progress: Console) -> AsyncGenerat
     """The platform that runs on the folder, which then stays; or one for the demo alone."""
     running = find_platform(options.state_dir)
     if running is not None:
-        progress.print("a platform runs here already: using it")
+        # Redis is what nobody asked for.
+        if options.broker not in ("redis", running.broker):
+            words = f"a platform runs here already, on {running.broker}: `gridpact down` stops it"
+            raise PlatformError(words)
+        progress.print(f"a platform runs here already, on {running.broker}: using it")
         yield running
         return
 
