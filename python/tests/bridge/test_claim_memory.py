@@ -6,6 +6,7 @@ import sys
 from uuid import uuid4
 
 import pytest
+from redis.asyncio import Redis
 
 from gridpact.broker.port import Message
 from gridpact.broker.redis_streams import RedisStreamsBroker
@@ -44,6 +45,9 @@ class EveryPayload(dict[str, bytes]):
 async def test_is_bounded_with_many_large_tasks_and_a_node_that_stops_reading(
     redis_server: RedisServer,
 ) -> None:
+    async with Redis.from_url(redis_server.url) as redis:
+        # What other tests have left there is larger than any message of ours.
+        await redis.flushall()
     broker = RedisStreamsBroker(redis_server.url, max_attempts=5)
     for _ in range(WAITING // 1000):
         await broker.publish([claim() for _ in range(1000)])
