@@ -115,10 +115,10 @@ async def survives(platform: PlatformUnderTest, *faults: tuple[str, Fault]) -> N
     all_were_told_once(watch, task_ids)
     attempts = {task.task_id: task.attempt_count for task in stored}
     assert all(attempts[witness] >= 2 for witness in witnesses)
-    # Only what was begun was tried again: of a lost node or worker, what a worker had, and one on
-    # its way; of a lost bridge, what it had sent in advance too.
-    lost_bridges = [fault for _, fault in faults if fault is kill_bridge]
-    most = 2 * len(faults) + 2 * QUEUE_OF_WORKER * len(lost_bridges)
+    # Only what was begun was tried again: of a lost worker, what it had, and one on its way; of a
+    # lost bridge or front, what it had sent in advance, or had done and not told, too.
+    lost_queues = [fault for _, fault in faults if fault in (kill_bridge, kill_front)]
+    most = 2 * len(faults) + 2 * QUEUE_OF_WORKER * len(lost_queues)
     assert sum(attempts.values()) - total <= most * len(platform.engines)
 
 
