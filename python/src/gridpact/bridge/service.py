@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
@@ -71,6 +71,7 @@ from gridpact.kit.background import running
 from gridpact.kit.errors import GridpactError
 from gridpact.kit.group_commit import GroupCommit
 from gridpact.kit.log import Log
+from gridpact.kit.newest import Newest
 from gridpact.kit.violation import ContractError
 
 log = Log(__name__)
@@ -146,7 +147,7 @@ class Bridge:
         self._reported = asyncio.Event()
         # Tasks whose messages were returned to the queue, the newest last: what comes again need
         # not be a first attempt, and no queue counts what was handed back.
-        self._returned: OrderedDict[str, None] = OrderedDict()
+        self._returned = Newest(_RETURNED_COUNT)
         self._attempts = asyncio.TaskGroup()
         self._opening = GroupCommit(
             owner.open_attempts,
@@ -651,9 +652,7 @@ class Bridge:
         # Before anything else: what is handed back may be delivered again at once, to us.
         del self._held[held.header.task_id]
         if isinstance(disposal, Return):
-            self._returned[held.header.task_id] = None
-            if len(self._returned) > _RETURNED_COUNT:
-                self._returned.popitem(last=False)
+            self._returned.note([held.header.task_id])
         await held.lane.dispose(held, disposal)
 
     async def _persistently(self, what: str, call: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -19,15 +19,14 @@ from typing import Any, TypeVar
 import msgspec
 import psycopg
 from psycopg import errors
-from psycopg.rows import DictRow, TupleRow, dict_row
+from psycopg.rows import DictRow, dict_row
 
 from gridpact.contracts.channels import KINDS, QUEUE_BODY_BYTES, QUEUE_ENGINES
 from gridpact.kit.database import Connection, Database
+from gridpact.kit.newest import Newest
 from gridpact.kit.pages import Cursor
 from gridpact.tasks.domain import Body, Encoding, Policy, Task, TaskState
 from gridpact.tasks.ports import Batch, PayloadPart, Replayed, Submission, Submitted
-
-_Cursor = psycopg.AsyncCursor[TupleRow]
 
 Decided = TypeVar("Decided")
 
@@ -365,21 +364,6 @@ class _RecentTasks:
             self._tasks.pop(task_id, None)
 
 
-class _TurnedDown:
-    """The last tasks that this process did not store, and never will."""
-
-    def __init__(self) -> None:
-        self._task_ids: OrderedDict[str, None] = OrderedDict()
-
-    def note(self, task_ids: Iterable[str]) -> None:
-        self._task_ids |= dict.fromkeys(task_ids)
-        while len(self._task_ids) > _TURNED_DOWN_COUNT:
-            self._task_ids.popitem(last=False)
-
-    def __contains__(self, task_id: str) -> bool:
-        return task_id in self._task_ids
-
-
 class PostgresTaskStore:
     """The TaskStore in PostgreSQL."""
 
@@ -388,7 +372,8 @@ class PostgresTaskStore:
         self._recent = _RecentTasks()
         # Tasks whose insertion is under way, with its end.
         self._submitting: dict[str, asyncio.Future[None]] = {}
-        self._turned_down = _TurnedDown()
+        # Tasks that this process did not store, and never will.
+        self._turned_down = Newest(_TURNED_DOWN_COUNT)
 
     def clock(self) -> datetime | None:
         return self._recent.clock()
@@ -637,11 +622,11 @@ class PostgresTaskStore:
         if found.published_again():
             return False
         try:
-            cursor = await (
-                self._write_one_unchanged(connection, found)
-                if len(found.changed) == 1
-                else self._write_all_unchanged(connection, found)
-            )
+            if len(found.changed) == 1:
+                statement, parameters = _WRITE_ONE_UNCHANGED, _written_one(found)
+            else:
+                statement, parameters = _WRITE_UNCHANGED, _written_unchanged(found)
+            cursor = await connection.execute(statement.encode(), parameters)
         except errors.UniqueViolation:
             return False
         row = await cursor.fetchone()
@@ -653,32 +638,6 @@ class PostgresTaskStore:
         for task in found.changed.values():
             self._recent.note(task, version)
         return True
-
-    async def _write_one_unchanged(self, connection: Connection, found: _ReadBatch) -> _Cursor:
-        [(task_id, task)] = found.changed.items()
-        results = found.results.values()
-        return await connection.execute(
-            _WRITE_ONE_UNCHANGED.encode(),
-            {
-                "changed": _json(task),
-                "changed_id": task_id,
-                "version": found.versions[task_id],
-                "now": found.now,
-                "encodings": [body.encoding.value for body in results],
-                "bodies": [body.data for body in results],
-            },
-        )
-
-    async def _write_all_unchanged(self, connection: Connection, found: _ReadBatch) -> _Cursor:
-        return await connection.execute(
-            _WRITE_UNCHANGED.encode(),
-            {
-                **_written(found),
-                "changed_ids": [*found.changed],
-                "versions": [found.versions[task_id] for task_id in found.changed],
-                "now": found.now,
-            },
-        )
 
     def _noted(self, rows: Sequence[DictRow]) -> _ReadBatch:
         batch = _batch(rows)
@@ -705,6 +664,28 @@ def _written(batch: _ReadBatch) -> dict[str, object]:
         "organisation_ids": [batch.loaded[task_id].organisation_id for task_id in results],
         "encodings": [body.encoding.value for body in results.values()],
         "bodies": [body.data for body in results.values()],
+    }
+
+
+def _written_unchanged(batch: _ReadBatch) -> dict[str, object]:
+    return {
+        **_written(batch),
+        "changed_ids": [*batch.changed],
+        "versions": [batch.versions[task_id] for task_id in batch.changed],
+        "now": batch.now,
+    }
+
+
+def _written_one(batch: _ReadBatch) -> dict[str, object]:
+    [(task_id, task)] = batch.changed.items()
+    results = batch.results.values()
+    return {
+        "changed": _json(task),
+        "changed_id": task_id,
+        "version": batch.versions[task_id],
+        "now": batch.now,
+        "encodings": [body.encoding.value for body in results],
+        "bodies": [body.data for body in results],
     }
 
 
