@@ -175,6 +175,15 @@ async def until_acknowledged(broker: Broker, lane: str = "auto", kind: str = "pr
     await until(broker, lambda state: state.visible_count + state.invisible_count == 0, lane, kind)
 
 
+async def finish(
+    node: FakeNode, task: messages.TaskMessage, owner: FakeOwner, broker: Broker
+) -> None:
+    """The node brings the result; returns when the owner has it and the topic is empty."""
+    await node.say(result_of(task))
+    await owner.until_ended(task.task_id)
+    await until_acknowledged(broker)
+
+
 class TestEarlyStart:
     async def test_opens_and_ends_a_quick_attempt_at_once(
         self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode
@@ -184,9 +193,7 @@ class TestEarlyStart:
             task = await node.next_task()
             assert (task.attempt, task.fencing_token) == (1, 1)
             assert 59_000 < task.remaining_ms <= 60_000
-            await node.say(result_of(task))
-            await owner.until_ended(task_id)
-            await until_acknowledged(broker)
+            await finish(node, task, owner, broker)
         (ending,) = owner.task(task_id).endings
         assert ending.early_start is not None
         assert ending.early_start.bridge_id
@@ -244,9 +251,7 @@ class TestEarlyStart:
             await node.say(result_of(early))
             second = await node.next_task()
             assert (early.fencing_token, second.fencing_token) == (1, 2)
-            await node.say(result_of(second))
-            await owner.until_ended(task_id)
-            await until_acknowledged(broker)
+            await finish(node, second, owner, broker)
         (ending,) = owner.task(task_id).endings
         assert ending.early_start is None
 
@@ -263,9 +268,7 @@ class TestEarlyStart:
             del owner.refuse_opening[task_id]
             again = await node.next_task()
             assert (early.fencing_token, again.fencing_token) == (1, 1)
-            await node.say(result_of(again))
-            await owner.until_ended(task_id)
-            await until_acknowledged(broker)
+            await finish(node, again, owner, broker)
         (ending,) = owner.task(task_id).endings
         assert ending.early_start is None
 
@@ -402,9 +405,7 @@ class TestDelivery:
             (task_id,) = await publish(broker)
             task = await node.next_task()
             owner.unavailable_count = 3
-            await node.say(result_of(task))
-            await owner.until_ended(task_id)
-            await until_acknowledged(broker)
+            await finish(node, task, owner, broker)
         assert len(owner.task(task_id).endings) == 1
 
 
@@ -419,9 +420,7 @@ class TestClaim:
             (task_id,) = await publish_claims(broker, owner, payload)
             task = await node.next_task()
             assert (task.task_id, task.body) == (task_id, payload)
-            await node.say(result_of(task))
-            await owner.until_ended(task_id)
-            await until_acknowledged(broker)
+            await finish(node, task, owner, broker)
         assert owner.calls["fetch"] == 3
 
     async def test_waits_for_an_owner_that_is_away(
@@ -630,9 +629,7 @@ class TestFailure:
             owner.remaining_ms = 60_000
             again = await node.next_task()
             assert (again.task_id, again.attempt) == (task_id, 2)
-            await node.say(result_of(again))
-            await owner.until_ended(task_id)
-            await until_acknowledged(broker)
+            await finish(node, again, owner, broker)
 
     async def test_of_a_stale_attempt_leaves_the_message_to_the_newer_one(
         self, redis_server: RedisServer, broker: Broker, owner: FakeOwner, node: FakeNode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import ClassVar
@@ -76,13 +75,6 @@ class Service(DeliveryServiceBase):
 @pytest.fixture
 def service() -> Service:
     return Service()
-
-
-@pytest.fixture
-def address() -> Address:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return Address("127.0.0.1", probe.getsockname()[1])
 
 
 def serving(service: Service, address: Address) -> AbstractAsyncContextManager[None]:

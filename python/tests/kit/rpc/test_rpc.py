@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
@@ -64,13 +63,6 @@ class Service(IdentityServiceBase):
 @pytest.fixture
 def service() -> Service:
     return Service()
-
-
-@pytest.fixture
-def address() -> Address:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return Address("127.0.0.1", probe.getsockname()[1])
 
 
 @pytest.fixture
